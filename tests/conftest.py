@@ -91,6 +91,12 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
     return make
 
 
+@pytest.fixture
+def ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank in this process, not in a worker."""
+    monkeypatch.setattr("sampling.queues.dispatch._is_for_a_worker", lambda dataset, order: False)
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Path:
     """Provide a migrated, empty database file to copy."""

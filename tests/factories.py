@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection
 from django.dispatch import Signal
 from django.http import HttpResponse
@@ -73,6 +74,18 @@ def text(response: HttpResponse, status: int | None = None) -> str:
     """Return what an answer says, and check its status if there is only one right."""
     assert status in (None, response.status_code), response.status_code
     return response.content.decode()
+
+
+def command_output(*arguments: str) -> str:
+    """Return what a management command writes to standard output."""
+    out = io.StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def command_json(*arguments: str) -> Any:
+    """Return what a management command writes with --json."""
+    return json.loads(command_output(*arguments, "--json"))
 
 
 def count_queries(act: Callable[..., object], *args: Any, **kwargs: Any) -> int:

@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sampling.models import Check
-from sampling.queues import dispatch
 from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
@@ -89,13 +88,12 @@ def test_a_check_comes_back_without_the_suggestion_and_measures(sweep: Bench, pa
 
 
 @pytest.fixture
-def alike(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def alike(bench: Bench, ranked_at_once: None) -> Bench:
     """Provide vectors in four heaps of 15, the first by far the tightest; ranked by the server, not a worker."""
     rng = np.random.default_rng(0)
     heap = np.arange(N) % 4
     spread = np.where(heap == 0, 0.1, 2.0)[:, None]
     add_vectors(bench.dataset, (heap[:, None] * 10 + spread * rng.normal(size=(N, 6))).astype(np.float32))
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     return bench.open("queue=groups&loose=1&looseness=2")
 
 
@@ -125,10 +123,8 @@ def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, 
     assert label_counts(alike.dataset) == {"cat": 0, "dog": 0, "bird": 0}
 
 
-def test_a_group_that_is_known_to_agree_takes_one_key_without_a_question(
-    site: Site, page: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
+@pytest.mark.usefixtures("ranked_at_once")
+def test_a_group_that_is_known_to_agree_takes_one_key_without_a_question(site: Site, page: Page) -> None:
     dataset = site.dataset(200)
     heap = np.arange(200) % 4
     noise = 0.1 * np.random.default_rng(0).normal(size=(200, 6))

@@ -18,13 +18,11 @@ from django.core.management import CommandError, call_command
 
 from labeling.management.commands import export as command
 from labeling.models import Dataset, Frame
-from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
+from tests.factories import MakeDataset, archive_bytes, command_json, command_output, decide, manifest, opened, table
 
 
 def run(*arguments: str) -> dict[str, Any]:
-    out = io.StringIO()
-    call_command("export", *arguments, "--json", stdout=out)
-    result = json.loads(out.getvalue())
+    result = command_json("export", *arguments)
     assert isinstance(result, dict)
     return result
 
@@ -53,9 +51,7 @@ def test_its_name_is_the_datasets_and_it_speaks_to_people(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    out = io.StringIO()
-    call_command("export", stdout=out)
-    assert "11 items with a decision" in out.getvalue()
+    assert "11 items with a decision" in command_output("export")
     assert len(table(opened((tmp_path / "pictures.zip").read_bytes()), "labels.csv")) == 11
 
 

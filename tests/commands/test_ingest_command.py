@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -12,22 +11,19 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
-from tests.factories import MakeFolder
+from tests.factories import MakeFolder, command_output
 from tests.labeling.factories import write_png, write_triplets
 
 KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
 
 
 def ingest(*arguments: str) -> str:
-    out = io.StringIO()
-    call_command("ingest", *arguments, stdout=out)
-    return out.getvalue()
+    return command_output("ingest", *arguments)
 
 
 @pytest.mark.django_db

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import signal
@@ -26,7 +25,7 @@ from modeling.management.commands import quick_train
 from modeling.models import ModelVersion
 from modeling.quick.data import usual_options
 from modeling.quick.options import QuickOptions
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, command_json
 from tests.modeling.weights import real_weights_dir
 from tests.parts import ROOT
 
@@ -58,9 +57,7 @@ def dataset(make_dataset: MakeDataset, tmp_path: Path, store: Path) -> Dataset:
 @pytest.mark.django_db(transaction=True)
 def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
     settings.WEIGHTS_DIR = real_weights_dir()
-    out = io.StringIO()
-    call_command("quick_train", *QUICKLY, "--flip", "--json", stdout=out)
-    result = json.loads(out.getvalue())
+    result = command_json("quick_train", *QUICKLY, "--flip")
     assert {
         "model_version", "labels", "classes", "accuracy", "accuracy_interval", "ece_before", "ece_after",
         "log_loss_before", "log_loss_after", "temperature", "seconds",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from labeling.fields.columns import empty
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field
-from tests.factories import MakeDataset, decide, not_none, opened, table
+from tests.factories import MakeDataset, command_json, decide, not_none, opened, table
 
 N = 60
 URL = "/d/pictures/fields/together/"
@@ -40,9 +39,7 @@ def dataset(store: Path, make_dataset: MakeDataset, transactional_db: None) -> D
 
 
 def command(name: str, *arguments: str) -> dict[str, Any]:
-    out = io.StringIO()
-    call_command(name, *arguments, "--json", stdout=out)
-    found = json.loads(out.getvalue())
+    found = command_json(name, *arguments)
     assert isinstance(found, dict)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 import time
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
@@ -23,7 +22,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from tests.factories import MakeDataset, MakeFolder, decide, not_none
+from tests.factories import MakeDataset, MakeFolder, command_json, command_output, decide, not_none
 from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -158,9 +157,7 @@ def test_embedding_that_was_cancelled_does_not_start_again_unasked(dataset: Data
 
 # -- The command ----------------------------------------------------------------------------------------
 def retrain() -> dict[str, Any]:
-    out = io.StringIO()
-    call_command("retrain", "--json", stdout=out)
-    return dict(json.loads(out.getvalue()))
+    return dict(command_json("retrain"))
 
 
 def test_the_command_computes_embeddings_then_trains(dataset: Dataset) -> None:
@@ -168,11 +165,10 @@ def test_the_command_computes_embeddings_then_trains(dataset: Dataset) -> None:
     assert (told["model_version"], told["labels"]) == (1, 4)
     assert (told["embedded"]["items"], told["embedded"]["computed"]) == (12, 12)
     assert "embedded" not in retrain()  # they are there now
-    out = io.StringIO()
     EmbeddingSet.objects.all().delete()
-    call_command("retrain", stdout=out)
-    assert out.getvalue().startswith("Computed 12 embeddings with HOG")
-    assert "Model 3: 4 labels of 2 classes" in out.getvalue()
+    out = command_output("retrain")
+    assert out.startswith("Computed 12 embeddings with HOG")
+    assert "Model 3: 4 labels of 2 classes" in out
     assert not Job.objects.filter(kind="retrain").exclude(state=DONE).exists()
 
 

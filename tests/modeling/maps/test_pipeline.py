@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -24,7 +23,16 @@ from modeling.maps import coordinates, projections
 from modeling.maps import pipeline as map_pipeline
 from modeling.maps.options import MapOptions
 from modeling.models import EmbeddingSet, Projection
-from tests.factories import MakeDataset, archive_bytes, call_before, manifest, opened, table
+from tests.factories import (
+    MakeDataset,
+    archive_bytes,
+    call_before,
+    command_json,
+    command_output,
+    manifest,
+    opened,
+    table,
+)
 from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -460,16 +468,12 @@ def test_coordinates_are_exported_on_request(make_dataset: MakeDataset) -> None:
 
 # -- The command -------------------------------------------------------------------------------------------
 def test_the_command_prints_what_was_made(digits: Dataset) -> None:
-    out = StringIO()
-    call_command("project_map", "--method", "umap", "--seed", "7", "--neighbours", "9", "--json", stdout=out)
-    told = json.loads(out.getvalue())
+    told = command_json("project_map", "--method", "umap", "--seed", "7", "--neighbours", "9")
     projection = Projection.objects.get(pk=told["projection"])
     assert {"projection", "method", "points", "seconds"} <= told.keys()
     assert (told["method"], told["points"], told["name"], told["seed"]) == ("umap", N, "UMAP", 7)
     assert projection.params["n_neighbors"] == 9
-    out = StringIO()
-    call_command("project_map", "--method", "pca", "--name", "Flat", stdout=out)
-    assert out.getvalue().startswith(f"Map 'Flat': {N} images, in ")
+    assert command_output("project_map", "--method", "pca", "--name", "Flat").startswith(f"Map 'Flat': {N} images, in ")
     with pytest.raises(CommandError, match=r"--neighbours: There are 150 images") as wrong:
         call_command("project_map", "--neighbours", "180")
     assert wrong.value.returncode == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from io import StringIO
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from modeling.models import ModelVersion
 from sampling.accuracy.estimate import history, latest, outlook
 from sampling.accuracy.views import estimates_plot, told
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset, archive_bytes, manifest, not_none, opened
+from tests.factories import MakeDataset, archive_bytes, command_json, command_output, manifest, not_none, opened
 from tests.sampling.factories import POINTS, estimates_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -200,9 +199,8 @@ def test_shares_have_as_many_digits_as_the_interval_allows() -> None:
 
 def test_command_in_words_and_json(make_dataset: MakeDataset) -> None:
     dataset = furnished(make_dataset)
-    out = StringIO()
-    call_command("accuracy", "--json", stdout=out)
-    told_there = json.loads(out.getvalue())
+    first = command_output("accuracy", "--json")
+    told_there = json.loads(first)
     assert {"accuracy", "interval", "n_audit", "model_version", "per_class", "forecast"} <= set(told_there)
     newest = not_none(AccuracyEstimate.objects.first())
     assert (told_there["accuracy"], told_there["interval"]) == (newest.value, [newest.low, newest.high])
@@ -211,28 +209,22 @@ def test_command_in_words_and_json(make_dataset: MakeDataset) -> None:
     assert told_there["forecast"]["labels"] == 960
     low, high = told_there["forecast"]["interval"]
     assert low <= told_there["forecast"]["accuracy"] <= high
-    again = StringIO()
-    call_command("accuracy", "--json", "--dataset", dataset.name, stdout=again)
-    assert again.getvalue() == out.getvalue(), "a forecast says the same again"
-    out = StringIO()
-    call_command("accuracy", stdout=out)
-    assert "95 % interval 73.8% to 93.0%" in out.getvalue()
-    assert "cat: recall 90.0%" in out.getvalue()
-    assert "more audit labels would halve the interval" in out.getvalue()
+    again = command_output("accuracy", "--json", "--dataset", dataset.name)
+    assert again == first, "a forecast says the same again"
+    out = command_output("accuracy")
+    assert "95 % interval 73.8% to 93.0%" in out
+    assert "cat: recall 90.0%" in out
+    assert "more audit labels would halve the interval" in out
 
 
 def test_command_without_anything_to_tell(make_dataset: MakeDataset) -> None:
     with pytest.raises(CommandError, match="no dataset yet"):
         call_command("accuracy")
     make_dataset(3)
-    out = StringIO()
-    call_command("accuracy", "--json", stdout=out)
-    told_there = json.loads(out.getvalue())
+    told_there = command_json("accuracy")
     assert told_there["accuracy"] is told_there["interval"] is told_there["forecast"] is None
     assert "label 20 images of the queue Audit" in told_there["note"]
-    out = StringIO()
-    call_command("accuracy", stdout=out)
-    assert "Not known yet" in out.getvalue()
+    assert "Not known yet" in command_output("accuracy")
 
 
 def test_the_manifest_tells_it_and_stays_the_same(make_dataset: MakeDataset) -> None:

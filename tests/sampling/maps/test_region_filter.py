@@ -17,7 +17,6 @@ from modeling.models import Projection
 from sampling.maps.quantized import drawn_of
 from sampling.maps.region_filter import Region, region_from, rows_inside
 from sampling.models import Round
-from sampling.queues import dispatch
 from sampling.queues.pull import Filters, filters_from, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, NoParams
@@ -27,16 +26,10 @@ from tests.people import person
 from tests.sampling.maps.factories import add_map
 from tests.sampling.served import label_tiles
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "_ranked_at_once")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "ranked_at_once")]
 N = 120
 # The left half of the square.
 LEFT = "0-0_32767-0_32767-65534_0-65534"
-
-
-@pytest.fixture
-def _ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rank in this process, not in a worker."""
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
 
 
 def places() -> np.ndarray:

@@ -11,7 +11,6 @@ from django.test import Client
 from django.utils import timezone
 
 from labeling.models import Dataset, Item, Lease
-from sampling.queues import pool
 from tests.factories import MakeDataset
 from tests.people import person
 from tests.sampling.factories import add_model, tile_rows, two_class
@@ -19,11 +18,6 @@ from tests.sampling.served import label_tiles
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 GRID = "/d/pictures/grid/?queue=random"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_pools() -> None:
-    pool.forget()
 
 
 def post(client: Client, what: str, **fields: str) -> int:

@@ -17,7 +17,7 @@ from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass
 from sampling.models import Check, Round
-from sampling.queues import dispatch, pool
+from sampling.queues import dispatch
 from sampling.queues.deal import Tile, deal
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
@@ -31,11 +31,6 @@ from tests.sampling.factories import add_model, decide_shown, two_class
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 N = 80
 SURE = [0.999 - 0.001 * row for row in range(50)] + [0.03] * 30
-
-
-@pytest.fixture(autouse=True)
-def _fresh_pools() -> None:
-    pool.forget()
 
 
 @pytest.fixture
