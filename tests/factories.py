@@ -22,7 +22,7 @@ from django.dispatch import Signal
 from django.http import HttpResponse
 from django.test.utils import CaptureQueriesContext
 
-from labeling.decisions.save import Request, Shown, Target, apply
+from labeling.decisions.save import Request, Result, Shown, Target, apply
 from labeling.exporting import Export, Options
 from labeling.models import Action, Dataset, Item, LabelClass
 
@@ -109,21 +109,20 @@ def decide(
     *,
     user: User | None = None,
     at: datetime = AT,
+    holder: str = "browser",
+    seconds: float | None = None,
     queue: str = "random",
-) -> None:
-    """Make one action, like one key press."""
-    ids = Item.objects.filter(dataset=dataset, row__in=rows).order_by("row").values_list("pk", flat=True)
+    **shown: Any,
+) -> Result:
+    """Make one action, like one key press, on items that were shown as said (``round_id``, ``rank`` …)."""
+    items = Item.objects.filter(dataset=dataset, row__in=rows).order_by("row")
+    how = Shown(queue=queue, **shown)
+    targets = tuple(Target(item.pk, item.newest_annotation_id, seconds, how) for item in items)
     label_id = LabelClass.objects.get(dataset=dataset, name=label).pk if label else None
-    request = Request(
-        uuid=uuid.uuid4(),
-        kind=Action.Kind(kind),
-        at=at,
-        label_id=label_id,
-        overwrite=True,
-        targets=tuple(Target(item_id=pk, shown=Shown(queue=queue)) for pk in ids),
-    )
-    (result,) = apply(dataset, [request], user=user, holder="browser").results
+    request = Request(uuid.uuid4(), Action.Kind(kind), at, label_id, overwrite=True, targets=targets)
+    (result,) = apply(dataset, [request], user=user, holder=holder).results
     assert result.status == "saved", result.error
+    return result
 
 
 def assign(dataset: Dataset, rows: Iterable[int], label: LabelClass) -> None:

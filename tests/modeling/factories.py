@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from pathlib import Path
 
 import numpy as np
 from django.utils import timezone
 from PIL import Image
 
-from labeling.decisions.save import Decision, Request, Target, apply, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Action, Dataset, Frame, Item, State
 from modeling import store as arrays
 from modeling.models import EmbeddingSet
+from tests.factories import decide
 
 
 def add_three_kinds(dataset: Dataset, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -51,14 +51,11 @@ def import_labels(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
 
 
 def decide_rows(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
-    dataset.refresh_from_db()
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    for item in dataset.items.filter(row__in=rows):
-        request = Request(
-            uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), classes[int(y[item.row])], targets=(Target(item.pk),)
-        )
-        apply(dataset, [request], user=None, holder="me")
+    names = list(dataset.classes.values_list("name", flat=True))
+    for row in rows:
         dataset.refresh_from_db()
+        decide(dataset, Action.Kind.ASSIGN, [row], names[int(y[row])], at=timezone.now(), holder="me", queue="")
+    dataset.refresh_from_db()
 
 
 def noise_pictures(n: int, seed: int = 0) -> list[Image.Image]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import uuid
+from typing import Any
 
 import numpy as np
 from django.utils import timezone
 
-from labeling.decisions.save import Request, Shown, Target, apply
-from labeling.models import Action, Annotation, Dataset, Item, LabelClass
+from labeling.models import Action, Annotation, Dataset
 from modeling.models import ModelVersion
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.algorithms.estimates import wilson
 from sampling.models import AccuracyEstimate
+from tests.factories import decide
 
 
 def decide_shown(
-    dataset: Dataset, rows: list[int], name: str | None, *, kind: Action.Kind = Action.Kind.ASSIGN, **shown: object
+    dataset: Dataset, rows: list[int], name: str | None, *, kind: Action.Kind = Action.Kind.ASSIGN, **shown: Any
 ) -> None:
     """Return one action on all these rows, shown as said (``queue``, ``round_id``, ``suggested_label_id`` …).
 
@@ -25,14 +25,7 @@ def decide_shown(
     """
     if shown.get("queue") in Annotation.AUDIT_QUEUES:
         shown.setdefault("is_random_draw", True)
-    items = {item.row: item for item in Item.objects.filter(dataset=dataset, row__in=rows)}
-    targets = tuple(
-        Target(items[row].pk, seen=items[row].newest_annotation_id, shown=Shown(**shown))  # type: ignore[arg-type]
-        for row in rows
-    )
-    label_id = LabelClass.objects.get(dataset=dataset, name=name).pk if name else None
-    request = Request(uuid.uuid4(), kind, timezone.now(), label_id, targets=targets)
-    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
+    decide(dataset, kind, rows, name or "", at=timezone.now(), holder="me", **{"queue": "", **shown})
 
 
 def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list[AccuracyEstimate]:
@@ -47,6 +40,11 @@ def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list
             n_right=round(value * n), low=interval.low, high=interval.high, n_effective=n,
         )  # fmt: skip
     return accuracy_estimate.history(dataset)
+
+
+def undo(dataset: Dataset) -> None:
+    """Undo the last action of ``decide_shown``."""
+    decide(dataset, Action.Kind.UNDO, at=timezone.now(), holder="me")
 
 
 POINTS = [(60, 0.6, 12), (120, 0.7, 20), (240, 0.8, 30), (480, 0.86, 50)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-import uuid
 
 import numpy as np
 import pytest
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 
 from hoshina.core.errors import Refusal
 from labeling.decisions import classes
-from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.assistive import policy
+from tests import factories
 from tests.factories import MakeDataset, call_after, count_queries, interrupt_at
 
 
@@ -40,20 +39,9 @@ def names(dataset: Dataset) -> list[str]:
 
 def decide(dataset: Dataset, rows: list[int], kind: Action.Kind, label: LabelClass | None, user: User) -> None:
     """Save decisions about the items of ``rows`` like a browser, one by one with ranks."""
-    items = Item.objects.filter(dataset=dataset, row__in=rows)
-    targets = tuple(
-        Target(item_id=item.pk, seen=item.newest_annotation_id, seconds=1.5, shown=Shown("uncertain", rank=7))
-        for item in items
-    )
-    request = Request(
-        uuid=uuid.uuid4(),
-        kind=kind,
-        at=timezone.now(),
-        label_id=label.pk if label else None,
-        targets=targets,
-    )
-    [result] = apply(dataset, [request], user=user, holder=user.username).results
-    assert result.status == "saved"
+    who = {"user": user, "holder": user.username, "at": timezone.now()}
+    name = label.name if label else ""
+    result = factories.decide(dataset, kind, rows, name, **who, seconds=1.5, queue="uncertain", rank=7)
     assert len(result.items) == len(rows)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -13,9 +13,8 @@ from django.test import Client
 from django.urls import reverse
 
 from labeling.decisions import classes
-from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Dataset, Frame, Item, LabelClass
-from tests.factories import MakeDataset, MakeFolder, count_queries, text
+from tests.factories import MakeDataset, MakeFolder, count_queries, decide, text
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -28,17 +27,9 @@ def dataset(make_dataset: MakeDataset, picture_folder: MakeFolder) -> Dataset:
     return dataset
 
 
-def act(
-    dataset: Dataset, row: int, kind: Action.Kind, label: str = "", user: User | None = None, **shown: object
-) -> None:
-    targets = ()
-    if kind != Action.Kind.UNDO:
-        item = Item.objects.get(dataset=dataset, row=row)
-        targets = (Target(item.pk, item.newest_annotation_id, 2.5, Shown(**shown)),)  # type: ignore[arg-type]
-    label_id = LabelClass.objects.get(dataset=dataset, name=label).pk if label else None
-    request = Request(uuid=uuid.uuid4(), kind=kind, at=AT, label_id=label_id, targets=targets)
-    [result] = apply(dataset, [request], user=user, holder="browser").results
-    assert result.status == "saved"
+def act(dataset: Dataset, row: int, kind: Action.Kind, label: str = "", user: User | None = None, **shown: Any) -> None:
+    rows = [] if kind == Action.Kind.UNDO else [row]
+    decide(dataset, kind, rows, label, user=user, at=AT, seconds=2.5, **{"queue": "", **shown})
 
 
 def url(name: str, row: int, query: str = "") -> str:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from hoshina.jobs.models import Job
-from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Dataset
 from modeling.assistive import policy
 from modeling.assistive.policy import labels_to_go, new_labels, policy_of
 from modeling.models import ModelVersion
-from tests.factories import MakeDataset, count_queries
+from tests.factories import MakeDataset, count_queries, decide
 from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
 
 def press(dataset: Dataset, rows: list[int], name: str = "cat", kind: Action.Kind = Action.Kind.ASSIGN) -> None:
-    ids = dict(dataset.items.values_list("row", "pk"))
-    label_id = dataset.classes.get(name=name).pk if kind == Action.Kind.ASSIGN else None
-    targets = tuple(Target(ids[row]) for row in rows)
-    request = Request(uuid.uuid4(), kind, timezone.now(), label_id, overwrite=True, targets=targets)
-    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
+    decide(dataset, kind, rows, name if kind == Action.Kind.ASSIGN else "", at=timezone.now(), holder="me", queue="")
     dataset.refresh_from_db()
 
 

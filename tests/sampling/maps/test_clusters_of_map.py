@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from django.test import Client
 
-from labeling.decisions.save import Decision, record_import
-from labeling.models import Dataset, Item, State
+from labeling.models import Dataset, Item
 from modeling.models import Projection
 from tests.factories import MakeDataset, count_queries
+from tests.modeling.factories import import_labels
 from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
 
@@ -44,9 +44,7 @@ def told(projection: Projection, client: Client | None = None) -> list[dict]:
 
 
 def label(dataset: Dataset, rows: list[int], number: int = 0) -> None:
-    ids = dict(dataset.items.values_list("row", "pk"))
-    given = list(dataset.classes.values_list("pk", flat=True))[number]
-    record_import(dataset, [Decision(ids[row], State.LABELLED, given) for row in rows], None)
+    import_labels(dataset, rows, np.full(dataset.n_items, number))
 
 
 @pytest.fixture
@@ -81,8 +79,7 @@ def test_labels_lead_and_predictions_where_there_are_none(dataset: Dataset, draw
     rows = core(0, 5)
     label(dataset, rows[:4], 0)
     label(dataset, rows[4:], 1)
-    P = np.tile(np.array([[0.2, 0.8]], np.float32), (N, 1))
-    add_model(dataset, P)
+    add_model(dataset, np.tile(np.array([[0.2, 0.8]], np.float32), (N, 1)))
     by_row = {one["thumbs"][0]["row"] % 4: one for one in told(drawn_map)}
     assert by_row[0]["what"] == "80 % cat"
     assert by_row[0]["n_labelled"] == 5
@@ -140,9 +137,7 @@ def test_no_clusters_and_no_file_are_said(make_dataset: MakeDataset, client: Cli
     assert "Compute the map again" in client.get(f"/d/few/map/{few.pk}/clusters/list/").content.decode()
 
 
-def test_a_map_older_than_the_newest_images_and_one_newer_than_what_is_known(
-    make_dataset: MakeDataset,
-) -> None:
+def test_a_map_older_than_the_newest_images_and_one_newer_than_what_is_known(make_dataset: MakeDataset) -> None:
     older = add_map(make_dataset(60, name="older"), places(40))
     newer = add_map(make_dataset(40, name="newer"), places(60))
     for projection in (older, newer):

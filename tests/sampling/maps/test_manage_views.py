@@ -20,13 +20,8 @@ from tests.sampling.maps.factories import add_map
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 N = 40
 USUAL = {
-    "method": "umap",
-    "n_neighbors": "15",
-    "min_dist": "0.1",
-    "perplexity": "30",
-    "metric": "euclidean",
-    "seed": "0",
-}
+    "method": "umap", "n_neighbors": "15", "min_dist": "0.1", "perplexity": "30", "metric": "euclidean", "seed": "0",
+}  # fmt: skip
 MAKE = "/d/pictures/map/make/"
 
 

@@ -10,8 +10,7 @@ from django.test import Client
 
 from hoshina.jobs.lifecycle import run_now
 from labeling.decisions.random_draws import random_draws
-from labeling.decisions.save import Decision, record_import
-from labeling.models import Annotation, Dataset, Item, Lease, State
+from labeling.models import Annotation, Dataset, Item, Lease
 from modeling.maps.coordinates import save_coordinates
 from modeling.models import Projection
 from sampling.maps.quantized import drawn_of
@@ -21,7 +20,7 @@ from sampling.queues.pull import Filters, filters_from, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, NoParams
 from tests.factories import MakeDataset, not_none
-from tests.modeling.factories import add_vectors
+from tests.modeling.factories import add_vectors, import_labels
 from tests.people import person
 from tests.sampling.maps.factories import add_map
 from tests.sampling.served import label_tiles
@@ -48,11 +47,7 @@ def dataset(store: object, make_dataset: MakeDataset) -> Dataset:
     X = rng.normal(size=(N, 6)) + 1.5 * y[:, None]
     X[100:110] = X[80:90]
     add_vectors(dataset, X.astype(np.float32))
-    ids = dict(dataset.items.values_list("row", "pk"))
-    given = list(dataset.classes.values_list("pk", flat=True))
-    rows = range(50)
-    decisions = [Decision(ids[row], State.LABELLED, given[(y[row] + (row in (8, 9))) % 2]) for row in rows]
-    record_import(dataset, decisions, None)
+    import_labels(dataset, list(range(50)), (y + np.isin(np.arange(N), (8, 9))) % 2)
     return dataset
 
 
@@ -99,8 +94,7 @@ def test_similar_and_any_state_keep_to_the_region(dataset: Dataset, left: str, c
 
 def test_the_next_page_keeps_to_it_and_the_order_is_reproducible(dataset: Dataset, left: str, client: Client) -> None:
     first = client.get(f"/d/pictures/grid/?n=10&queue=random&seed=5&{left}").content.decode()
-    following = re.search(r'data-next="([^"]+)"', first)
-    assert following
+    following = not_none(re.search(r'data-next="([^"]+)"', first))
     second = client.get(following[1].replace("&amp;", "&")).content.decode()
     shown = [int(row) for page in (first, second) for row in re.findall(r'data-row="(\d+)"', page)]
     assert len(set(shown)) == 20
@@ -172,8 +166,7 @@ def test_a_map_that_is_gone_is_said_also_on_the_next_page(dataset: Dataset, left
     assert "Map not found" in page
     first = client.get(f"/d/pictures/grid/?n=10&queue=random&{left}").content.decode()
     Projection.objects.all().delete()
-    following = re.search(r'data-next="([^"]+)"', first)
-    assert following
+    following = not_none(re.search(r'data-next="([^"]+)"', first))
     assert client.get(following[1].replace("&amp;", "&")).status_code == 200, "what was ranked is still shown"
     _, page = rows_shown(client, f"queue=random&{left}")
     assert "was deleted" in page
@@ -216,13 +209,8 @@ def test_items_that_were_removed_are_not_dealt(dataset: Dataset, left: str, clie
 
 @pytest.mark.usefixtures("_model")
 def test_two_people_in_one_region_get_different_images(dataset: Dataset, left: str) -> None:
-    one, two = (
-        {int(row) for row in re.findall(r'data-row="(\d+)"', page)}
-        for page in (
-            person("ana").get(f"/d/pictures/grid/?n=12&queue=uncertain&{left}").content.decode(),
-            person("bob").get(f"/d/pictures/grid/?n=12&queue=uncertain&{left}").content.decode(),
-        )
-    )
+    query = f"queue=uncertain&{left}&n=12"
+    one, two = (set(rows_shown(person(name), query)[0]) for name in ("ana", "bob"))
     assert one
     assert two
     assert not one & two
