@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from django.utils import timezone
@@ -13,7 +14,7 @@ from labeling.decisions.save import Decision, record_import
 from labeling.models import Action, Dataset, Frame, Item, State
 from modeling import store as arrays
 from modeling.models import EmbeddingSet
-from tests.factories import decide
+from tests.factories import MakeDataset, decide
 
 
 def add_three_kinds(dataset: Dataset, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +43,23 @@ def two_clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(n) % 2)
     return rng.normal(size=(n, 8)).astype(np.float32) + 2.0 * y[:, None], y
+
+
+def clouds_dataset(make_dataset: MakeDataset, n: int, n_labeled: int = 0, **options: Any) -> tuple[Dataset, np.ndarray]:
+    """Make a dataset with vectors of two clouds, its first rows labeled; return it and the classes of all rows."""
+    dataset = make_dataset(n, **options)
+    X, y = two_clouds(n)
+    add_vectors(dataset, X)
+    import_labels(dataset, list(range(n_labeled)), y)
+    return dataset, y
+
+
+def three_kinds_dataset(make_dataset: MakeDataset, n: int, n_labeled: int = 0) -> tuple[Dataset, np.ndarray]:
+    """Make a dataset of three kinds of vectors, its first rows labeled; return it and the classes of all rows."""
+    dataset = make_dataset(n, classes=("cat", "dog", "wolf"))
+    _, y = add_three_kinds(dataset, n)
+    import_labels(dataset, list(range(n_labeled)), y)
+    return dataset, y
 
 
 def import_labels(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:

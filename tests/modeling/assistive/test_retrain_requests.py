@@ -61,10 +61,8 @@ def ask(client: Client, dataset: Dataset) -> dict[str, Any]:
 
 
 def test_r_without_embeddings_computes_them_and_trains(dataset: Dataset, client: Client) -> None:
-    said = ask(client, dataset)
-    assert said["hoshina:toast"] == {
-        "text": "Embeddings are computed first. The model is trained as soon as they are ready."
-    }
+    words = "Embeddings are computed first. The model is trained as soon as they are ready."
+    assert ask(client, dataset)["hoshina:toast"] == {"text": words}
     assert ask(client, dataset).keys() == {"hoshina:job", "hoshina:toast"}
     assert list(Job.objects.values_list("kind", "state")) == [("embed", Job.State.QUEUED)]
     assert "embeddings, then training" in client.get(f"/d/{dataset.slug}/model/badge/").content.decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -199,18 +198,15 @@ def test_vectors_that_came_while_a_map_was_made_are_placed_after_it(
     assert Job.objects.filter(kind="place_on_maps", state=Job.State.QUEUED).count() == 1
 
 
-def test_after_the_first_vectors_a_quick_look_is_made_and_replaced_with_the_vectors(
-    make_dataset: MakeDataset,
-) -> None:
+def test_after_the_first_vectors_a_quick_look_is_made_and_replaced_with_the_vectors(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(N)
     projections.maps_after_embedding(dataset.pk)
     assert not Job.objects.exists(), "nothing to look at"
     first = add_vectors(dataset, load_digits().data[:N])
     projections.maps_after_embedding(dataset.pk)
     job, _ = Job.objects.filter(kind="project_map").order_by("created_at")
-    look = Projection.objects.get(
-        pk=run_now("project_map", dataset_id=dataset.pk, params=job.params).result["projection"]
-    )
+    made_now = run_now("project_map", dataset_id=dataset.pk, params=job.params)
+    look = Projection.objects.get(pk=made_now.result["projection"])
     assert (look.name, look.method) == ("Quick look", "pca")
     umap = made(dataset)
     assert list(projections.maps_of(dataset)) == [umap, look], "what was asked for comes first"
@@ -309,7 +305,7 @@ def test_a_person_who_asks_for_the_automatic_map_gets_that_one(digits: Dataset) 
 
 def test_a_command_may_make_the_map_first(digits: Dataset) -> None:
     projections.maps_after_embedding(digits.pk)
-    call_command("project_map", stdout=StringIO())
+    command_output("project_map")
     run_queued()
     assert sorted(Projection.objects.values_list("name", flat=True)) == ["Quick look", "UMAP"], "not made twice"
 
@@ -321,9 +317,8 @@ def test_a_map_that_a_stopped_worker_left_is_begun_again() -> None:
 # -- Keeping them --------------------------------------------------------------------------------------------
 def test_maps_are_begun_renamed_and_deleted(digits: Dataset, store: Path) -> None:
     job = projections.start(digits, projections.checked(digits, "umap", {"seed": 1, "n_neighbors": None}))
-    assert projections.start(digits, projections.checked(digits, "umap", {"seed": 1})) == job, (
-        "asked for twice, it is one job"
-    )
+    again = projections.start(digits, projections.checked(digits, "umap", {"seed": 1}))
+    assert again == job, "asked for twice, it is one job"
     look = Job.objects.exclude(pk=job.pk).get()
     assert (look.params["name"], look.created_at < job.created_at) == ("Quick look", True), "to look at meanwhile"
     other = projections.start(digits, projections.checked(digits, "tsne", {"seed": 1}))

@@ -17,7 +17,6 @@ from PIL import Image
 from hoshina.core.errors import Refusal
 from hoshina.jobs.models import Job
 from labeling.decisions.random_draws import random_draws
-from labeling.decisions.save import Decision, record_import
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.fields.split_groups import choose, keys_together
@@ -32,6 +31,7 @@ from modeling.quick import data as quick_data
 from modeling.quick.data import STOPPING, TEST, TRAIN, Labels, split
 from modeling.quick.options import QuickOptions
 from tests.factories import MakeDataset, not_none
+from tests.modeling.factories import import_labels
 
 
 def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | None = None) -> Labels:
@@ -146,9 +146,7 @@ def test_too_few_groups_for_three_parts_are_refused_in_words(make_dataset: MakeD
 # -- From the database ---------------------------------------------------------------------------------
 def decide(dataset: Dataset, rows: list[int], queue: str = "") -> None:
     """Return labels in turn, as the named queue would leave them."""
-    classes = list(dataset.classes.all())
-    ids = dict(dataset.items.values_list("row", "pk"))
-    record_import(dataset, [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in rows], None)
+    import_labels(dataset, rows, np.arange(dataset.n_items) % 2)
     is_draw = True if queue in Annotation.AUDIT_QUEUES else None
     Annotation.objects.filter(item__row__in=rows).update(queue=queue, is_random_draw=is_draw)
 
@@ -267,11 +265,9 @@ def test_pixels_come_in_order_and_unreadable_ones_say_why(tmp_path: Path) -> Non
 def test_pixels_are_those_that_a_person_sees(tmp_path: Path) -> None:
     Image.fromarray(np.linspace(0, 4000, 900).reshape(30, 30).astype(np.uint16)).save(tmp_path / "deep.png")
     usual, other = (
-        NetworkInput(InputSpec(rendering)).prepare({"image": tmp_path / "deep.png"}, 16).pixels
+        not_none(NetworkInput(InputSpec(rendering)).prepare({"image": tmp_path / "deep.png"}, 16).pixels)
         for rendering in (Rendering(), Rendering(stretch="log", is_inverted=True))
     )
-    assert usual is not None
-    assert other is not None
     assert usual[0, 0, 0] < 10
     assert other[0, 0, 0] > 150
     assert other[-1, -1, 0] < 10

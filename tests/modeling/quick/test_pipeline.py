@@ -25,13 +25,12 @@ from hoshina.core.errors import Refusal
 from hoshina.core.parsing import parse_options
 from hoshina.jobs import lifecycle
 from hoshina.jobs.models import Job
-from labeling.decisions.save import Decision, record_import
 from labeling.fields import split_groups
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.images.rendering import Rendering
 from labeling.ingest.dataset_folder import dataset_for
-from labeling.models import Annotation, Dataset, LabelClass, State
+from labeling.models import Annotation, Dataset, LabelClass
 from modeling.assistive.policy import retrain_if_due
 from modeling.backends import choose_encoder
 from modeling.backends.keras_networks import import_tensorflow, quiet
@@ -46,7 +45,7 @@ from sampling.accuracy import estimate as accuracy_estimate
 from sampling.models import AccuracyEstimate
 from tests.factories import not_none
 from tests.jobs.conftest import Store, open_store
-from tests.modeling.factories import add_vectors
+from tests.modeling.factories import add_vectors, import_labels
 from tests.modeling.weights import real_weights_dir
 from tests.parts import wait_until
 
@@ -109,11 +108,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_bl
         dataset = dataset_for(str(root / "images"), "pictures")
         lifecycle.run_now("ingest", dataset_id=dataset.pk)
         Job.objects.filter(kind="embed").update(state=S.CANCELLED)  # vectors are made up below
-        made = LabelClass.objects.create
-        classes = [made(dataset=dataset, name=name, colour="#E69F00") for name in ("dark", "bright")]
-        ids = dict(dataset.items.values_list("row", "pk"))
-        decisions = [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in range(N_LABELLED)]
-        record_import(dataset, decisions, None)
+        for order, name in enumerate(("dark", "bright")):
+            LabelClass.objects.create(dataset=dataset, name=name, colour="#E69F00", order=order)
+        import_labels(dataset, list(range(N_LABELLED)), np.arange(N) % 2)
         Annotation.objects.filter(item__row__in=AUDIT).update(queue="audit", is_random_draw=True)
         add_vectors(dataset, np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32))
         lifecycle.run_now("retrain", dataset_id=dataset.pk)
@@ -172,8 +169,7 @@ def test_every_image_that_can_be_read_has_probabilities(place: Place) -> None:
 
 
 def test_only_the_test_half_is_held_out_and_measured(place: Place) -> None:
-    version, held = place.version, model_files.open_held_out(place.version)
-    assert held is not None
+    version, held = place.version, not_none(model_files.open_held_out(place.version))
     assert len(held.rows) == place.job.result["n_test"]
     assert set(AUDIT) <= set(held.rows.tolist()), "what chance drew comes first"
     twins = {row - 4 for row in range(9, N, 10) if row in held.rows}
@@ -196,10 +192,8 @@ def test_its_account_has_what_the_assistive_models_has(place: Place) -> None:
 
 
 def test_it_is_compared_with_the_assistive_model_on_the_same_images(place: Place) -> None:
-    version, held = place.version, held_out_of(place.version)
-    theirs = held_out_of(ModelVersion.objects.get(kind="assistive"))
-    assert held is not None
-    assert theirs is not None
+    version, held = place.version, not_none(held_out_of(place.version))
+    theirs = not_none(held_out_of(ModelVersion.objects.get(kind="assistive")))
     told = version.metrics["assistive"]
     assert (told["version"], told["n"]) == (1, len(held.rows))
     same = np.isin(theirs.rows, held.rows)
@@ -235,13 +229,8 @@ def test_its_files(place: Place) -> None:
     names = {file.name for file in folder.iterdir()}
     assert names == set(place.job.result["files"])
     assert {
-        "model.keras",
-        "model.tflite",
-        "saved_model.zip",
-        "classes.json",
-        "model_card.md",
-        "classifier.zip",
-    } <= names
+        "model.keras", "model.tflite", "saved_model.zip", "classes.json", "model_card.md", "classifier.zip",
+    } <= names  # fmt: skip
     assert ("model.onnx" in names) != any("No ONNX file" in note for note in place.job.result["notes"])
     about = json.loads((folder / "classes.json").read_text())
     assert about["classes"] == ["dark", "bright"]

@@ -168,11 +168,10 @@ def single(tmp_path: Path) -> tuple[Path, Program]:
     # Files of endings that the ingest was told to leave alone, and one that can't be read.
     Image.new("RGB", (9, 9)).save(folder / "preview.bmp")
     dataset = dataset_for(folder)
-    Dataset.objects.update(
-        rendering=Rendering(
-            hdu=1, plane="max", stretch="asinh", low=900.0, high=20_000.0, is_inverted=True, background="#204060"
-        ).as_params()
+    rendering = Rendering(
+        hdu=1, plane="max", stretch="asinh", low=900.0, high=20_000.0, is_inverted=True, background="#204060"
     )
+    Dataset.objects.update(rendering=rendering.as_params())
     (folder / "broken.fits").write_bytes(b"SIMPLE  = but nothing behind it")
     run_now("ingest", dataset_id=dataset.pk, params={"extensions": [".fits", ".fits.gz", ".png", ".tif", ".jpg"]})
     dataset.refresh_from_db()
@@ -190,10 +189,9 @@ def test_single_images_of_every_kind_under_a_rendering_of_its_own(single: tuple[
     assert f"broken.fits: {broken['problem']}" in said
     assert "32 classified, 1 not" in said
     for way in (Rendering(hdu=1), Rendering(hdu=1, plane=2, stretch="log"), Rendering(hdu=1, plane="rgb")):
-        program.tell(sees=NetworkInput(InputSpec(way)).as_params())
-        require_same(
-            program, program.run(folder)[0], by_hand(program, folder, NetworkInput(InputSpec(way)), endings(program))
-        )
+        network_input = NetworkInput(InputSpec(way))
+        program.tell(sees=network_input.as_params())
+        require_same(program, program.run(folder)[0], by_hand(program, folder, network_input))
     errors(folder, program)
 
 
@@ -215,15 +213,9 @@ def errors(folder: Path, program: Program) -> None:
     assert "numpy is missing. Install the requirements" in program.run(folder, code=1)[1]
 
 
-def endings(program: Program) -> tuple[str, ...]:
-    return tuple(program.about["extensions"])
-
-
-def by_hand(
-    program: Program, folder: Path, network_input: NetworkInput, suffixes: tuple[str, ...]
-) -> dict[str, np.ndarray]:
+def by_hand(program: Program, folder: Path, network_input: NetworkInput) -> dict[str, np.ndarray]:
     """Return the network's prediction for the input that HOSHINA would give it, for single files."""
-    network = Network(program.graph)
+    network, suffixes = Network(program.graph), tuple(program.about["extensions"])
     found = {}
     for file in sorted(file for file in folder.rglob("*") if file.name.lower().endswith(suffixes)):
         pixels = network_input.prepare({"image": file}, SIDE).pixels

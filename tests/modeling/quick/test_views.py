@@ -184,18 +184,14 @@ def test_a_run_shows_its_curves_and_asks_again_until_it_ends(client: Client, dat
     live = {"epoch": 3, "batch": 2, "batches": 5, "loss": 0.4, "accuracy": 0.9}
     result = {"epochs": EPOCHS, "live": live, "n_train": 32, "n_stopping": 4, "n_test": 4, "best_epoch": 2}
     job = make_job(dataset, "running", result=result, stage="Training: epoch 3 of 8", done=12, total=40)
-    response = client.get(f"{URL}{job.pk}/")
-    page = response.content.decode()
-    assert response.status_code == 200
+    page = text(client.get(f"{URL}{job.pk}/"), 200)
     assert 'hx-trigger="every 1s"' in page
     assert "Training: epoch 3 of 8" in page
     assert "batch 2 of 5, loss 0.400" in plain(page)
     assert page.count("<figure") == 2
     assert "Best epoch so far: 2" in page
     Job.objects.update(state="cancelled", result={**result, "kept": {"epoch": 2, "val_accuracy": 0.75}})
-    response = client.get(f"{URL}{job.pk}/")
-    page = response.content.decode()
-    assert response.status_code == 286
+    page = text(client.get(f"{URL}{job.pk}/"), 286)
     assert "every 1s" not in page
     assert "The best weights so far are kept: epoch 2, validation accuracy 75 %" in plain(page)
 

@@ -17,7 +17,12 @@ from modeling.models import ModelVersion
 from modeling.predictions import active_predictions
 from modeling.versions import model_files
 from tests.factories import MakeDataset, archive_bytes, decide, not_none, opened, table
-from tests.modeling.factories import add_three_kinds, add_vectors, import_labels, two_clouds
+from tests.modeling.factories import (
+    add_vectors,
+    clouds_dataset,
+    import_labels,
+    three_kinds_dataset,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 NAMES = ("cat", "dog", "wolf")
@@ -130,8 +135,7 @@ def test_each_row_is_consistent_and_unlabeled_ones_come_from_the_model(planted: 
 
 
 def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(60, classes=NAMES)
-    _, y = add_three_kinds(dataset)
+    dataset, y = three_kinds_dataset(make_dataset, 60)
     # Row 59 is the only wolf.
     import_labels(dataset, [row for row in range(50) if y[row] < 2] + [59], y)
     run_now("retrain", dataset_id=dataset.pk)
@@ -157,9 +161,7 @@ def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDatas
 def test_the_columns_of_merged_classes_are_summed_out_of_fold_too(make_dataset: MakeDataset) -> None:
     from labeling.decisions import classes
 
-    dataset = make_dataset(60, classes=NAMES)
-    _, y = add_three_kinds(dataset)
-    import_labels(dataset, list(range(60)), y)
+    dataset, _ = three_kinds_dataset(make_dataset, 60, 60)
     run_now("retrain", dataset_id=dataset.pk)
     held = not_none(model_files.open_held_out(ModelVersion.objects.get()))
     by_name = {one.name: one for one in dataset.classes.all()}
@@ -174,9 +176,7 @@ def test_the_columns_of_merged_classes_are_summed_out_of_fold_too(make_dataset: 
 
 
 def test_without_held_out_predictions_no_row_claims_them(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(30)
-    X, y = two_clouds(30)
-    add_vectors(dataset, X)
+    dataset, y = clouds_dataset(make_dataset, 30)
     import_labels(dataset, [int(np.flatnonzero(y == kind)[0]) for kind in (0, 1)], y)
     run_now("retrain", dataset_id=dataset.pk)
     rows, labels = exported(dataset)

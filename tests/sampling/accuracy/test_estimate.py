@@ -19,7 +19,7 @@ from sampling.accuracy import estimate as accuracy_estimate
 from sampling.algorithms.estimates import collection_accuracy, wilson_continuous
 from sampling.models import AccuracyEstimate
 from tests.factories import MakeDataset, count_queries, not_none
-from tests.modeling.factories import add_vectors, two_clouds
+from tests.modeling.factories import add_vectors, clouds_dataset, two_clouds
 from tests.sampling.factories import decide_shown, estimates_at, undo
 from tests.sampling.served import label_tiles
 
@@ -92,9 +92,7 @@ def test_history_outlives_the_arrays(dataset: Dataset) -> None:
 
 
 def test_without_audit_labels_nothing_is_claimed(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(60)
-    X, y = two_clouds(60)
-    add_vectors(dataset, X)
+    dataset, y = clouds_dataset(make_dataset, 60)
     for row in range(30):
         decide_shown(dataset, [row], name_of(row, y), queue="random")
     run_now("retrain", dataset_id=dataset.pk)
@@ -102,9 +100,7 @@ def test_without_audit_labels_nothing_is_claimed(make_dataset: MakeDataset) -> N
 
 
 def test_with_too_few_labels_the_suggestion_of_the_time_speaks(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(60)
-    X, y = two_clouds(60)
-    add_vectors(dataset, X)
+    dataset, y = clouds_dataset(make_dataset, 60)
     cat = LabelClass.objects.get(name="cat")
     decide_shown(dataset, [int(np.flatnonzero(y == 0)[0])], "cat", queue="random")
     decide_shown(dataset, [int(np.flatnonzero(y == 1)[0])], "dog", queue="random")
