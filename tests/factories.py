@@ -76,6 +76,15 @@ def text(response: HttpResponse, status: int | None = None) -> str:
     return response.content.decode()
 
 
+def assert_contains(page: Any, *parts: Any, lacks: Iterable[Any] = ()) -> None:
+    """Assert that a page, an answer or a collection contains all the parts, and none of those that it lacks."""
+    content = page.content.decode() if isinstance(page, HttpResponse) else page
+    missing = [part for part in parts if part not in content]
+    assert not missing, f"{missing} not in {content!r}"
+    unwanted = [part for part in lacks if part in content]
+    assert not unwanted, f"{unwanted} in {content!r}"
+
+
 def command_output(*arguments: str) -> str:
     """Return what a management command writes to standard output."""
     out = io.StringIO()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hoshina import health
 from hoshina.core.processes import lives
-from tests.factories import MakeFolder
+from tests.factories import MakeFolder, assert_contains
 from tests.parts import free_port, wait_until
 from tests.processes import Up
 
@@ -37,8 +37,7 @@ def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Make
     second = up()
     assert second.process.wait(timeout=90) == 1
     second._reader.join()
-    assert f"process {one.process.pid}" in second.output
-    assert f"http://127.0.0.1:{used}/" in second.output
+    assert_contains(second.output, f"process {one.process.pid}", f"http://127.0.0.1:{used}/")
     assert len(second.output.strip().splitlines()) == 1
 
     # What dies is started again, and said.

@@ -14,7 +14,7 @@ from modeling.predictions import active_predictions
 from sampling.queues.registry import STRATEGIES
 from tests.browser.bench import Bench, tell_job_finished
 from tests.browser.conftest import Site
-from tests.factories import not_none
+from tests.factories import assert_contains, not_none
 from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -87,8 +87,7 @@ def test_queues_are_chosen_by_keyboard_and_keep_the_filters(page: Page, site: Si
     expect(page.locator('#grid[data-kind="all"]')).to_be_visible()
     expect(page.locator("#choice-predicted option:checked")).to_have_text("dog")
     expect(bench.focused).to_be_focused()
-    assert "queue=all" in page.url
-    assert "predicted=" in page.url
+    assert_contains(page.url, "queue=all", "predicted=")
 
 
 def test_a_menu_that_is_open_stays_when_a_job_ends(page: Page, site: Site, dataset: Dataset) -> None:

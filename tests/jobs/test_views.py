@@ -19,7 +19,7 @@ from django.utils import timezone
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job, Worker
 from tests import factories
-from tests.factories import MakeDataset, count_queries
+from tests.factories import MakeDataset, assert_contains, count_queries
 
 pytestmark = pytest.mark.django_db
 S = Job.State
@@ -49,9 +49,7 @@ def text(response: HttpResponse, status: int | None = None) -> str:
 
 
 def test_page(client: Client, make_job: Callable[..., Job], make_dataset: MakeDataset, worker: None) -> None:
-    page = text(client.get(reverse("jobs:page")), 200)
-    assert "No jobs yet" in page
-    assert "every 2s" not in page
+    assert_contains(text(client.get(reverse("jobs:page")), 200), "No jobs yet", lacks=["every 2s"])
     dataset = make_dataset(3, name="galaxies")
     make_job(S.FAILED, dataset_id=dataset.pk, error="No <labels> yet.", hint="Label something.")
     make_job(S.RUNNING, stage="Fitting", done=43, total=100, stage_started_at=timezone.now() - timedelta(seconds=43))
@@ -153,26 +151,20 @@ def test_nobody_comes_in_without_signing_in(client: Client, make_job: Callable[.
 
 def test_strip_while_something_runs_and_after(client: Client, make_job: Callable[..., Job]) -> None:
     url = reverse("jobs:strip", args=[1])
-    idle = client.get(url).content.decode()
-    assert "every 1s" not in idle
-    assert 'id="strip"' in idle
+    assert_contains(client.get(url), 'id="strip"', lacks=["every 1s"])
     make_job(S.RUNNING, dataset_id=2)
     assert "every 1s" not in client.get(url).content.decode()
     job = make_job(S.RUNNING, dataset_id=1, kind="embed", stage="Fitting", done=1, total=3)
     response = client.get(url)
     assert "HX-Trigger" not in response
     html = response.content.decode()
-    assert "every 1s" in html
-    assert "Fitting" in html
-    assert "33 %" in html
+    assert_contains(html, "every 1s", "Fitting", "33 %")
     poll = re.search(r'hx-get="([^"]+)"', html)
     assert poll
     Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED, finished_at=timezone.now() - timedelta(seconds=40))
     response = client.get(poll[1].replace("&amp;", "&"))
     html = response.content.decode()
-    assert "every 1s" not in html
-    assert 'hx-swap-oob="beforeend:#toasts"' in html
-    assert "data-toast" in html
+    assert_contains(html, 'hx-swap-oob="beforeend:#toasts"', "data-toast", lacks=["every 1s"])
     told = json.loads(response["HX-Trigger"])["hoshina:job-finished"]
     assert told == {"kind": "embed", "kinds": ["embed"], "states": {"embed": "succeeded"}}
     # Told once: the next answer has no toast.

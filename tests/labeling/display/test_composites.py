@@ -24,7 +24,7 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.signals import reshown
-from tests.factories import heard_from, not_none, text
+from tests.factories import assert_contains, heard_from, not_none, text
 from tests.labeling.factories import BANDS, ingest_groups, write_bands
 from tests.labeling.images.pictures import samples
 
@@ -235,8 +235,7 @@ def test_tiles_and_detail_show_every_frame_and_say_what_is_missing(client: Clien
     assert 'data-layout="side"' in page
     compose_as(shown, Composition(layout="blink"))
     page = client.get(reverse("labeling:item", args=[shown.slug, 0])).content.decode()
-    assert 'data-layout="blink"' in page
-    assert 'data-rendering="blinking"' in page
+    assert_contains(page, 'data-layout="blink"', 'data-rendering="blinking"')
 
 
 # -- The choice, on the dataset's page of images --------------------------------------------------------
@@ -263,9 +262,7 @@ def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown
     assert client.post(address, USUAL | chosen).status_code == 302
     shown.refresh_from_db()
     assert shown.composed_as == composition
-    page = client.get(address).content.decode()
-    assert '<option value="r" selected>' in page
-    assert 'value="50.0"' in page
+    assert_contains(client.get(address), '<option value="r" selected>', 'value="50.0"')
 
 
 @pytest.mark.django_db

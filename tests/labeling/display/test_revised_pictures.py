@@ -28,7 +28,7 @@ from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
 from modeling.encoders.frames import pictured
 from modeling.encoders.input_spec import InputSpec
-from tests.factories import call_before
+from tests.factories import assert_contains, call_before
 from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 from tests.labeling.images.pictures import scan
 from tests.labeling.images.quadrants import COLORS, corners, quadrants
@@ -182,9 +182,7 @@ def test_the_page_offers_both_choices(client: Client, folder: Path) -> None:
     read(folder)
     dataset = Dataset.objects.get()
     address = reverse("labeling:images", args=[dataset.slug])
-    page = client.get(address).content.decode()
-    assert 'name="first_row"' in page
-    assert 'name="shows_cut"' in page
+    assert_contains(client.get(address), 'name="first_row"', 'name="shows_cut"')
     sent = {"plane": "first", "stretch": "usual", "background": "#808080", "first_row": "top", "shows_cut": "on"}
     assert client.post(address, sent).status_code == 302
     dataset.refresh_from_db()

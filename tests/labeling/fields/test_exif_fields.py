@@ -19,7 +19,7 @@ from labeling.fields import column_of, header_fields
 from labeling.fields.item_values import texts_of
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
-from tests.factories import not_none
+from tests.factories import assert_contains, not_none
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -79,8 +79,7 @@ def test_the_page_offers_exif_by_plain_names(dataset: Dataset, client: Client) -
         ("DateTimeOriginal", 3), ("Model", 3), ("GPSLatitude", 2),
     ]  # fmt: skip
     page = client.get(f"/d/{dataset.slug}/fields/cards/").content.decode()
-    assert 'value="GPSLatitude"' in page
-    assert "decimal degrees, south negative" in page
+    assert_contains(page, 'value="GPSLatitude"', "decimal degrees, south negative")
 
 
 def test_exif_becomes_fields_of_the_right_kind(dataset: Dataset) -> None:

@@ -18,7 +18,7 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
 from labeling.views import items
-from tests.factories import MakeDataset, text
+from tests.factories import MakeDataset, assert_contains, text
 from tests.labeling.factories import orion_header
 
 
@@ -97,9 +97,7 @@ def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
     assert client.get(reverse("labeling:file_header", args=[frame.pk + 1])).status_code == 404
     assert "SECOND" not in client.get(address).content.decode()
     Dataset.objects.update(rendering=Rendering(hdu=1).as_params())
-    html = client.get(address).content.decode()
-    assert "SECOND&lt;B&gt;" in html
-    assert "no usable WCS" in html
+    assert_contains(client.get(address), "SECOND&lt;B&gt;", "no usable WCS")
     Dataset.objects.update(rendering=Rendering(hdu=7).as_params())
     assert "has no HDU 7" in client.get(address).content.decode()
     frame.file.unlink()

@@ -23,7 +23,7 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.folder_watch import check_due_folders, pause_after, take_snapshot
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
-from tests.factories import MakeDataset, MakeFolder
+from tests.factories import MakeDataset, MakeFolder, assert_contains
 from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
 from tests.parts import free_port, wait_until
 from tests.processes import Up
@@ -230,17 +230,13 @@ def test_the_buttons_of_the_page(client: Client, make_dataset: MakeDataset) -> N
         state="succeeded",
         params={"extensions": [".pic"]},
     )
-    page = client.get("/datasets/").content.decode()
-    assert "Rescan<span" in page
-    assert 'aria-pressed="false"' in page
+    assert_contains(client.get("/datasets/"), "Rescan<span", 'aria-pressed="false"')
     assert client.post(f"/d/{dataset.slug}/look-again/").headers["Location"] == "/datasets/"
     assert Job.objects.get(state="queued").params == {"extensions": [".pic"]}
 
     client.post(f"/d/{dataset.slug}/watch/", {"on": "1"})
     assert Dataset.objects.get().is_watched
-    page = client.get("/datasets/").content.decode()
-    assert 'aria-pressed="true"' in page
-    assert ">watched<" in page
+    assert_contains(client.get("/datasets/"), 'aria-pressed="true"', ">watched<")
     client.post(f"/d/{dataset.slug}/watch/", {"on": "0"})
     assert not Dataset.objects.get().is_watched
     for url in ("look-again", "watch"):

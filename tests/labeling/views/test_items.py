@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from labeling.decisions import classes
 from labeling.models import Action, Dataset, Frame, Item, LabelClass
-from tests.factories import MakeDataset, MakeFolder, count_queries, decide, text
+from tests.factories import MakeDataset, MakeFolder, assert_contains, count_queries, decide, text
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -76,8 +76,7 @@ def test_neighbours_are_by_row_and_of_the_same_dataset(
 @pytest.mark.parametrize("row", [5, 2**63 - 1, 2**63, 10**30])
 def test_an_unknown_row_is_said_in_words(client: Client, dataset: Dataset, name: str, row: int) -> None:
     page = text(client.get(url(name, row)), 404)
-    assert f"pictures has no item {row}." in page
-    assert "Its items are numbered from 0 to 4." in page
+    assert_contains(page, f"pictures has no item {row}.", "Its items are numbered from 0 to 4.")
 
 
 @pytest.mark.parametrize("name", ["item", "detail"])
@@ -116,8 +115,7 @@ def test_paths_are_escaped_and_on_one_line(client: Client, dataset: Dataset) -> 
     Frame.objects.filter(item__row=0).update(path=nasty)
     for name in ("item", "detail"):
         found = text(client.get(url(name, 0)))
-        assert "<img src=x" not in found
-        assert r"&lt;img src=x onerror=alert(1)&gt;\nnew\u202egnp.png" in found
+        assert_contains(found, r"&lt;img src=x onerror=alert(1)&gt;\nnew\u202egnp.png", lacks=["<img src=x"])
 
 
 # -- Deciding -------------------------------------------------------------------------------------
@@ -137,9 +135,7 @@ def test_buttons_carry_what_the_outbox_needs(client: Client, dataset: Dataset) -
 def test_retired_classes_are_not_offered(client: Client, dataset: Dataset) -> None:
     for one in LabelClass.objects.all():
         classes.delete(one, user=None)
-    found = text(client.get(url("detail", 1)))
-    assert 'data-decide="assign"' not in found
-    assert "Add a class first" in found
+    assert_contains(client.get(url("detail", 1)), "Add a class first", lacks=['data-decide="assign"'])
 
 
 # -- History --------------------------------------------------------------------------------------
@@ -157,8 +153,7 @@ def test_the_history_tells_who_what_when_and_how_it_was_shown(client: Client, da
         "drawn with probability 0.25", "model version 7", "suggestion dog 72 % (hidden)", "2.5 s on screen",
     ):  # fmt: skip
         assert words in found
-    assert "Now:" in found
-    assert "<b>cat</b>" in found
+    assert_contains(found, "Now:", "<b>cat</b>")
 
 
 def test_undone_decisions_are_marked(client: Client, dataset: Dataset) -> None:
@@ -178,8 +173,7 @@ def test_a_merge_and_a_deletion_are_told(client: Client, dataset: Dataset) -> No
     classes.merge(LabelClass.objects.get(name="cat"), LabelClass.objects.get(name="dog"), user=bo)
     classes.delete(LabelClass.objects.get(name="dog"), user=bo)
     found = text(client.get(url("detail", 1)))
-    assert "dog (class “cat” was merged)" in found
-    assert "unlabeled (class “dog” was deleted)" in found
+    assert_contains(found, "dog (class “cat” was merged)", "unlabeled (class “dog” was deleted)")
     assert found.count("bo,") == 2
 
 

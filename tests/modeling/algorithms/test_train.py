@@ -21,7 +21,7 @@ from modeling.algorithms.calibration import (
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
 from modeling.algorithms.metrics import log_loss
 from modeling.algorithms.train import DEFAULT_C, train
-from tests.factories import interrupt_at, not_none
+from tests.factories import assert_contains, interrupt_at, not_none
 from tests.modeling.algorithms.examples import blobs, digits
 
 KEYS = {
@@ -231,8 +231,7 @@ def test_twenty_labels_with_single_ones_among_them_are_calibrated() -> None:
     y[:3] = [3, 4, 5]
     trained = train(X, y, n_classes=6)
     assert trained.is_calibrated
-    assert "calibrated on 17 held-out labels in 20 folds; " in trained.note
-    assert "3 left out" in trained.note
+    assert_contains(trained.note, "calibrated on 17 held-out labels in 20 folds; ", "3 left out")
 
 
 def test_progress_counts_every_fit_and_can_stop_the_work() -> None:

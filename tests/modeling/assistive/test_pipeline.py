@@ -25,7 +25,7 @@ from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import held_out_of
 from modeling.versions import model_files
-from tests.factories import MakeDataset, not_none, text
+from tests.factories import MakeDataset, assert_contains, not_none, text
 from tests.modeling.factories import add_vectors, clouds_dataset, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -173,9 +173,7 @@ def test_a_class_merged_since_counts_for_its_successor(make_dataset: MakeDataset
     run_now("retrain", dataset_id=dataset.pk)
     _cat, dog, wolf = dataset.classes.all()
     LabelClass.objects.filter(pk=dog.pk).update(is_retired=True, merged_into=wolf)
-    page = client.get(f"/d/{dataset.slug}/items/20/probabilities/").content.decode()
-    assert "wolf" in page
-    assert "dog" not in page
+    assert_contains(client.get(f"/d/{dataset.slug}/items/20/probabilities/"), "wolf", lacks=["dog"])
 
 
 def test_it_retrains_by_itself_once_enough_is_new(make_dataset: MakeDataset) -> None:
@@ -206,18 +204,14 @@ def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client:
     import_labels(dataset, list(range(40)), y)
     run_now("retrain", dataset_id=dataset.pk)
     import_labels(dataset, [70, 71], y)
-    told = client.get(badge).content.decode()
-    assert "model 1" in told
-    assert "2 new labels" in told
+    assert_contains(client.get(badge), "model 1", "2 new labels")
     vectors = EmbeddingSet.objects.get()
     vectors.encoder, vectors.reason = "HOG + colour", "TensorFlow is not installed; using HOG + colour."
     vectors.save()
     told = client.get(badge).content.decode()
     assert '· HOG + colour<span class="visually-hidden">: TensorFlow is not installed' in told
     assert 'title="HOG + colour: TensorFlow is not installed; using HOG + colour."' in told
-    shown = client.get(page).content.decode()
-    assert "Confusion" in shown
-    assert "95 % interval" in shown
+    assert_contains(client.get(page), "Confusion", "95 % interval")
 
 
 def test_the_policy_is_changed_on_the_page(make_dataset: MakeDataset, client: Client) -> None:

@@ -27,7 +27,7 @@ from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
-from tests.factories import call_before, interrupt_at, not_none
+from tests.factories import assert_contains, call_before, interrupt_at, not_none
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -295,8 +295,7 @@ class TestEncoders:
         job.refresh_from_db()
         with pytest.raises(Superseded):
             encoder_pipeline.embed_chunk(Run(job), 0, 4)
-        assert "would compute these embeddings with HOG + colour" in caplog.text
-        assert "AL_EMBEDDING_BACKEND" in caplog.text
+        assert_contains(caplog.text, "would compute these embeddings with HOG + colour", "AL_EMBEDDING_BACKEND")
 
     def test_a_fallback_is_reconsidered_by_the_next_job(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
         made: list[Encoder] = []

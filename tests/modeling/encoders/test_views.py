@@ -26,7 +26,7 @@ from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders import uploads
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
-from tests.factories import MakeDataset, call_before, text
+from tests.factories import MakeDataset, assert_contains, call_before, text
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -70,9 +70,7 @@ class TestPage:
             "HOG + Scattering",
         ):
             assert words in text
-        assert "efficientnetb0_notop.h5 in AL_WEIGHTS_DIR" in text
-        assert 'class="badge">default' in text
-        assert 'id="add"' in text
+        assert_contains(text, "efficientnetb0_notop.h5 in AL_WEIGHTS_DIR", 'class="badge">default', 'id="add"')
 
     def test_the_list_alone_for_htmx(self, client: Client, dataset: Dataset) -> None:
         answer = client.get("/d/pictures/encoders/", headers=HTMX)
@@ -82,9 +80,7 @@ class TestPage:
     def test_it_asks_again_while_vectors_are_computed(self, client: Client, dataset: Dataset) -> None:
         assert "every 2s" not in client.get("/d/pictures/encoders/").content.decode()
         Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", stage="HOG + colour", total=6)
-        text = client.get("/d/pictures/encoders/").content.decode()
-        assert "every 2s" in text
-        assert "HOG + colour, 0 of 6" in text
+        assert_contains(client.get("/d/pictures/encoders/"), "every 2s", "HOG + colour, 0 of 6")
 
     def test_queries_do_not_grow_with_sets(
         self, client: Client, dataset: Dataset, django_assert_max_num_queries: Any
@@ -99,8 +95,7 @@ class TestPage:
         EmbeddingSet.objects.create(dataset=dataset, fingerprint="a", encoder="Birds", backend="file:b.onnx", dim=3)
         EmbeddingSet.objects.create(dataset=dataset, fingerprint="b", encoder="Old", backend="", dim=3)
         text = client.get("/d/pictures/encoders/").content.decode()
-        assert "There is no model file &#x27;b.onnx&#x27;" in text
-        assert "an earlier version" in text
+        assert_contains(text, "There is no model file &#x27;b.onnx&#x27;", "an earlier version")
 
     def test_the_header_leads_there(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
@@ -312,9 +307,7 @@ class TestAdd:
         assert sorted(one.name for one in folder.iterdir()) == ["birds.tflite", "birds.tflite.json"]
         said = json.loads((folder / "birds.tflite.json").read_text())
         assert said == {"preprocessing": "0..1", "name": "Birds of Mey"}
-        text = client.get("/d/pictures/encoders/").content.decode()
-        assert "Birds of Mey" in text
-        assert "pixels scaled to 0..1" in text
+        assert_contains(client.get("/d/pictures/encoders/"), "Birds of Mey", "pixels scaled to 0..1")
         assert not list((store / "encoders").glob("upload-*"))
 
     def test_never_overwrites(self, client: Client, dataset: Dataset, store: Path) -> None:
@@ -341,8 +334,7 @@ class TestAdd:
 
     def test_no_file_and_a_strange_preprocessing(self, client: Client, dataset: Dataset) -> None:
         text = post(client, "encoder_add", preprocessing="0..7").content.decode()
-        assert "Choose a file first." in text
-        assert "Choose one from the list." in text
+        assert_contains(text, "Choose a file first.", "Choose one from the list.")
 
     def test_too_large(self, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(uploads, "MAX_UPLOAD", 10)

@@ -43,7 +43,7 @@ from modeling.versions import active as active_version
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.models import AccuracyEstimate
-from tests.factories import not_none
+from tests.factories import assert_contains, not_none
 from tests.jobs.conftest import Store, open_store
 from tests.modeling.factories import add_vectors, import_labels
 from tests.modeling.weights import real_weights_dir
@@ -236,8 +236,7 @@ def test_its_files(place: Place) -> None:
     assert about["classes"] == ["dark", "bright"]
     assert about["temperature"] == place.version.temperature
     told = (folder / "model_card.md").read_text()
-    assert f"Held-out accuracy on {place.job.result['n_test']} test images" in told
-    assert "MobileNetV2" in told
+    assert_contains(told, f"Held-out accuracy on {place.job.result['n_test']} test images", "MobileNetV2")
     assert str(place.store.folder.parent) not in told, "names no folder"
 
 

@@ -35,7 +35,7 @@ from modeling.quick.options import QuickOptions
 from modeling.quick.pipeline import quick_folder
 from modeling.quick.program import NAME, requirements
 from modeling.versions import model_files
-from tests.factories import decide, not_none
+from tests.factories import assert_contains, decide, not_none
 from tests.labeling.factories import ROLES
 from tests.labeling.images.pictures import png16
 from tests.modeling.weights import real_weights_dir
@@ -186,8 +186,7 @@ def test_single_images_of_every_kind_under_a_rendering_of_its_own(single: tuple[
     (broken,) = (line for line in lines if not line["predicted"])
     assert broken["path"] == "broken.fits"
     assert "damaged" in broken["problem"] or "truncated" in broken["problem"]
-    assert f"broken.fits: {broken['problem']}" in said
-    assert "32 classified, 1 not" in said
+    assert_contains(said, f"broken.fits: {broken['problem']}", "32 classified, 1 not")
     for way in (Rendering(hdu=1), Rendering(hdu=1, plane=2, stretch="log"), Rendering(hdu=1, plane="rgb")):
         network_input = NetworkInput(InputSpec(way))
         program.tell(sees=network_input.as_params())

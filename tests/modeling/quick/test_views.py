@@ -23,7 +23,7 @@ from modeling.backends.quick import augmentation
 from modeling.models import EncoderChoice, ModelVersion
 from modeling.quick.options import QuickOptions
 from modeling.versions import model_files
-from tests.factories import MakeDataset, MakeFolder, text
+from tests.factories import MakeDataset, MakeFolder, assert_contains, text
 from tests.modeling.factories import import_labels
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -85,9 +85,7 @@ def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: 
     assert page.count('type="radio" name="backbone"') == 3
     assert page.count("will be downloaded") == 2
     assert "weights from AL_WEIGHTS_DIR" in page
-    told = plain(page)
-    assert "28 train" in told
-    assert "6 test" in told
+    assert_contains(plain(page), "28 train", "6 test")
 
 
 def test_the_form_says_what_is_kept_together(client: Client, dataset: Dataset) -> None:
@@ -155,9 +153,7 @@ def test_too_few_labels(client: Client, make_dataset: MakeDataset) -> None:
 def test_a_change_is_answered_with_what_it_means(client: Client, dataset: Dataset) -> None:
     given = "&".join(f"{name}={value}" for name, value in FORM.items())
     page = ask(client, f"{URL}check/?{given}&validation_share=50&batch_size=64&rotate=on")
-    told = plain(page)
-    assert "20 train" in told
-    assert "so a batch has 20" in told
+    assert_contains(plain(page), "20 train", "so a batch has 20")
     assert "samples.png?" in page
     wrong = ask(client, f"{URL}check/?{given}&epochs=none")
     assert "Enter a whole number" in plain(wrong)
@@ -185,8 +181,7 @@ def test_a_run_shows_its_curves_and_asks_again_until_it_ends(client: Client, dat
     result = {"epochs": EPOCHS, "live": live, "n_train": 32, "n_stopping": 4, "n_test": 4, "best_epoch": 2}
     job = make_job(dataset, "running", result=result, stage="Training: epoch 3 of 8", done=12, total=40)
     page = text(client.get(f"{URL}{job.pk}/"), 200)
-    assert 'hx-trigger="every 1s"' in page
-    assert "Training: epoch 3 of 8" in page
+    assert_contains(page, 'hx-trigger="every 1s"', "Training: epoch 3 of 8")
     assert "batch 2 of 5, loss 0.400" in plain(page)
     assert page.count("<figure") == 2
     assert "Best epoch so far: 2" in page

@@ -19,6 +19,7 @@ from sampling.models import AccuracyEstimate
 from tests.factories import (
     MakeDataset,
     archive_bytes,
+    assert_contains,
     command_json,
     command_output,
     count_queries,
@@ -55,10 +56,8 @@ def test_the_number_never_comes_without_its_interval(furnished: Dataset, client:
     share = told(newest.value, newest.low, newest.high)
     shown = words(client)
     assert f"{share.value} % 95 % interval {share.low} to {share.high} %" in shown
-    assert "50 labels of a random sample, of which 43" in shown
-    assert "2 more are unsure or skipped" in shown
-    assert "Audited accuracy" in shown
-    assert "predicts this share of all images in the furnished correctly" in shown
+    assert_contains(shown, "50 labels of a random sample, of which 43", "2 more are unsure or skipped")
+    assert_contains(shown, "Audited accuracy", "predicts this share of all images in the dataset correctly")
     assert "90 % 70 to 97 %" in shown, "recall of cats"
     assert "fewer than 10 sampled" in shown, "dogs"
     assert f"{share} with 480 more labels" not in shown
@@ -96,8 +95,7 @@ def test_too_few_audit_labels_for_a_forecast(make_dataset: MakeDataset, client: 
 def test_the_models_page_asks_for_the_number(client: Client) -> None:
     assert f'hx-get="{PAGE}honest/"' in client.get("/d/pictures/model/").content.decode()
     told_there = words(client, f"{PAGE}honest/")
-    assert "86 % of all images, 95 % interval 74 to 93 %" in told_there
-    assert "from a random sample of 50 images" in told_there
+    assert_contains(told_there, "86 % of all images, 95 % interval 74 to 93 %", "from a random sample of 50 images")
 
 
 @pytest.mark.usefixtures("furnished")
@@ -107,8 +105,7 @@ def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(cli
     active.metrics = {"accuracy": 0.7, "accuracy_interval": [0.6, 0.8]}
     active.save()
     for shown in (words(client, url), words(client, badge_url)):
-        assert "audited accuracy 86 % (74 to 93)" in shown
-        assert "70 %" not in shown
+        assert_contains(shown, "audited accuracy 86 % (74 to 93)", lacks=["70 %"])
     AccuracyEstimate.objects.filter(model_version=active).delete()
     assert re.search(r"audited accuracy \d+ % \(\d+ to \d+\) of model 3", words(client, badge_url)), "an older one"
     assert client.post(url).status_code == 405
@@ -116,16 +113,13 @@ def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(cli
     assert client.get(url).status_code == 204
     assert "held-out accuracy 70 % ± 10" in words(client, badge_url)
     assert "audited" not in words(client, badge_url)
-    told_there = words(client)
-    assert "Not known yet" in told_there
-    assert "held-out accuracy: 70 % (95 % interval 60 to 80 %)" in told_there
+    assert_contains(words(client), "Not known yet", "held-out accuracy: 70 % (95 % interval 60 to 80 %)")
 
 
 @pytest.mark.usefixtures("furnished")
 def test_versions_show_both_accuracies_by_name(client: Client) -> None:
     versions = words(client, "/d/pictures/model/versions/")
-    assert "Audited accuracy Held-out accuracy 95 % interval" in versions
-    assert "86 % 74 to 93" in versions
+    assert_contains(versions, "Audited accuracy Held-out accuracy 95 % interval", "86 % 74 to 93")
     assert "Audited accuracy" in words(client, "/d/pictures/model/")
     side_by_side = words(client, "/d/pictures/model/compare/?a=3&b=4")
     assert re.search(r"Audited accuracy \d+ % \d+ to \d+ 86 % 74 to 93 Held-out accuracy", side_by_side)
@@ -211,11 +205,10 @@ def test_command_in_words_and_json(furnished: Dataset) -> None:
     assert told_there["forecast"]["labels"] == 960
     low, high = told_there["forecast"]["interval"]
     assert low <= told_there["forecast"]["accuracy"] <= high
-    again = command_output("accuracy", "--json", "--furnished", furnished.name)
+    again = command_output("accuracy", "--json", "--dataset", furnished.name)
     assert again == first, "a forecast says the same again"
     out = command_output("accuracy")
-    assert "95 % interval 73.8% to 93.0%" in out
-    assert "cat: recall 90.0%" in out
+    assert_contains(out, "95 % interval 73.8% to 93.0%", "cat: recall 90.0%")
     assert "more audit labels would halve the interval" in out
 
 

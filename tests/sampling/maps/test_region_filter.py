@@ -19,7 +19,7 @@ from sampling.models import Round
 from sampling.queues.pull import Filters, filters_from, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, NoParams
-from tests.factories import MakeDataset, not_none
+from tests.factories import MakeDataset, assert_contains, not_none
 from tests.modeling.factories import add_vectors, import_labels
 from tests.people import person
 from tests.sampling.maps.factories import add_map
@@ -184,8 +184,7 @@ def test_another_datasets_map_is_no_region_here(
 def test_the_pane_tells_the_region_and_keeps_it(dataset: Dataset, left: str, client: Client) -> None:
     page = client.get(f"/d/pictures/queues/?queue=random&{left}").content.decode()
     assert re.search(r"Within a region of the .*map</a>\s+\(59 images\)", page)
-    assert f'name="region" value="{LEFT}"' in page
-    assert 'name="map"' in page
+    assert_contains(page, f'name="region" value="{LEFT}"', 'name="map"')
     assert "Where" not in client.get("/d/pictures/queues/?queue=random").content.decode()
     band = client.get(f"/d/pictures/queues/?queue=band&low=0&high=1&{left}").content.decode()
     assert ">35 images</span>" in band, "the histogram is of the region: so many to the left are unlabelled"

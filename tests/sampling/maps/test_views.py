@@ -25,7 +25,7 @@ from modeling.versions import model_files
 from sampling.algorithms.uncertainty import margin
 from sampling.maps.colors import HIGHEST
 from sampling.models import Check, Round
-from tests.factories import MakeDataset, count_queries, not_none, text
+from tests.factories import MakeDataset, assert_contains, count_queries, not_none, text
 from tests.modeling.factories import add_vectors
 from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
@@ -273,8 +273,7 @@ def test_the_legend_counts_the_points_of_each_class(dataset: Dataset, drawn_map:
 def test_a_point_tells_what_it_is(dataset: Dataset, drawn_map: Projection) -> None:
     train(dataset)
     page = ask("at", drawn_map, "row=3").content.decode()
-    assert "image0003.png" in page
-    assert "dog" in page
+    assert_contains(page, "image0003.png", "dog")
     assert re.search(r"<b>\d+ %|<b>over 99 %", page)
     for bad in ("", "x", "999", "-1", "1" * 30):
         assert ask("at", drawn_map, f"row={bad}").status_code == 404

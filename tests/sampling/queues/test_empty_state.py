@@ -7,7 +7,7 @@ from django.test import Client
 
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assert_contains
 
 pytestmark = pytest.mark.django_db
 
@@ -28,24 +28,18 @@ def ingest(dataset: Dataset, state: str, **fields: str) -> None:
 def test_a_folder_that_is_about_to_be_read_is_waited_for(client: Client, empty: Dataset) -> None:
     assert "Reading the folder" in page(client)
     ingest(empty, Job.State.RUNNING)
-    html = page(client)
-    assert "Reading the folder" in html
-    assert "data-waiting" in html
+    assert_contains(page(client), "Reading the folder", "data-waiting")
 
 
 def test_a_folder_that_could_not_be_read_says_why(client: Client, empty: Dataset) -> None:
     ingest(empty, Job.State.FAILED, error="The folder /away does not exist.", hint="Name it again.")
     html = page(client)
-    assert "The folder /away does not exist. Name it again." in html
-    assert "data-waiting" not in html
-    assert 'href="/jobs/"' in html
+    assert_contains(html, "The folder /away does not exist. Name it again.", 'href="/jobs/"', lacks=["data-waiting"])
 
 
 def test_a_folder_without_images_points_to_its_problems(client: Client, empty: Dataset) -> None:
     ingest(empty, Job.State.SUCCEEDED)
-    html = page(client)
-    assert "No images found" in html
-    assert 'href="/d/pictures/problems/"' in html
+    assert_contains(page(client), "No images found", 'href="/d/pictures/problems/"')
 
 
 def test_no_check_waits_is_said_whatever_state_is_shown(client: Client, make_dataset: MakeDataset) -> None:

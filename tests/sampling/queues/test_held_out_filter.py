@@ -18,7 +18,7 @@ from sampling.models import Round, ServedPage
 from sampling.queues.held_out_filter import Unseen, unseen_from
 from sampling.queues.pull import Filters, filters_from
 from sampling.queues.strategy import BadParameter
-from tests.factories import MakeDataset, not_none, text
+from tests.factories import MakeDataset, assert_contains, not_none, text
 from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -157,8 +157,7 @@ def test_what_was_given_back_to_the_disk_is_said(trained: Dataset, client: Clien
     model_files.delete_held_out(first)
     for query in ("confused=1", "differ=1-2&right=first"):
         told = client.get(f"/d/{trained.slug}/grid/?queue=all&state=any&{query}").content.decode()
-        assert "No longer stored" in told
-        assert "The held-out predictions of model" in told
+        assert_contains(told, "No longer stored", "The held-out predictions of model")
 
 
 def test_another_datasets_versions_are_not_asked(trained: Dataset, make_dataset: MakeDataset, client: Client) -> None:

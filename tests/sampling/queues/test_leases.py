@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from labeling.models import Dataset, Item, Lease
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assert_contains
 from tests.people import person
 from tests.sampling.factories import add_model, tile_rows, two_class
 from tests.sampling.served import label_tiles
@@ -153,8 +153,7 @@ def test_it_is_said_who_holds_what_and_until_when(make_dataset: MakeDataset) -> 
     until = timezone.now() + timedelta(minutes=15)
     assert "No images available right now" in text
     assert f'<b>ana</b>: 4 images, until <time datetime="{until:%Y-%m-%dT%H:}' in text
-    assert "<b>cleo</b>: 1 image, until" in text
-    assert "Others are labeling the remaining images." in text
+    assert_contains(text, "<b>cleo</b>: 1 image, until", "Others are labeling the remaining images.")
     assert "data-take-back" not in text, "nothing of it is bob's"
 
 
@@ -165,9 +164,7 @@ def test_what_the_other_windows_of_a_person_hold_can_be_taken_back(make_dataset:
     bob = person("bob")
     bob.get(f"{GRID}&n=3&window=a")
     text = bob.get("/d/pictures/grid/?queue=band&low=0&high=0.1&window=b").content.decode()
-    assert "<b>You</b>, in another window: 3 images, until" in text
-    assert "<b>ana</b>: 3 images" in text
-    assert "data-take-back" in text
+    assert_contains(text, "<b>You</b>, in another window: 3 images, until", "<b>ana</b>: 3 images", "data-take-back")
     assert post(bob, "release", window="b", all="1") == 204
     assert set(Lease.objects.values_list("user__username", flat=True)) == {"ana"}
 

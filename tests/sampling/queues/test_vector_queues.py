@@ -34,7 +34,7 @@ from sampling.queues.registry import (
     UncertainParams,
 )
 from sampling.queues.strategy import BadParameter, NoParams
-from tests.factories import MakeDataset, command_json, command_output
+from tests.factories import MakeDataset, assert_contains, command_json, command_output
 from tests.modeling.factories import add_vectors, import_labels
 from tests.sampling.factories import add_model, two_class
 
@@ -233,9 +233,7 @@ def test_a_page_without_a_worker_says_so_and_asks_once(
 ) -> None:
     monkeypatch.setattr(dispatch, "PATIENCE", 0.1)
     for _ in range(2):
-        page = client.get("/d/pictures/grid/?queue=diverse").content.decode()
-        assert "No worker is running" in page
-        assert "data-waiting" in page
+        assert_contains(client.get("/d/pictures/grid/?queue=diverse"), "No worker is running", "data-waiting")
     assert Job.objects.filter(kind="rank").count() == 1
 
 
@@ -361,9 +359,7 @@ def test_similar_refuses_what_it_does_not_understand(dataset: Dataset, client: C
         with pytest.raises(BadParameter, match="Similar: "):
             pull(dataset, STRATEGIES["similar"], params, Filters(), seed=0)
     form = client.get("/d/pictures/queues/?queue=similar&to=3,3,999,5&back=queue%3Dband%26low%3D0.1").content.decode()
-    assert "Similar to any of these <b>2</b> images" in form
-    assert "Back to Band" in form
-    assert "?queue=band&amp;low=0.1" in form
+    assert_contains(form, "Similar to any of these <b>2</b> images", "Back to Band", "?queue=band&amp;low=0.1")
     form = client.get("/d/pictures/queues/?queue=similar&to=3&back=queue%3Dnone").content.decode()
     assert "Similar to this image" in form
 

@@ -23,7 +23,7 @@ from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking
 from sampling.sweeps.checks import carryover_of, measured, risk_of, waiting_rows
 from sampling.sweeps.queues import GroupsParams, SweepParams, with_checks
-from tests.factories import MakeDataset, count_queries
+from tests.factories import MakeDataset, assert_contains, count_queries
 from tests.modeling.factories import add_vectors
 from tests.sampling.factories import add_model, decide_shown, two_class, undo
 
@@ -252,13 +252,9 @@ def test_the_bar_and_the_form_tell_promised_and_measured(dataset: Dataset, clien
     assert "about 1 likely wrong" in " ".join(bar.split())
     assert bar.count("data-later") == 2
     form = client.get(f"/d/{dataset.slug}/queues/?queue=sweep").content.decode()
-    assert "cat: 50 of 50" in form
-    assert "dog: 30 of 30" in form
-    assert "Checks" not in form
+    assert_contains(form, "cat: 50 of 50", "dog: 30 of 30", lacks=["Checks"])
     accept(dataset, Round.objects.get())
-    form = client.get(f"/d/{dataset.slug}/queues/?queue=sweep").content.decode()
-    assert "Checks (2)" in form
-    assert "cat: 0 of 0" in form
+    assert_contains(client.get(f"/d/{dataset.slug}/queues/?queue=sweep"), "Checks (2)", "cat: 0 of 0")
 
 
 def test_without_a_class_the_surest_is_swept_page_by_page(dataset: Dataset, client: Client) -> None:
@@ -381,6 +377,5 @@ def test_a_looser_group_tells_how_few_pairs_agree(make_dataset: MakeDataset, cli
         page.bar.warning,
     ), page.bar.warning
     pane = client.get(f"/d/{dataset.slug}/queues/?queue=groups&loose=1").content.decode()
-    assert 'name="loose" value="1" checked' in pane
-    assert 'name="looseness"' in pane
+    assert_contains(pane, 'name="loose" value="1" checked', 'name="looseness"')
     assert 'name="looseness"' not in client.get(f"/d/{dataset.slug}/queues/?queue=groups").content.decode()
