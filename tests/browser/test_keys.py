@@ -451,8 +451,7 @@ def test_footer_buttons_do_what_the_keys_do(bench: Bench, kind: str) -> None:
     bench.page.locator(f"footer [data-do={kind}]").click()
     assert bench.states()[0] == {"unsure": "2", "skip": "3"}[kind]
     bench.settle()
-    body = json.loads(bench.sent[0].post_data or "")
-    assert body["actions"][0]["kind"] == kind
+    assert json.loads(bench.sent[0].post_data or "")["actions"][0]["kind"] == kind
 
 
 LAYOUTS = {

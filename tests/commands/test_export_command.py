@@ -20,6 +20,8 @@ from labeling.management.commands import export as command
 from labeling.models import Dataset, Frame
 from tests.factories import MakeDataset, archive_bytes, command_json, command_output, decide, manifest, opened, table
 
+pytestmark = pytest.mark.django_db
+
 
 def run(*arguments: str) -> dict[str, Any]:
     result = command_json("export", *arguments)
@@ -35,7 +37,6 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     return dataset
 
 
-@pytest.mark.django_db
 def test_it_writes_the_archive_and_tells_its_hash(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "new" / "out.zip"
     result = run("--output", str(output), "--seed", "3", "--splits", "50,30,20", "--no-images")
@@ -46,7 +47,6 @@ def test_it_writes_the_archive_and_tells_its_hash(dataset: Dataset, tmp_path: Pa
     assert list(output.parent.iterdir()) == [output]
 
 
-@pytest.mark.django_db
 def test_its_name_is_the_datasets_and_it_speaks_to_people(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,14 +55,12 @@ def test_its_name_is_the_datasets_and_it_speaks_to_people(
     assert len(table(opened((tmp_path / "pictures.zip").read_bytes()), "labels.csv")) == 11
 
 
-@pytest.mark.django_db
 def test_images_are_put_in(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "out.zip"
     run("--output", str(output), "--with-images")
     assert manifest(zipfile.ZipFile(output))["images"]["missing"]["count"] == 10
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(("size", "is_included"), [(99_999_999, True), (100_000_000, False)])
 def test_images_are_included_by_default_below_1_gb(
     dataset: Dataset, tmp_path: Path, size: int, is_included: bool
@@ -82,7 +80,6 @@ def test_images_are_included_by_default_below_1_gb(
         run("--with-images", "--no-images")
 
 
-@pytest.mark.django_db
 def test_an_earlier_export_is_replaced_and_nothing_else(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "out.zip"
     output.touch()
@@ -102,7 +99,6 @@ def test_an_earlier_export_is_replaced_and_nothing_else(dataset: Dataset, tmp_pa
         run("--output", str(tmp_path))
 
 
-@pytest.mark.django_db
 def test_a_failure_leaves_the_earlier_export(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out.zip"
     run("--output", str(output))
@@ -119,14 +115,12 @@ def test_a_failure_leaves_the_earlier_export(dataset: Dataset, tmp_path: Path, m
     assert list(tmp_path.glob(".*")) == []
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("arguments", [("--splits", "80,30,10"), ("--splits", "a"), ("--seed", "x")])
 def test_wrong_usage_is_refused(dataset: Dataset, arguments: tuple[str, str]) -> None:
     with pytest.raises(CommandError, match=r"splits|seed"):
         run(*arguments)
 
 
-@pytest.mark.django_db
 def test_what_cannot_be_had_fails_in_words(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no predictions yet"):
         run("--with-predictions", "--output", str(tmp_path / "out.zip"))
@@ -135,7 +129,6 @@ def test_what_cannot_be_had_fails_in_words(dataset: Dataset, tmp_path: Path) -> 
     assert list(tmp_path.glob("*.zip")) == []
 
 
-@pytest.mark.django_db
 def test_the_dataset_is_chosen_by_name_or_slug(make_dataset: MakeDataset, tmp_path: Path) -> None:
     output = str(tmp_path / "out.zip")
     with pytest.raises(CommandError, match="no dataset yet"):

@@ -17,7 +17,8 @@ from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
 from tests.factories import MakeFolder, command_output
-from tests.labeling.factories import write_png, write_triplets
+from tests.labeling.factories import write_png
+from tests.labeling.groups import write_triplets
 
 KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
 
@@ -150,7 +151,6 @@ def test_exit_codes_and_one_line_on_standard_error(
         [*manage, "ingest", *(argument.format(folder=tmp_path) for argument in arguments)],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == code
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -37,8 +37,7 @@ def site(tmp_path: Path, settings: Any) -> Path:
 
 def test_pages_and_their_files(client: Client, site: Path) -> None:
     home = client.get("/docs/")
-    assert home.status_code == 200
-    assert home["Content-Type"] == "text/html; charset=utf-8"
+    assert (home.status_code, home["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert b"Home" in home.content
     assert client.get("/docs/a.js")["Content-Type"] == "text/javascript; charset=utf-8"
     assert b"Sweeps" in client.get("/docs/explanation/sweeps/").content

@@ -116,8 +116,7 @@ def test_the_same_word_written_otherwise_is_refused(
 
 def test_another_dataset_may_use_the_same_name(make_dataset: MakeDataset, db: None) -> None:
     make_dataset(0, name="first")
-    second = make_dataset(0, name="second", classes=())
-    assert classes.add(second, "cat").key == 1
+    assert classes.add(make_dataset(0, name="second", classes=()), "cat").key == 1
 
 
 def test_a_name_of_eighty_characters_fits_and_one_more_is_refused(make_dataset: MakeDataset, db: None) -> None:

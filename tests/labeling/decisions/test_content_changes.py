@@ -23,7 +23,8 @@ from tests.factories import (
     opened,
     table,
 )
-from tests.labeling.factories import FLAT, counts_of, ingest_folder, ingest_groups, write_png, write_triplets
+from tests.labeling.factories import counts_of, ingest_folder, ingested_folder, write_png
+from tests.labeling.groups import FLAT, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -39,8 +40,7 @@ def changed() -> list[str]:
 @pytest.fixture
 def folder(picture_folder: MakeFolder) -> Path:
     """Create five images, of which the first three are labeled cat, unsure and skipped."""
-    folder = picture_folder(5)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(5))
     dataset = Dataset.objects.get()
     for number, name in enumerate(("cat", "dog")):
         LabelClass.objects.create(dataset=dataset, name=name, colour="#0072B2", key=number + 1, order=number)

@@ -165,8 +165,7 @@ def test_own_newer_decision_is_no_conflict(make_dataset: MakeDataset) -> None:
     cat, dog = dataset.classes.all()
     item = dataset.items.get()
     press(dataset, Action.Kind.ASSIGN, [item], label=cat, seen=0)
-    result = press(dataset, Action.Kind.ASSIGN, [item], label=dog, seen=0)
-    assert result.conflicts == []
+    assert press(dataset, Action.Kind.ASSIGN, [item], label=dog, seen=0).conflicts == []
     assert states(dataset) == [(1, "dog")]
 
 

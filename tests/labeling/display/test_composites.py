@@ -25,8 +25,11 @@ from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.signals import reshown
 from tests.factories import assert_contains, heard_from, not_none, text
-from tests.labeling.factories import BANDS, ingest_groups, write_bands
+from tests.labeling.factories import BANDS, write_bands
+from tests.labeling.groups import ingest_groups
 from tests.labeling.images.pictures import samples
+
+pytestmark = pytest.mark.django_db
 
 FITTED = Composition(layout="rgb", softening=6, range=40)
 BLACK = Rendering(stretch="linear", low=100)
@@ -134,7 +137,6 @@ def seen(item: Item) -> Any:
     return not_none(item_frames(item.dataset, list(item.frames.order_by("id"))))
 
 
-@pytest.mark.django_db
 def test_a_colour_image_is_made_once_typed_and_kept(client: Client, shown: Dataset, store: Path) -> None:
     item = shown.items.get(path="m31")
     response = client.get(colour(item, v=seen(item).colour_version))
@@ -153,7 +155,6 @@ def test_a_colour_image_is_made_once_typed_and_kept(client: Client, shown: Datas
     assert client.get(colour(item))["ETag"] != etag
 
 
-@pytest.mark.django_db
 def test_a_band_that_changed_since_the_ingest_is_shown_and_not_kept(
     client: Client, shown: Dataset, store: Path
 ) -> None:
@@ -167,7 +168,6 @@ def test_a_band_that_changed_since_the_ingest_is_shown_and_not_kept(
     assert list(store.glob("thumbs/*/*.png")) == kept
 
 
-@pytest.mark.django_db
 def test_what_has_no_colour_image_says_why(client: Client, shown: Dataset) -> None:
     item = shown.items.get(path="m31")
     assert client.get(colour(item, 300)).status_code == 404
@@ -182,7 +182,6 @@ def test_what_has_no_colour_image_says_why(client: Client, shown: Dataset) -> No
 
 
 # -- Frames together ----------------------------------------------------------------------------------
-@pytest.mark.django_db
 def test_frames_come_in_the_order_of_the_roles_with_what_is_missing(shown: Dataset) -> None:
     whole, holed = (seen(shown.items.get(path=path)) for path in ("m31", "m33"))
     assert [part.role for part in whole.parts] == ["g", "r", "i"]
@@ -205,7 +204,6 @@ def test_frames_lie_beside_each_other_up_to_four() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.django_db
 def test_vectors_are_asked_for_anew_only_when_the_model_sees_something_else(shown: Dataset) -> None:
     with heard_from(reshown) as heard:
         assert not compose_as(shown, Composition())
@@ -220,7 +218,6 @@ def test_vectors_are_asked_for_anew_only_when_the_model_sees_something_else(show
 
 
 # -- On the pages -------------------------------------------------------------------------------------
-@pytest.mark.django_db
 def test_tiles_and_detail_show_every_frame_and_say_what_is_missing(client: Client, shown: Dataset) -> None:
     address = reverse("sampling:grid", args=[shown.slug]) + "?queue=all"
     tiles = client.get(address, headers={"HX-Request": "true"}).content.decode()
@@ -242,7 +239,6 @@ def test_tiles_and_detail_show_every_frame_and_say_what_is_missing(client: Clien
 USUAL = {"plane": "first", "stretch": "usual", "background": "#808080", "layout": "side", "vectors": "concatenate"}
 
 
-@pytest.mark.django_db
 def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown: Dataset) -> None:
     address = reverse("labeling:images", args=[shown.slug])
     page = client.get(address).content.decode()
@@ -265,7 +261,6 @@ def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown
     assert_contains(client.get(address), '<option value="r" selected>', 'value="50.0"')
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -118,8 +118,7 @@ def test_the_version_of_an_address_follows_the_revision(client: Client, folder: 
     read(folder)
     frame = Frame.objects.get(path="white.tif")
     assert frame.version(Rendering()) == picture_hash(frame.sha256, 1)[:12] != frame.sha256[:12]
-    response = client.get(thumbnail_url(frame, v=frame.version(Rendering())))
-    assert "immutable" in response["Cache-Control"]
+    assert "immutable" in client.get(thumbnail_url(frame, v=frame.version(Rendering())))["Cache-Control"]
     old = client.get(thumbnail_url(frame, v=frame.sha256[:12]))
     assert "immutable" not in old["Cache-Control"]
 

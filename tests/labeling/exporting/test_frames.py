@@ -14,7 +14,7 @@ import pytest
 from labeling.importing import import_labels
 from labeling.models import Dataset, Frame, Item, LabelClass
 from tests.factories import archive_bytes, decide, manifest, opened, table
-from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_triplets
+from tests.labeling.groups import FLAT, ROLES, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -121,6 +121,5 @@ def test_labels_of_single_files_go_to_the_items_that_these_are_part_of(tmp_path:
     grouped = dataset_for(tmp_path / "in", "groups")
     ingest(grouped, Steps(), grouping=FLAT)  # type: ignore[arg-type]
     # The IDs in the file belong to the other dataset, so the paths are used.
-    report = import_labels(grouped, io.BytesIO(labels), user=None, create_classes=True)
-    assert report.applied == 2
+    assert import_labels(grouped, io.BytesIO(labels), user=None, create_classes=True).applied == 2
     assert set(grouped.items.filter(label__name="real").values_list("path", flat=True)) == {"sn1", "sn2"}

@@ -91,8 +91,7 @@ def test_different_files_meet_the_quotas_exactly(sizes: list[int], shares: tuple
     splits = assign_splits(keys_of(range(len(classes))), classes, proportions=shares)
     expected = quotas(sizes, shares)
     for label in range(len(sizes)):
-        counts = np.bincount(splits[classes == label], minlength=3)
-        assert counts.tolist() == expected[label].tolist()
+        assert np.bincount(splits[classes == label], minlength=3).tolist() == expected[label].tolist()
 
 
 @unhurried
@@ -187,8 +186,7 @@ def test_items_are_joined_through_any_key(columns: list[list[int]]) -> None:
 
 def test_keys_of_all_64_bits_are_joined_exactly() -> None:
     first = np.array([2**64 - 1, 2**64 - 2, 5], dtype=np.uint64)
-    second = np.array([7, 5, 2**64 - 2], dtype=np.uint64)
-    assert joined([first, second]).tolist() == [7, 5, 5]
+    assert joined([first, np.array([7, 5, 2**64 - 2], dtype=np.uint64)]).tolist() == [7, 5, 5]
 
 
 def test_groups_of_several_classes_keep_every_class_near_its_quota() -> None:

@@ -139,8 +139,7 @@ def test_a_job_that_was_killed_reads_no_share_twice(
 def test_a_file_that_cannot_be_read_costs_only_itself(dataset: Dataset, folder: Path) -> None:
     (folder / "n05.fits").unlink()
     (folder / "n06.fits").write_bytes(b"SIMPLE  =" + b"\0" * 500)
-    result = read(dataset, "EXPTIME")
-    assert result["failed"] == 2
+    assert read(dataset, "EXPTIME")["failed"] == 2
     assert told(dataset, "EXPTIME")[4:8] == ["4.25", "", "", "7.25"]
 
 
@@ -192,8 +191,7 @@ def test_folders_without_fits_files_say_so(store: Path, make_dataset: MakeDatase
 def test_items_that_are_made_anew_have_unknown_values_until_they_are_read(dataset: Dataset) -> None:
     read(dataset, "EXPTIME")
     regrouped.send(sender=Dataset, dataset_id=dataset.pk)
-    field = Field.objects.get()
-    assert (field.n_known, told(dataset, "EXPTIME")) == (0, [""] * N)
+    assert (Field.objects.get().n_known, told(dataset, "EXPTIME")) == (0, [""] * N)
     assert header_fields.has_work(dataset)
     read(dataset)
     assert told(dataset, "EXPTIME")[3] == "3.25"

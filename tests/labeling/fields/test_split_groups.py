@@ -50,8 +50,7 @@ def test_the_page_keeps_the_choice_and_tells_its_groups(dataset: Dataset, client
     assert "<b>10</b> groups; the largest has <b>6</b> of 60 images. 5 images without a night" in answer
     dataset.refresh_from_db()
     assert dataset.together_by == Field.objects.get(name="night")
-    page = client.get("/d/pictures/fields/").content.decode()
-    assert '<option value="night" selected>' in page
+    assert '<option value="night" selected>' in client.get("/d/pictures/fields/").content.decode()
     answer = client.post(URL, {"field": "nights"})
     assert (answer.status_code, "There is no field &#x27;nights&#x27;" in answer.content.decode()) == (422, True)
     client.post(URL, {"field": ""})
@@ -151,8 +150,7 @@ def test_an_export_keeps_to_the_choice_unless_told_otherwise(dataset: Dataset, c
         assert len(splits) == n_groups
         assert all(len(sides) == 1 for sides in splits.values())
     for query, n_groups in (("", 10), ("?group_by=", 0)):
-        content = b"".join(client.get(f"/d/pictures/export.zip{query}"))
-        assert len(_splits(content)) == n_groups
+        assert len(_splits(b"".join(client.get(f"/d/pictures/export.zip{query}")))) == n_groups
 
 
 def test_keys_join_files_and_groups(dataset: Dataset) -> None:

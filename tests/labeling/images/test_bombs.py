@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import struct
 import subprocess
 import sys
 import zlib
@@ -24,6 +23,7 @@ from labeling.images.decoder_pool import Decoders
 from labeling.images.file_check import Examined
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT
+from tests.labeling.images.pictures import noise, png_chunk, png_file
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -36,16 +36,8 @@ def zeros(wbits: int = 15) -> bytes:
     return b"".join(packer.compress(bytes(2**20)) for _ in range(UNPACKED)) + packer.flush()
 
 
-def png(width: int, height: int, body: bytes, *more: bytes) -> bytes:
-    def chunk(content: bytes) -> bytes:
-        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
-
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(map(chunk, [header, *more, b"IDAT" + body, b"IEND"]))
-
-
 def png_text() -> bytes:
-    return png(60, 40, zlib.compress(bytes(40 * 181)), b"zTXta\0\0" + zeros())
+    return png_file(60, 40, zlib.compress(bytes(40 * 181)), png_chunk(b"zTXt", b"a\0\0" + zeros()))
 
 
 def tiff_bands() -> bytes:
@@ -85,8 +77,8 @@ def fits_tile() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: png(60_000, 60_000, zeros()), "3,600 megapixels"),
-        (lambda: png(60, 40, zeros()), None),  # the image is complete, and data after it is not decompressed
+        (lambda: png_file(60_000, 60_000, zeros()), "3,600 megapixels"),
+        (lambda: png_file(60, 40, zeros()), None),  # the image is complete, and data after it is not decompressed
         (png_text, "damaged"),
         (tiff_strip, None),
         # The optional package stops when a band is full.
@@ -140,8 +132,7 @@ def test_where_no_picture_can_be_written_none_is_left_in_half_and_the_file_is_kn
     tmp_path: Path, settings: Any
 ) -> None:
     """Limit the size of files, which interrupts writes like a full disk."""
-    noise = np.random.default_rng(1).integers(0, 255, (900, 900, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.png")
+    noise(900, 900).save(tmp_path / "a.png")
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
     process = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "a.png")],

@@ -21,10 +21,9 @@ from hoshina.jobs.models import Job
 from labeling.ingest import folder_watch
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.folder_watch import check_due_folders, pause_after, take_snapshot
-from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
 from tests.factories import MakeDataset, MakeFolder, assert_contains
-from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
+from tests.labeling.factories import counts_of, ingest_folder, write_png
 from tests.parts import free_port, wait_until
 from tests.processes import Up
 
@@ -114,7 +113,7 @@ class TestSettled:
         assert Frame.objects.get(path="image0000.png").sha256 == before
 
     def test_a_folder_where_all_is_being_written_is_not_empty(self, picture_folder: MakeFolder) -> None:
-        result = ingest(dataset_for(picture_folder(2)), Steps(), settled=30.0)  # type: ignore[arg-type]
+        result = ingest_folder(picture_folder(2), settled=30.0)
         assert (result["items"], result["waiting"], result["n_failed"]) == (0, 2, 0)
 
 

@@ -14,20 +14,8 @@ from labeling.ingest import group_moves
 from labeling.ingest.group_moves import Member, PendingFiles
 from labeling.models import Dataset, Frame, Item
 from tests.factories import call_before, interrupt_at
-from tests.labeling.factories import (
-    FLAT,
-    ROLES,
-    assert_consistent,
-    available_paths,
-    counts_of,
-    files_by_item,
-    ingest_groups,
-    label_item,
-    labels_by_path,
-    rename_group,
-    write_png,
-    write_triplets,
-)
+from tests.labeling.factories import available_paths, counts_of, files_by_item, label_item, labels_by_path, write_png
+from tests.labeling.groups import FLAT, ROLES, assert_consistent, ingest_groups, rename_group, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 

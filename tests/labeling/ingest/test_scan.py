@@ -19,7 +19,7 @@ from labeling.ingest.scan import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.signals import ingested
 from tests.factories import MakeFolder, count_queries, heard_from
-from tests.labeling.factories import Steps, counts_of, forbid_opening, ingest_folder, write_png
+from tests.labeling.factories import Steps, counts_of, forbid_opening, ingest_folder, ingested_folder, write_png
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -32,8 +32,7 @@ def rows(dataset: Dataset) -> dict[str, int]:
 def test_a_folder_becomes_items_with_frames(tmp_path: Path) -> None:
     write_png(tmp_path / "in" / "b.png", seed=1)
     write_png(tmp_path / "in" / "deep" / "er" / "a.png", seed=2, size=20)
-    result = ingest_folder(tmp_path / "in")
-    assert counts_of(result) == {"items": 2, "new": 2}
+    assert counts_of(ingest_folder(tmp_path / "in")) == {"items": 2, "new": 2}
     dataset = Dataset.objects.get(name="in")
     assert (dataset.n_items, dataset.n_missing) == (2, 0)
     assert rows(dataset) == {"b.png": 0, "deep/er/a.png": 1}
@@ -46,8 +45,7 @@ def test_a_folder_becomes_items_with_frames(tmp_path: Path) -> None:
 
 
 def test_again_changes_nothing_and_opens_nothing(picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = picture_folder(5)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(5))
     before = list(Item.objects.values()), list(Frame.objects.values())
     forbid_opening(monkeypatch)
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5}
@@ -55,8 +53,7 @@ def test_again_changes_nothing_and_opens_nothing(picture_folder: MakeFolder, mon
 
 
 def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp_path: Path) -> None:
-    folder = picture_folder(4)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(4))
     dataset = Dataset.objects.get()
     old = Frame.objects.get(path="image0001.png").sha256
     write_png(folder / "image0001.png", seed=99, size=30)
@@ -80,16 +77,14 @@ def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp
 
 
 def test_a_file_that_was_only_touched_is_unchanged(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(1)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(1))
     os.utime(folder / "image0000.png", ns=(1, 1_000_000_000))
     assert counts_of(ingest_folder(folder)) == {"items": 1, "unchanged": 1}
     assert Frame.objects.get().mtime_ns == 1_000_000_000
 
 
 def test_labels_of_missing_files_stay(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(2))
     item = Item.objects.get(path="image0000.png")
     Item.objects.filter(pk=item.pk).update(state=2)
     (folder / "image0000.png").unlink()
@@ -153,8 +148,7 @@ def test_a_solved_problem_is_forgotten_and_a_new_one_takes_the_item_away(picture
     ingest_folder(folder)
     write_png(folder / "a.png")
     (folder / "image0000.png").write_bytes(b"rubbish")
-    result = ingest_folder(folder)
-    assert counts_of(result) == {"items": 3, "new": 1, "unchanged": 1, "n_failed": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "unchanged": 1, "n_failed": 1}
     assert [problem.path for problem in Problem.objects.all()] == ["image0000.png"]
     assert not Item.objects.get(path="image0000.png").is_available
     assert Dataset.objects.get().n_missing == 1
@@ -236,8 +230,7 @@ def test_a_folder_without_images_says_so_here_and_on_the_problems_page(tmp_path:
 
 
 def test_a_folder_that_lost_all_its_images_keeps_its_items(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(2))
     for file in folder.iterdir():
         file.unlink()
     assert counts_of(ingest_folder(folder)) == {"items": 2, "missing": 2, "n_failed": 1}
@@ -247,8 +240,7 @@ def test_a_folder_that_lost_all_its_images_keeps_its_items(picture_folder: MakeF
 
 
 def test_a_folder_that_is_gone_changes_nothing(picture_folder: MakeFolder, tmp_path: Path) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(2))
     dataset = Dataset.objects.get()
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(Refusal, match="does not exist"):
@@ -306,8 +298,7 @@ def test_a_name_of_another_folder_is_refused_until_that_folder_is_gone(
 
 
 def test_al_data_dir_moves_the_root(picture_folder: MakeFolder, tmp_path: Path, settings: Any) -> None:
-    folder = picture_folder(3)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(3))
     moved = tmp_path / "moved"
     folder.rename(moved)
     settings.DATA_DIR = moved
@@ -374,16 +365,14 @@ def test_two_datasets_have_rows_of_their_own(picture_folder: MakeFolder) -> None
 
 
 def test_reading_again_takes_few_queries(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(300)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(300))
     assert count_queries(ingest_folder, folder) < 18  # fewer than one per file
 
 
 def test_what_another_run_wrote_meanwhile_is_not_written_twice(
     picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = picture_folder(5)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(5))
     write_png(folder / "zzz.png")
     # Simulate another run that writes between this run's lookup and its own write.
     monkeypatch.setattr(ingest_module._Ingestion, "_records_of", lambda self, group: {})

@@ -117,8 +117,7 @@ def test_the_page_costs_the_same_for_more_items_and_classes(
 
 
 def test_an_empty_dataset_says_what_to_do(client: Client, make_dataset: MakeDataset) -> None:
-    response = client.get(export_url(make_dataset(0, classes=())))
-    assert "Nothing is labeled yet" in text_of(response)
+    assert "Nothing is labeled yet" in text_of(client.get(export_url(make_dataset(0, classes=()))))
 
 
 def test_an_unknown_dataset_is_not_found(client: Client) -> None:
@@ -132,8 +131,7 @@ def test_whoever_is_not_signed_in_gets_nothing(client: Client, dataset: Dataset,
     assert client.get(zip_url(dataset)).status_code == 302
     assert client.get(export_url(dataset), headers=HTMX).status_code == 401
     upload = {"file": SimpleUploadedFile("labels.csv", b"path,label\nimage0019.png,cat\n")}
-    response = client.post(reverse("labeling:import", args=[dataset.slug]), upload, headers=HTMX)
-    assert response.status_code == 401
+    assert client.post(reverse("labeling:import", args=[dataset.slug]), upload, headers=HTMX).status_code == 401
     assert Item.objects.get(dataset=dataset, row=19).state == State.UNLABELLED
 
 
@@ -151,8 +149,7 @@ def test_the_archive_is_streamed(client: Client, dataset: Dataset) -> None:
 
 
 def test_predictions_without_a_model_are_refused(client: Client, dataset: Dataset) -> None:
-    page = text_of(client.get(export_url(dataset)))
-    assert "There are no predictions yet" in page
+    assert "There are no predictions yet" in text_of(client.get(export_url(dataset)))
     assert "There are no predictions yet" in text_of(client.get(zip_url(dataset), {"predictions": "on"}), 422)
 
 

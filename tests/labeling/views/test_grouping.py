@@ -18,7 +18,7 @@ from labeling.models import Dataset, Item, State
 from labeling.views import grouping as views
 from tests import factories
 from tests.factories import assert_contains
-from tests.labeling.factories import FLAT, ingest_groups, write_triplets
+from tests.labeling.groups import FLAT, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 

@@ -24,7 +24,9 @@ from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.views import media
 from tests.factories import call_before, text
-from tests.labeling.factories import content_of, full_url, ingest_folder, ingest_groups, thumbnail_url
+from tests.labeling.factories import content_of, full_url, ingest_folder, thumbnail_url
+from tests.labeling.groups import ingest_groups
+from tests.labeling.images.pictures import noise
 
 pytestmark = pytest.mark.django_db
 MakeFrames = Callable[..., list[Frame]]
@@ -45,10 +47,6 @@ def frames(store: Path, tmp_path: Path) -> MakeFrames:
     return make
 
 
-def noise(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8))
-
-
 def picture(response: HttpResponseBase) -> Image.Image:
     return Image.open(io.BytesIO(content_of(response)))
 
@@ -56,8 +54,7 @@ def picture(response: HttpResponseBase) -> Image.Image:
 def test_a_thumbnail_is_small_typed_and_kept(client: Client, frames: MakeFrames, store: Path) -> None:
     frame, small = frames(large_png=noise(600, 300), small_png=noise(20, 30))
     response = client.get(thumbnail_url(frame))
-    assert response.status_code == 200
-    assert response["Content-Type"] == "image/jpeg"
+    assert (response.status_code, response["Content-Type"]) == (200, "image/jpeg")
     assert picture(response).size == (256, 128)
     assert picture(client.get(thumbnail_url(frame, 512))).size == (512, 256)
     assert len(list((store / "thumbs").rglob("*.jpg"))) == 2
@@ -121,8 +118,7 @@ def test_the_full_view_is_the_file_itself_where_browsers_can(client: Client, fra
     shown = frames(a_png=noise(20, 20), b_jpg=noise(20, 20), c_webp=noise(20, 20), d_bmp=noise(20, 20))
     for frame, kind in zip(shown, ["png", "jpeg", "webp", "bmp"], strict=True):
         response = client.get(full_url(frame))
-        assert response["Content-Type"] == f"image/{kind}"
-        assert response["X-Content-Type-Options"] == "nosniff"
+        assert (response["Content-Type"], response["X-Content-Type-Options"]) == (f"image/{kind}", "nosniff")
         assert content_of(response) == frame.file.read_bytes()
         response.close()
 
@@ -244,8 +240,7 @@ def test_who_is_not_signed_in_sees_no_picture(client: Client, frames: MakeFrames
     (frame,) = frames(a_png=noise(20, 20))
     settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
     for address in (thumbnail_url(frame), full_url(frame)):
-        response = client.get(address)
-        assert response.status_code in {302, 401}
+        assert client.get(address).status_code in {302, 401}
 
 
 # -- Addresses ----------------------------------------------------------------------------------------

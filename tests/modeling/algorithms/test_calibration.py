@@ -99,8 +99,7 @@ def test_a_prior_keeps_a_few_right_rows_from_certainty() -> None:
 def test_softmax_is_that_of_scipy(logits: np.ndarray, temperature: float) -> None:
     probabilities = softmax(logits, temperature)
     assert probabilities.dtype == np.float32
-    expected = scipy_softmax(logits.astype(float) / temperature, axis=1)
-    assert probabilities == pytest.approx(expected, abs=2e-5)
+    assert probabilities == pytest.approx(scipy_softmax(logits.astype(float) / temperature, axis=1), abs=2e-5)
 
 
 def test_softmax_of_infinite_logits() -> None:

@@ -93,8 +93,7 @@ def test_a_retrain_of_labels_that_have_no_embedding_yet_waits_for_them(dataset: 
     # Embeddings of the second half alone, as in the middle of an embedding job.
     X, _ = two_clouds(12)
     vectors = add_vectors(dataset, X, np.arange(12) > 5)
-    job = run_now("retrain", dataset_id=dataset.pk)
-    assert job.result == {"waits_for": "embed"}
+    assert run_now("retrain", dataset_id=dataset.pk).result == {"waits_for": "embed"}
     assert Job.objects.get(kind="embed").state == Job.State.QUEUED
     assert RetrainPolicy.objects.get().is_requested
     assert work() == [("embed", DONE), ("retrain", DONE)]

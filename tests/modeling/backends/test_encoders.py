@@ -112,8 +112,7 @@ class TestHog:
 
     def test_parts_have_length_one(self) -> None:
         vectors = HogEncoder("").encode(noise_pictures(5))
-        assert vectors.shape == (5, 1828)
-        assert vectors.dtype == np.float32
+        assert (vectors.shape, vectors.dtype) == ((5, 1828), np.float32)
         np.testing.assert_allclose(np.linalg.norm(vectors[:, :HOG_DIM], axis=1), 1, rtol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(vectors[:, HOG_DIM:], axis=1), 1, rtol=1e-5)
 
@@ -548,8 +547,7 @@ class TestMobileNet:
             pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
             expected = model.predict(keras.applications.mobilenet_v2.preprocess_input(pixels), verbose=0)
         vectors = mobile.encode(images)
-        assert vectors.dtype == np.float32
-        assert vectors.shape == (37, 1280)
+        assert (vectors.dtype, vectors.shape) == (np.float32, (37, 1280))
         np.testing.assert_allclose(vectors, expected, atol=1e-3)
 
     def test_order_and_batches_make_no_difference(self, mobile: KerasEncoder) -> None:

@@ -23,7 +23,8 @@ from modeling.encoders.frames import joined
 from modeling.encoders.input_spec import InputSpec
 from modeling.models import EmbeddingSet
 from tests.factories import call_after, interrupt_at, not_none
-from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_png, write_triplets
+from tests.labeling.factories import write_png
+from tests.labeling.groups import FLAT, ROLES, ingest_groups, write_triplets
 
 HOG = HogEncoder("for the tests")
 

@@ -266,8 +266,7 @@ class TestEncoders:
         embed(dataset)
         assert sum(encoded) == 44
         assert EmbeddingSet.objects.get(is_active=True).fingerprint == other.fingerprint
-        kept = not_none(disk.open_vectors(old))
-        assert kept.has.all()
+        assert not_none(disk.open_vectors(old)).has.all()
         encoder_pipeline._encoders.clear()
         assert embed(dataset)["computed"] == 0  # and back again costs nothing
         old.refresh_from_db()

@@ -228,8 +228,7 @@ class TestQuickTrainings:
         assert "pictures, quick training 2" in client.get("/d/pictures/encoders/").content.decode()
 
     def test_files_that_are_gone_are_told(self, client: Client, dataset: Dataset, version: ModelVersion) -> None:
-        answer = post(client, "quick_embed", 2)
-        assert answer["HX-Refresh"] == "true"
+        assert post(client, "quick_embed", 2)["HX-Refresh"] == "true"
         assert "The files of model 2 are missing." in client.get("/d/pictures/encoders/").content.decode()
         assert not EncoderChoice.objects.exists()
 
@@ -244,7 +243,7 @@ class TestEncodersOfAProcess:
         assert encoder_pipeline.encoder_of("hog") is not hog
 
     def test_a_model_file_that_was_changed_is_opened_again(self, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        choose = Mock(side_effect=lambda *_: PatchesEncoder(""))
+        choose = Mock(side_effect=lambda *_, **__: PatchesEncoder(""))
         monkeypatch.setattr(encoder_pipeline, "choose_encoder", choose)
         file = store / "encoders" / "own" / "birds.tflite"
         file.parent.mkdir(parents=True)

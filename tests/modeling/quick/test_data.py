@@ -59,8 +59,7 @@ def test_each_class_is_split_by_the_share() -> None:
     y = np.repeat([0, 1, 2], [100, 50, 20])
     parts = parts_of(labels_of(y.tolist()), QuickOptions(validation_share=0.2))
     for column, n in enumerate((100, 50, 20)):
-        counts = np.bincount(parts[y == column], minlength=3)
-        assert counts.tolist() == [n * 8 // 10, n // 10, n // 10]
+        assert np.bincount(parts[y == column], minlength=3).tolist() == [n * 8 // 10, n // 10, n // 10]
 
 
 @given(

@@ -22,7 +22,7 @@ from modeling.quick import data as quick_data
 from modeling.quick.frames import network_input_of
 from modeling.quick.options import QuickOptions
 from tests.factories import decide
-from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_triplets
+from tests.labeling.groups import FLAT, ROLES, ingest_groups, write_triplets
 
 ROLES_4 = ("a", "b", "c", "d")
 

@@ -233,8 +233,7 @@ def test_its_files(place: Place) -> None:
     } <= names  # fmt: skip
     assert ("model.onnx" in names) != any("No ONNX file" in note for note in place.job.result["notes"])
     about = json.loads((folder / "classes.json").read_text())
-    assert about["classes"] == ["dark", "bright"]
-    assert about["temperature"] == place.version.temperature
+    assert (about["classes"], about["temperature"]) == (["dark", "bright"], place.version.temperature)
     told = (folder / "model_card.md").read_text()
     assert_contains(told, f"Held-out accuracy on {place.job.result['n_test']} test images", "MobileNetV2")
     assert str(place.store.folder.parent) not in told, "names no folder"

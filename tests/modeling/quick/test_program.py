@@ -36,7 +36,7 @@ from modeling.quick.pipeline import quick_folder
 from modeling.quick.program import NAME, requirements
 from modeling.versions import model_files
 from tests.factories import assert_contains, decide, not_none
-from tests.labeling.factories import ROLES
+from tests.labeling.groups import ROLES
 from tests.labeling.images.pictures import png16
 from tests.modeling.weights import real_weights_dir
 

@@ -171,8 +171,7 @@ def test_the_command_has_the_option(make_dataset: MakeDataset, tmp_path: Path) -
     output = tmp_path / "out.zip"
     call_command("export", "--with-predictions", "--output", str(output), stdout=io.StringIO())
     with zipfile.ZipFile(output) as archive:
-        text = archive.read("predictions.csv").decode()
-        assert len(list(csv.reader(io.StringIO(text)))) == 3
+        assert len(list(csv.reader(io.StringIO(archive.read("predictions.csv").decode())))) == 3
         assert manifest(archive)["options"]["predictions"] is True
 
 

@@ -146,12 +146,9 @@ def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDatas
     decide(dataset, "assign", [1], "wolf")  # was a dog when the model was trained
     lines = by_row(dataset, exported(dataset)[0])
     flags = {row: (line["is_labeled"], line["held_out"]) for row, line in lines.items()}
-    assert flags[59] == ("1", "0")
-    assert flags[52] == ("1", "0")
-    assert flags[0] == ("0", "0")
+    assert (flags[59], flags[52], flags[0]) == (("1", "0"), ("1", "0"), ("0", "0"))
     assert flags[1] == ("1", "1")  # nothing of it was in its fit, whatever it is called now
-    assert flags[2] == ("0", "0")
-    assert flags[3] == ("1", "1")
+    assert (flags[2], flags[3]) == (("0", "0"), ("1", "1"))
     predictions = not_none(active_predictions(dataset))
     for row in (59, 52, 0, 2):
         values = [float(lines[row][f"p:{name}"]) for name in NAMES]

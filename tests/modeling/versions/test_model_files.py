@@ -33,8 +33,7 @@ class TestProbabilities:
             out[[2, 7]] = [[0.1, 0.2, 0.7], [1, 0, 0]]
             assert kept.open_probabilities(version) is None
         found = not_none(kept.open_probabilities(version))
-        assert found.dtype == np.float32
-        assert found.shape == (10, 3)
+        assert (found.dtype, found.shape) == (np.float32, (10, 3))
         assert np.isnan(found[:, 0]).nonzero()[0].tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
         np.testing.assert_allclose(found[2], [0.1, 0.2, 0.7], rtol=1e-6)
         with pytest.raises(ValueError):
@@ -80,8 +79,7 @@ class TestProbabilities:
     def test_no_rows(self, version: ModelVersion) -> None:
         with kept.save_probabilities(version, 0, 3) as out:
             assert len(out) == 0
-        found = not_none(kept.open_probabilities(version))
-        assert found.shape == (0, 3)
+        assert not_none(kept.open_probabilities(version)).shape == (0, 3)
 
     def test_delete(self, version: ModelVersion) -> None:
         with kept.save_probabilities(version, 4, 3) as out:

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import enqueue, run_now
@@ -29,7 +27,7 @@ from modeling.versions import model_files
 from modeling.versions.comparison import changes, shared
 from modeling.versions.facts import classes_of, survivors
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset, assert_contains, call_after, not_none
+from tests.factories import MakeDataset, assert_contains, call_after, count_queries, not_none, text
 from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -37,10 +35,8 @@ PAGE = "/d/pictures/model/"
 
 
 def words(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200, answer.status_code
-    text = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", answer.content.decode(), flags=re.DOTALL)
-    return re.sub(r"\s+", " ", unescape(text))
+    shown = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", text(client.get(url), 200), flags=re.DOTALL)
+    return re.sub(r"\s+", " ", unescape(shown))
 
 
 def some_versions(dataset: Dataset, n: int) -> list[ModelVersion]:
@@ -107,14 +103,8 @@ def test_every_fragment_asks_to_sign_in_as_the_page_does(
 ) -> None:
     settings.LOGIN_REQUIRED = True
     some_versions(make_dataset(3), 2)
-    every = [
-        PAGE,
-        f"{PAGE}1/",
-        f"{PAGE}1/head/",
-        f"{PAGE}versions/",
-        f"{PAGE}compare/?a=1&b=2",
-        "/d/pictures/accuracy/plot/",
-    ]
+    fragments = ("", "1/", "1/head/", "versions/", "compare/?a=1&b=2")
+    every = [*(PAGE + fragment for fragment in fragments), "/d/pictures/accuracy/plot/"]
     for url in every:
         assert client.get(url).status_code == 302, url
         assert client.get(url, headers={"HX-Request": "true"}).status_code == 401, url
@@ -133,9 +123,7 @@ def test_queries_do_not_grow_with_versions_or_items(make_dataset: MakeDataset, c
     for name, n in (("few", 3), ("many", 70)):
         some_versions(make_dataset(5 * n, name=name), n)
         RetrainPolicy.objects.create(dataset=Dataset.objects.get(name=name))
-        with CaptureQueriesContext(connection) as queries:
-            assert client.get(f"/d/{name}/model/{path}").status_code == 200
-        counted.append(len(queries))
+        counted.append(count_queries(words, client, f"/d/{name}/model/{path}"))
     assert counted[0] == counted[1] < 30
 
 
@@ -244,9 +232,7 @@ def test_labels_that_came_went_and_changed_are_counted_by_class(make_dataset: Ma
 def test_the_difference_is_that_of_the_images_that_both_held_out(make_dataset: MakeDataset, client: Client) -> None:
     trained(make_dataset(160), 60, 140)
     first, second = ModelVersion.objects.order_by("number")
-    one, two = held_out_of(first), held_out_of(second)
-    assert one is not None
-    assert two is not None
+    one, two = not_none(held_out_of(first)), not_none(held_out_of(second))
     said = dict(zip(two.rows.tolist(), zip(two.given.tolist(), two.predicted().tolist(), strict=True), strict=True))
     pairs = [
         (predicted == said[row][0], said[row][1] == said[row][0])
@@ -257,8 +243,7 @@ def test_the_difference_is_that_of_the_images_that_both_held_out(make_dataset: M
     assert told.n == len(pairs) == 60
     assert (told.only_first, told.only_second) == (pairs.count((True, False)), pairs.count((False, True)))
     assert told.only_first + told.only_second > 0, "otherwise this shows little"
-    back = not_none(shared(second, first))
-    assert back.paired().difference == -told.difference
+    assert not_none(shared(second, first)).paired().difference == -told.difference
     shown = words(client, f"{PAGE}compare/?a=1&b=2")
     low, high = told.interval()
     assert f"model 1 {told.first:.3f}, model 2 {told.second:.3f}" in shown
@@ -450,8 +435,7 @@ def test_why_it_cannot_predict_again_is_said(
     client.post(f"{PAGE}1/use/")
     with pytest.raises(Refusal, match=said):
         run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
-    model = not_none(active_model(dataset))
-    assert model.number == 2, "the one in use stays"
+    assert not_none(active_model(dataset)).number == 2, "the one in use stays"
     assert model_files.open_probabilities(first) is None
     assert re.search(said, words(client, f"{PAGE}1/head/"))
 
@@ -468,8 +452,7 @@ def test_another_choice_and_a_retrain_under_way_are_called_off(make_dataset: Mak
     assert active_version.choose(second) is None
     job.refresh_from_db()
     assert job.state == Job.State.CANCELLED
-    model = active_model(dataset)
-    assert model == second
+    assert active_model(dataset) == second
 
 
 def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_place(
@@ -513,8 +496,7 @@ def test_the_plot_of_accuracy_has_the_estimates_where_there_are_some(make_datase
         dataset=dataset, model_version=second, n_labels=20, n_items=3, n_audit=9, n_right=8, value=0.875, low=0.5,
         high=0.9375, n_effective=9,
     )  # fmt: skip
-    html = client.get("/d/pictures/accuracy/plot/").content.decode()
-    assert 'id="plot-accuracy"' in html
+    assert 'id="plot-accuracy"' in client.get("/d/pictures/accuracy/plot/").content.decode()
     assert 'id="plot-accuracy"' in client.get(PAGE).content.decode(), "in its place"
     shown = words(client, "/d/pictures/accuracy/plot/")
     assert_contains(shown, "audited 2 0.875 0.500 to 0.938", "held-out 3 0.750 0.600 to 0.900")

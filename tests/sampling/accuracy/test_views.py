@@ -127,8 +127,7 @@ def test_versions_show_both_accuracies_by_name(client: Client) -> None:
 
 @pytest.mark.usefixtures("furnished")
 def test_the_page_is_reachable_and_marks_itself(client: Client) -> None:
-    page = client.get(PAGE).content.decode()
-    assert f'href="{PAGE}" aria-current="page"' in page
+    assert f'href="{PAGE}" aria-current="page"' in client.get(PAGE).content.decode()
     assert client.get("/d/nothing/accuracy/").status_code == 404
     assert client.post(PAGE).status_code == 405
     assert client.post(f"{PAGE}honest/").status_code == 405

@@ -42,8 +42,7 @@ def test_a_map_is_begun_with_what_its_method_heeds(dataset: Dataset, client: Cli
     assert (params["name"], params["n_neighbors"]) == ("Night 1", 15)
     client.post(MAKE, USUAL | {"name": "Night 1"})
     assert jobs.count() == 1, "the same one asked for twice is one job"
-    listed = client.get("/d/pictures/map/list/?list").content.decode()
-    assert "Night 1 is being computed" in listed
+    assert "Night 1 is being computed" in client.get("/d/pictures/map/list/?list").content.decode()
 
 
 @pytest.mark.parametrize(
@@ -129,8 +128,7 @@ def test_vectors_of_an_earlier_version_get_their_umap_map_when_the_page_is_opene
     vectors = add_vectors(dataset, np.random.default_rng(1).normal(size=(40, 5)))
     run_now("project_map", dataset_id=dataset.pk, params=asdict(MapOptions(method="pca", name="Quick look")))
     for _ in range(2):
-        page = client.get(f"/d/{dataset.slug}/map/").content.decode()
-        assert "The UMAP map is being computed." in page
+        assert "The UMAP map is being computed." in client.get(f"/d/{dataset.slug}/map/").content.decode()
         assert [job.params["method"] for job in Job.objects.filter(state=Job.State.QUEUED)] == ["umap"], "once"
     Job.objects.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED)
     assert "Compute a UMAP map" in client.get(f"/d/{dataset.slug}/map/").content.decode(), "it does not come back"

@@ -113,8 +113,7 @@ def test_points_are_kept_for_ever_under_the_address_of_their_generation(drawn_ma
     assert (again.status_code, again.content) == (304, b"")
     save_coordinates(drawn_map, places()[::-1])
     newer = ask("points", drawn_map, "g=1", **{"If-None-Match": named["ETag"]})
-    assert newer.status_code == 200
-    assert newer["X-Generation"] == "2"
+    assert (newer.status_code, newer["X-Generation"]) == (200, "2")
     assert "immutable" not in newer["Cache-Control"], "what g=1 named is another one"
 
 
@@ -158,8 +157,7 @@ def test_the_order_of_labelling_goes_from_first_to_last(dataset: Dataset, drawn_
     for row in (7, 3, 11):
         label(dataset, [row])
     told = plane(drawn_map, "time")
-    assert told[7] == 1
-    assert told[11] == HIGHEST
+    assert (told[7], told[11]) == (1, HIGHEST)
     assert 100 < told[3] < 150
     assert np.count_nonzero(told) == 3
 
@@ -170,9 +168,7 @@ def test_fields_of_numbers_and_of_words(dataset: Dataset, drawn_map: Projection)
     values[8], values[9] = np.nan, 1e9
     save_column(number, Draft(Field.Kind.NUMBER, values, []))
     told = plane(drawn_map, f"field:{number.pk}")
-    assert told[8] == 0
-    assert told[0] == 1
-    assert told[9] == HIGHEST
+    assert (told[8], told[0], told[9]) == (0, 1, HIGHEST)
     assert told[N // 2] == pytest.approx(1 + 0.5 * (HIGHEST - 1), abs=15), "one extreme doesn't take all colours"
     page = ask("legend", drawn_map, f"by=field:{number.pk}").content.decode()
     names = re.findall(r'class="name">([^<]+)', page)

@@ -114,8 +114,7 @@ def test_damaged_probabilities_bring_a_retrain_once(
     job = Job.objects.get(kind="retrain", state=Job.State.QUEUED)
     assert caplog.text.count("cannot be read") == 1
     run_now("retrain", dataset_id=dataset.pk, params=job.params)
-    found = not_none(active_predictions(dataset))
-    assert len(found.probabilities) == N
+    assert len(not_none(active_predictions(dataset)).probabilities) == N
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -95,8 +95,7 @@ def test_the_filter_is_that_of_the_version_and_not_of_the_one_in_use(trained: Da
 def test_tiles_say_what_the_version_thought_without_having_seen_them(trained: Dataset, client: Client) -> None:
     cat, dog = trained.classes.order_by("pk")[:2]
     answer = client.get(f"/d/{trained.slug}/grid/?n=9&queue=all&state=any&label={cat.pk}&predicted={dog.pk}&confused=1")
-    page = answer.content.decode()
-    assert re.search(r"Labeled cat; model 1 predicted dog \(0\.\d\d\)", page)
+    assert re.search(r"Labeled cat; model 1 predicted dog \(0\.\d\d\)", answer.content.decode())
     first = ModelVersion.objects.get(number=1)
     assert {tile.shown.model_version_id for tile in answer.context["page"].tiles} == {first.pk}
     assert ServedPage.objects.get().model_version_id == first.pk

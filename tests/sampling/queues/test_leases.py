@@ -131,8 +131,7 @@ def test_a_page_that_comes_back_leases_what_is_still_free(make_dataset: MakeData
     )  # fmt: skip
     other = Dataset.objects.create(name="other", slug="other", root="/other")
     elsewhere = Item.objects.create(dataset=other, row=0, path="x.png")
-    ids = ",".join(str(item.pk) for item in [*shown, elsewhere])
-    assert post(ana, "renew", window="a", items=ids) == 204
+    assert post(ana, "renew", window="a", items=",".join(str(item.pk) for item in [*shown, elsewhere])) == 204
     assert Lease.objects.filter(user__username="ana").count() == 3
     assert not set(tile_rows(bob.get(f"{GRID}&n=6"))) & {item.row for item in shown[1:]}
 

@@ -55,8 +55,7 @@ def test_what_was_served_is_written_down(dataset: Dataset, client: Client) -> No
     assert (written.queue, written.round_id, written.rank) == ("uncertain", shown.round_id, 2)
     assert written.score == pytest.approx(shown.score, abs=1e-6)
     assert written.selection_probability == shown.selection_probability == 1
-    model = not_none(active_model(dataset))
-    assert written.model_version_id == model.pk
+    assert written.model_version_id == not_none(active_model(dataset)).pk
     suggestion = not_none(tiles[2].suggestion)
     assert written.suggested_label_id == suggestion.label.pk
     assert written.suggested_probability == pytest.approx(suggestion.probability, abs=1e-6)

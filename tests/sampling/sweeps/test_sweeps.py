@@ -93,8 +93,7 @@ def test_a_class_that_nobody_has_settles_checks_when_it_is_merged(dataset: Datas
 
 
 def test_a_page_is_the_surest_of_the_class_as_far_as_the_promise_goes(dataset: Dataset) -> None:
-    rows = ranked_rows(sweep(dataset)).tolist()
-    assert rows == list(range(50)), "0.1 overlooked of 2.5 % wrong is 0.25 %"
+    assert ranked_rows(sweep(dataset)).tolist() == list(range(50)), "0.1 overlooked of 2.5 % wrong is 0.25 %"
     strict = ranked_rows(sweep(dataset, at_most=0.001)).tolist()
     # Before the person looks, the first n are wrong in 0.001 * (1 + (n - 1) / 2) on average.
     assert strict == list(range(len(strict)))
