@@ -14,11 +14,7 @@ from labeling.models import Dataset, State
 from modeling.models import ModelVersion
 from modeling.versions import model_files
 from modeling.versions.comparison import shared
-from tests.browser.axe import (
-    require_accessible,
-    require_no_wider_than_the_window,
-    watch_layout_shifts,
-)
+from tests.browser.axe import require_accessible, require_no_wider_than_the_window, watch_layout_shifts
 from tests.browser.bench import Bench, Held, tell_job_finished
 from tests.browser.conftest import Site
 from tests.factories import not_none

@@ -98,8 +98,7 @@ class TestCommand:
         assert (result["items"], result["frames"], result["incomplete"], result["new"]) == (3, 6, 0, 1)
 
     @pytest.mark.parametrize(
-        "arguments",
-        [["--group={id}.png"], ["--roles=a,b"], ["--try"], ["--group={id}_{role}.png", "--roles=a,,b"]],
+        "arguments", [["--group={id}.png"], ["--roles=a,b"], ["--try"], ["--group={id}_{role}.png", "--roles=a,,b"]]
     )
     def test_a_template_that_cannot_be_is_wrong_usage(self, tmp_path: Path, arguments: list[str]) -> None:
         with pytest.raises(CommandError) as caught:

@@ -76,9 +76,7 @@ def test_run_now(queue_job: Callable[..., Job], tmp_path: Any) -> None:
     assert seen[-1] == (3, 3)
 
 
-def test_run_now_takes_over_the_queued_job_but_not_the_running_one(
-    queue_job: Callable[..., Job],
-) -> None:
+def test_run_now_takes_over_the_queued_job_but_not_the_running_one(queue_job: Callable[..., Job]) -> None:
     job = queue_job()
     with pytest.raises(Refusal, match="Steps is already queued in another process"):
         lifecycle.run_now("test_steps", params={**job.params, "n": 7})

@@ -61,16 +61,10 @@ def test_page(client: Client, make_job: Callable[..., Job], make_dataset: MakeDa
 
 
 @pytest.mark.parametrize(
-    ("done", "total", "words"),
-    [(49_600, 100_000, "49 %, 41 s left, 1,240 images/s"), (100, 0, " 2.5 images/s")],
+    ("done", "total", "words"), [(49_600, 100_000, "49 %, 41 s left, 1,240 images/s"), (100, 0, " 2.5 images/s")]
 )
 def test_how_fast_a_folder_is_read(
-    client: Client,
-    make_job: Callable[..., Job],
-    monkeypatch: pytest.MonkeyPatch,
-    done: int,
-    total: int,
-    words: str,
+    client: Client, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, done: int, total: int, words: str
 ) -> None:
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now)

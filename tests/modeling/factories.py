@@ -98,7 +98,6 @@ def add_item_with_file(dataset: Dataset, row: int, *, colour: int | None = None)
     item, _ = Item.objects.get_or_create(dataset=dataset, row=row, defaults={"path": file.name})
     facts = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": 1, "mtime_ns": 1}
     Frame.objects.update_or_create(
-        item=item,
-        defaults={**facts, "dataset": dataset, "path": file.name, "width": 30, "height": 20, "format": "PNG"},
+        item=item, defaults={**facts, "dataset": dataset, "path": file.name, "width": 30, "height": 20, "format": "PNG"}
     )
     return file

@@ -187,8 +187,7 @@ def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("limits", "message"),
-    [({"seconds": 0.2}, "took longer than 0.2 s"), ({"megabytes": 150}, "150 MB")],
+    ("limits", "message"), [({"seconds": 0.2}, "took longer than 0.2 s"), ({"megabytes": 150}, "150 MB")]
 )
 def test_what_takes_too_long_or_too_much_is_given_up(limits: dict[str, Any], message: str, tmp_path: Path) -> None:
     file = slow_picture(tmp_path / "slow.png")

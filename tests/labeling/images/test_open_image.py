@@ -279,10 +279,7 @@ def test_damaged_bytes_never_raise_anything_else(
 
 def test_missing_folders_and_pipes_are_problems(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
-    for path, message in [
-        (tmp_path / "gone.png", "no longer exists"),
-        (tmp_path / "folder.png", "not a regular file"),
-    ]:
+    for path, message in [(tmp_path / "gone.png", "no longer exists"), (tmp_path / "folder.png", "not a regular file")]:
         with pytest.raises(ImageProblem, match=message):
             examine(path)
     if hasattr(os, "mkfifo"):

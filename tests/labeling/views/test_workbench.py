@@ -88,10 +88,7 @@ def test_one_dataset_has_no_switcher_and_two_have_one(
 
 
 def test_queries_do_not_grow(
-    client: Client,
-    dataset: Dataset,
-    make_dataset: MakeDataset,
-    django_assert_max_num_queries: DjangoAssertNumQueries,
+    client: Client, dataset: Dataset, make_dataset: MakeDataset, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     client.get("/d/pictures/")
     for number in range(12):

@@ -92,10 +92,7 @@ def test_a_prior_keeps_a_few_right_rows_from_certainty() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    arrays(np.float32, (7, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)),
-    st.floats(0.05, 20),
-)
+@given(arrays(np.float32, (7, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)), st.floats(0.05, 20))
 def test_softmax_is_that_of_scipy(logits: np.ndarray, temperature: float) -> None:
     probabilities = softmax(logits, temperature)
     assert probabilities.dtype == np.float32

@@ -31,16 +31,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from hoshina import settings as settings_module
 from labeling.images.encoder_inputs import squash
-from modeling.backends import (
-    BACKENDS,
-    EncoderUnavailable,
-    choose_encoder,
-    gpu,
-    keras_networks,
-    likely,
-    survey,
-    weights,
-)
+from modeling.backends import BACKENDS, EncoderUnavailable, choose_encoder, gpu, keras_networks, likely, survey, weights
 from modeling.backends import encoder as encoder_module
 from modeling.backends.encoder import file_sha256, fingerprint
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey

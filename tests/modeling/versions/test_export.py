@@ -80,10 +80,7 @@ def test_classes_renamed_merged_and_deleted_since(make_dataset: MakeDataset) -> 
     assert list(rows[0]) == [
         "item_id", "path", "predicted", "probability", "p:cat", "p:hound", "is_labeled", "held_out",
     ]  # fmt: skip
-    assert [list(row.values())[2:6] for row in rows] == [
-        ["cat", "0.6", "0.6", "0.3"],
-        ["cat", "0.2", "0.2", "0.2"],
-    ]
+    assert [list(row.values())[2:6] for row in rows] == [["cat", "0.6", "0.6", "0.3"], ["cat", "0.2", "0.2", "0.2"]]
 
 
 def test_when_all_classes_are_gone_there_are_no_lines(make_dataset: MakeDataset) -> None:

@@ -17,12 +17,7 @@ from modeling.models import ModelVersion
 from modeling.predictions import active_predictions
 from modeling.versions import model_files
 from tests.factories import MakeDataset, archive_bytes, decide, not_none, opened, table
-from tests.modeling.factories import (
-    add_vectors,
-    clouds_dataset,
-    import_labels,
-    three_kinds_dataset,
-)
+from tests.modeling.factories import add_vectors, clouds_dataset, import_labels, three_kinds_dataset
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 NAMES = ("cat", "dog", "wolf")

@@ -97,11 +97,7 @@ def test_a_damaged_file_does_not_count_as_there(vectors: tuple[EmbeddingSet, Vec
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_probabilities_bring_a_retrain_once(
-    dataset: Dataset,
-    store: Path,
-    kind: str,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    dataset: Dataset, store: Path, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictions, "_damaged", set())
     import_labels(dataset, list(range(60)), two_clouds(N)[1])
