@@ -189,12 +189,8 @@ def run_on_postgresql(*tests: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AL_", "PYTEST_"))}
         ran = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "--reuse-db", *tests],
-            env=environment | {"AL_DATABASE_URL": url},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+            env=environment | {"AL_DATABASE_URL": url}, cwd=ROOT, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
         assert ran.returncode == 0, ran.stdout + ran.stderr
         assert "skipped" not in ran.stdout
         # The database that they left behind says that they were there.

@@ -25,11 +25,9 @@ from tests.factories import MakeFolder
 from tests.parts import ROOT, free_port, postgres_server, redis_server, require, wait_until
 
 SECRETS = {
-    "POSTGRES_PASSWORD": "a-password",
-    "AL_SECRET_KEY": "k" * 60,
-    "HOSHINA_IMAGES": "/data/images",
+    "POSTGRES_PASSWORD": "a-password", "AL_SECRET_KEY": "k" * 60, "HOSHINA_IMAGES": "/data/images",
     "AL_ALLOWED_HOSTS": "labels.example.org",
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

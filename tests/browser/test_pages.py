@@ -21,26 +21,15 @@ from tests.browser.conftest import Site
 from tests.factories import decide, not_none
 
 PAGES = {
-    "workbench": "/d/pictures/?queue=uncertain",
-    "labelled": "/d/pictures/?queue=all&state=labelled",
-    "nothing": "/d/pictures/?queue=all&state=skipped",
-    "classes": "/d/pictures/classes/",
-    "model": "/d/pictures/model/",
-    "version": "/d/pictures/model/1/",
-    "compared": "/d/pictures/model/compare/?a=1&b=1",
-    "accuracy": "/d/pictures/accuracy/",
-    "encoders": "/d/pictures/encoders/",
-    "images": "/d/pictures/images/",
-    "export": "/d/pictures/export/",
-    "fields": "/d/pictures/fields/",
-    "grouping": "/d/pictures/grouping/?template={id}_{role}.png",
-    "import": "/d/pictures/import/",
-    "problems": "/d/pictures/problems/",
-    "item": "/d/pictures/items/2/",
-    "jobs": "/jobs/",
-    "datasets": "/datasets/",
-    "nowhere": "/d/nowhere/",
-}
+    "workbench": "/d/pictures/?queue=uncertain", "labelled": "/d/pictures/?queue=all&state=labelled",
+    "nothing": "/d/pictures/?queue=all&state=skipped", "classes": "/d/pictures/classes/",
+    "model": "/d/pictures/model/", "version": "/d/pictures/model/1/",
+    "compared": "/d/pictures/model/compare/?a=1&b=1", "accuracy": "/d/pictures/accuracy/",
+    "encoders": "/d/pictures/encoders/", "images": "/d/pictures/images/", "export": "/d/pictures/export/",
+    "fields": "/d/pictures/fields/", "grouping": "/d/pictures/grouping/?template={id}_{role}.png",
+    "import": "/d/pictures/import/", "problems": "/d/pictures/problems/", "item": "/d/pictures/items/2/",
+    "jobs": "/jobs/", "datasets": "/datasets/", "nowhere": "/d/nowhere/",
+}  # fmt: skip
 
 
 def add_model(dataset: Dataset) -> ModelVersion:

@@ -143,13 +143,9 @@ class TestInProcess:
 
     def test_a_dead_run_with_another_encoder_gives_way(self, dataset: Dataset) -> None:
         dead = Job.objects.create(
-            kind="embed",
-            queue="heavy",
-            dataset_id=dataset.pk,
-            key=f"embed:{dataset.pk}",
-            state=Job.State.RUNNING,
+            kind="embed", queue="heavy", dataset_id=dataset.pk, key=f"embed:{dataset.pk}", state=Job.State.RUNNING,
             params={"backend": "tensorflow"},
-        )
+        )  # fmt: skip
         call_command("embed")
         dead.refresh_from_db()
         assert dead.state == Job.State.CANCELLED

@@ -164,13 +164,9 @@ def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
 
     def python(*arguments: str, **variables: str) -> str:
         return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=settings.BASE_DIR,
-            env=environment | variables,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+            [sys.executable, *arguments], cwd=settings.BASE_DIR, env=environment | variables, capture_output=True,
+            text=True, check=True,
+        ).stdout  # fmt: skip
 
     python("-c", FILL)
     hashes = []

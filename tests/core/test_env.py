@@ -103,21 +103,13 @@ def test_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("AL_PORT", "eighty"),
-        ("AL_EMBEDDING_BACKEND", "magic"),
-        ("AL_LOGIN", "perhaps"),
-        ("AL_DEBUG", "2"),
-        ("AL_HTTPS", "https"),
-        ("AL_LOG_LEVEL", "loud"),
-        ("AL_DATA_DIR", "/no/such/folder"),
-        ("AL_WEIGHTS_DIR", "/no/such/folder"),
-        ("AL_SECRET_KEY_FILE", "/no/such/file"),
-        ("AL_BROKER_URL", "amqp://localhost"),
-        ("AL_DATABASE_URL", "mysql://localhost/x"),
-        ("AL_DATABASE_URL", "nonsense"),
-        ("AL_HOST", "0.0.0.0"),
+        ("AL_PORT", "eighty"), ("AL_EMBEDDING_BACKEND", "magic"), ("AL_LOGIN", "perhaps"), ("AL_DEBUG", "2"),
+        ("AL_HTTPS", "https"), ("AL_LOG_LEVEL", "loud"), ("AL_DATA_DIR", "/no/such/folder"),
+        ("AL_WEIGHTS_DIR", "/no/such/folder"), ("AL_SECRET_KEY_FILE", "/no/such/file"),
+        ("AL_BROKER_URL", "amqp://localhost"), ("AL_DATABASE_URL", "mysql://localhost/x"),
+        ("AL_DATABASE_URL", "nonsense"), ("AL_HOST", "0.0.0.0"),
     ],
-)
+)  # fmt: skip
 def test_a_malformed_value_is_refused_at_start(tmp_path: Path, name: str, value: str) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AL_")}
     done = subprocess.run(

@@ -11,13 +11,9 @@ from django.conf import settings
 
 DOCS = Path(settings.BASE_DIR, "docs")
 PAGES = (
-    "reference/commands.md",
-    "reference/settings.md",
-    "reference/keys.md",
-    "reference/queues.md",
-    "reference/jobs.md",
-    "adr/index.md",
-)
+    "reference/commands.md", "reference/settings.md", "reference/keys.md", "reference/queues.md",
+    "reference/jobs.md", "adr/index.md",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

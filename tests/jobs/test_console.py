@@ -41,11 +41,8 @@ def test_a_terminal_gets_a_bar_and_then_a_line(monkeypatch: pytest.MonkeyPatch) 
     assert "Predicting:  50%" in terminal.getvalue()
     assert "/100" not in terminal.getvalue()
     job.state, job.error, job.hint, job.finished_at = (
-        Job.State.FAILED,
-        "One class only.",
-        "Label\nanother.",
-        timezone.now(),
-    )
+        Job.State.FAILED, "One class only.", "Label\nanother.", timezone.now(),
+    )  # fmt: skip
     job.save()
     bars.show([])
     bars.close()

@@ -133,15 +133,7 @@ def anchors(markdown: str) -> set[str]:
 def test_the_pages_about_each_feature_are_linked() -> None:
     pages = {page.partition("#")[0] for _, page in linked_pages()}
     assert pages >= {
-        "index",
-        "explanation/queues",
-        "explanation/sweeps",
-        "explanation/map",
-        "explanation/encoders",
-        "explanation/audited-accuracy",
-        "explanation/calibration",
-        "explanation/quick-training",
-        "reference/formats",
-        "reference/tables",
-        "reference/exports",
-    }
+        "index", "explanation/queues", "explanation/sweeps", "explanation/map", "explanation/encoders",
+        "explanation/audited-accuracy", "explanation/calibration", "explanation/quick-training",
+        "reference/formats", "reference/tables", "reference/exports",
+    }  # fmt: skip

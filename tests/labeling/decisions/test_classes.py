@@ -94,13 +94,10 @@ def test_a_name_without_anything_to_see_is_refused(make_dataset: MakeDataset, db
 @pytest.mark.parametrize(
     ("present", "spelling"),
     [
-        ("spiral", "Spiral"),
-        ("café", "cafe\u0301"),
-        ("ÉLAN", "e\u0301lan"),
-        ("Straße", "STRASSE"),
+        ("spiral", "Spiral"), ("café", "cafe\u0301"), ("ÉLAN", "e\u0301lan"), ("Straße", "STRASSE"),
         ("two  words", "two\nwords"),
     ],
-)
+)  # fmt: skip
 def test_the_same_word_written_otherwise_is_refused(
     make_dataset: MakeDataset, db: None, present: str, spelling: str
 ) -> None:

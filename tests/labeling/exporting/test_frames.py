@@ -94,12 +94,9 @@ def test_labels_come_back_by_the_paths_of_items_and_of_files(tmp_path: Path) -> 
     write_triplets(tmp_path / "in", range(4))
     dataset = dataset_of(tmp_path / "in")
     lines = [
-        "path,label",
-        "sn0,real",
-        "sn1_ref.png,bogus",
-        f"{tmp_path / 'in' / 'sn2_diff.png'},real",
+        "path,label", "sn0,real", "sn1_ref.png,bogus", f"{tmp_path / 'in' / 'sn2_diff.png'},real",
         "sn9_ref.png,real",
-    ]
+    ]  # fmt: skip
     report = import_labels(dataset, io.BytesIO("\n".join(lines).encode()), user=None)
     assert (report.applied, list(report.unknown.names)) == (3, ["sn9_ref.png"])
     assert dict(Item.objects.filter(label__isnull=False).values_list("path", "label__name")) == {

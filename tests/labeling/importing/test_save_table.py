@@ -164,17 +164,12 @@ def test_a_line_without_a_decision_leaves_the_label(make_dataset: MakeDataset) -
 @pytest.mark.parametrize(
     ("stored", "path"),
     [
-        ("sub/a.png", "sub\\a.png"),
-        ("sub/a.png", "./sub/a.png"),
-        ("sub/a.png", " sub/a.png "),
-        ("sub/a.png", "{root}/sub/a.png"),
-        ("sub/a.png", "{root}\\sub\\a.png"),
-        ("sub/\u00e9.png", "sub/e\u0301.png"),
-        ("sub/e\u0301.png", "sub/\u00e9.png"),
-        ("back\\slash.png", "back\\slash.png"),
-        ("new\nline.png", '"new\nline.png"'),
+        ("sub/a.png", "sub\\a.png"), ("sub/a.png", "./sub/a.png"), ("sub/a.png", " sub/a.png "),
+        ("sub/a.png", "{root}/sub/a.png"), ("sub/a.png", "{root}\\sub\\a.png"),
+        ("sub/\u00e9.png", "sub/e\u0301.png"), ("sub/e\u0301.png", "sub/\u00e9.png"),
+        ("back\\slash.png", "back\\slash.png"), ("new\nline.png", '"new\nline.png"'),
     ],
-)
+)  # fmt: skip
 def test_paths_of_other_systems_are_found(make_dataset: MakeDataset, stored: str, path: str) -> None:
     dataset = make_dataset(2)
     Item.objects.filter(row=1).update(path=stored)

@@ -222,13 +222,9 @@ class TestDue:
 def test_the_buttons_of_the_page(client: Client, make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
     Job.objects.create(
-        kind="ingest",
-        queue="heavy",
-        dataset_id=dataset.pk,
-        key="old",
-        state="succeeded",
+        kind="ingest", queue="heavy", dataset_id=dataset.pk, key="old", state="succeeded",
         params={"extensions": [".pic"]},
-    )
+    )  # fmt: skip
     assert_contains(client.get("/datasets/"), "Rescan<span", 'aria-pressed="false"')
     assert client.post(f"/d/{dataset.slug}/look-again/").headers["Location"] == "/datasets/"
     assert Job.objects.get(state="queued").params == {"extensions": [".pic"]}

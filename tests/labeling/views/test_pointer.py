@@ -66,16 +66,11 @@ SIP = {
 @pytest.mark.parametrize(
     "made",
     [
-        header(),
-        header((359.999, -12.0)),
-        header((40.0, 89.99)),
-        header(scale=60 / 3600),
-        header(**SIP),
-        header((80.0, -30.0), kind="GLON-CAR"),
-        header((0.0, 0.0), 5 / 3600, kind="HPLN-TAN"),
+        header(), header((359.999, -12.0)), header((40.0, 89.99)), header(scale=60 / 3600), header(**SIP),
+        header((80.0, -30.0), kind="GLON-CAR"), header((0.0, 0.0), 5 / 3600, kind="HPLN-TAN"),
     ],
     ids=["tan", "over 0h", "at the pole", "wide", "distorted", "galactic", "the Sun"],
-)
+)  # fmt: skip
 def test_a_place_between_nodes_is_right_to_a_small_part_of_a_pixel(tmp_path: Path, made: Any) -> None:
     grid = not_none(sky_with(tmp_path / "a.fits", made))
     assert grid.error < 0.02

@@ -156,13 +156,10 @@ def test_rows_that_are_not_numbers_are_refused(bad: float) -> None:
 @pytest.mark.parametrize(
     ("y", "n_classes", "message"),
     [
-        ([0, 0, 0], 2, "one class"),
-        ([0, 1, 2], 2, "outside"),
-        ([0, -1, 1], 2, "outside"),
-        ([0, 1], 2, "n labels"),
+        ([0, 0, 0], 2, "one class"), ([0, 1, 2], 2, "outside"), ([0, -1, 1], 2, "outside"), ([0, 1], 2, "n labels"),
         ([0.0, 1.0, 1.0], 2, "must be integers"),
     ],
-)
+)  # fmt: skip
 def test_invalid_labels_are_refused(y: list[float], n_classes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_head(np.eye(3, dtype=np.float32), y, n_classes=n_classes)

@@ -530,11 +530,9 @@ class TestMobileNet:
             import keras
 
             model = keras.applications.MobileNetV2(
-                input_shape=(224, 224, 3),
-                include_top=False,
-                pooling="avg",
+                input_shape=(224, 224, 3), include_top=False, pooling="avg",
                 weights=str(real_weights_dir() / WEIGHTS_FILE),
-            )
+            )  # fmt: skip
             pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
             expected = model.predict(keras.applications.mobilenet_v2.preprocess_input(pixels), verbose=0)
         vectors = mobile.encode(images)

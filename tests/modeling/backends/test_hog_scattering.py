@@ -90,10 +90,6 @@ def test_the_fingerprint_and_the_vectors_are_pinned() -> None:
     pixels = (steps * steps // 7 % 251).astype(np.uint8).reshape(1, 64, 64, 3)
     vector = described(pixels)[0]
     values = [
-        vector[:HOG_DIM].mean(),
-        vector[HOG_DIM:].mean(),
-        vector[5],
-        vector[HOG_DIM + 600],
-        vector[HOG_DIM + 1430],
-    ]
+        vector[:HOG_DIM].mean(), vector[HOG_DIM:].mean(), vector[5], vector[HOG_DIM + 600], vector[HOG_DIM + 1430],
+    ]  # fmt: skip
     np.testing.assert_allclose(values, [0.022247, -0.189889, 0.021411, -0.177682, 0.012005], atol=1e-5)

@@ -83,15 +83,9 @@ class TestRun:
         encoder = HogEncoder("")
         assert result["seconds"] >= 0
         assert {**result, "seconds": 0} == {
-            "encoder": "HOG + colour",
-            "fingerprint": encoder.fingerprint,
-            "reason": "HOG + colour, as chosen.",
-            "items": 22,
-            "dim": 1828,
-            "failed": 0,
-            "computed": 22,
-            "seconds": 0,
-        }
+            "encoder": "HOG + colour", "fingerprint": encoder.fingerprint, "reason": "HOG + colour, as chosen.",
+            "items": 22, "dim": 1828, "failed": 0, "computed": 22, "seconds": 0,
+        }  # fmt: skip
         (row,) = EmbeddingSet.objects.all()
         assert (row.encoder, row.dim, row.n_vectors, row.n_failed) == ("HOG + colour", 1828, 22, 0)
         assert row.reason == result["reason"]

@@ -106,25 +106,19 @@ def test_the_manifest_tells_encoder_and_model(make_dataset: MakeDataset) -> None
     trained(dataset, ["cat", "dog"], [[0.2, 0.8], [0.5, 0.5]])
     told = manifest(opened(archive_bytes(dataset)))
     assert told["encoder"] == {
-        "name": "HOG and colour",
-        "fingerprint": "f" * 64,
-        "dim": 324,
-        "reason": "TensorFlow is not installed",
+        "name": "HOG and colour", "fingerprint": "f" * 64, "dim": 324, "reason": "TensorFlow is not installed",
         "vectors": 2,
-    }
+    }  # fmt: skip
     assert told["model"] == {
         "version": 3,
         "labels": 10,
         "classes": ["cat", "dog"],
         "calibration": {
-            "method": "temperature",
-            "params": {},
-            "temperature": 1.25,
-            "is_calibrated": True,
+            "method": "temperature", "params": {}, "temperature": 1.25, "is_calibrated": True,
             "note": "on 10 labels",
         },
         "measured": {"accuracy": 0.75, "log_loss_after": 0.5},
-    }
+    }  # fmt: skip
     assert told["options"]["predictions"] is False
     assert told["embedding_backend"] == {"setting": settings.EMBEDDING_BACKEND, "chosen": None, "used": None}
     EmbeddingSet.objects.update(backend="hog")

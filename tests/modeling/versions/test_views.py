@@ -478,12 +478,8 @@ def test_what_is_kept_of_old_versions(make_dataset: MakeDataset, monkeypatch: py
         for one in ModelVersion.objects.order_by("number")
     ]
     assert kept == [
-        (False, False, True),
-        (False, False, True),
-        (False, True, True),
-        (True, True, True),
-        (True, True, True),
-    ]
+        (False, False, True), (False, False, True), (False, True, True), (True, True, True), (True, True, True),
+    ]  # fmt: skip
 
 
 # -- Honest accuracy, from the room above ---------------------------------------------------------
