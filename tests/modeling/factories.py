@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from django.utils import timezone
 from PIL import Image
 
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Action, Dataset, Frame, Item, State
 from modeling import store as arrays
+from modeling.backends import EncoderUnavailable, choose_encoder
 from modeling.models import EmbeddingSet
 from tests.factories import MakeDataset, decide
 
@@ -74,6 +77,13 @@ def decide_rows(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
         dataset.refresh_from_db()
         decide(dataset, Action.Kind.ASSIGN, [row], names[int(y[row])], at=timezone.now(), holder="me", queue="")
     dataset.refresh_from_db()
+
+
+def unavailable(message: str, *arguments: Any, choose: Callable[..., object] = choose_encoder) -> EncoderUnavailable:
+    """Assert that an encoder cannot be had for a reason, and return what is said of it."""
+    with pytest.raises(EncoderUnavailable, match=message) as raised:
+        choose(*arguments)
+    return raised.value
 
 
 def noise_pictures(n: int, seed: int = 0) -> list[Image.Image]:

@@ -13,13 +13,11 @@ from django.test import Client
 from PIL import ExifTags, Image
 
 from hoshina.core.errors import Refusal
-from hoshina.jobs.lifecycle import claim, execute, run_now
-from hoshina.jobs.models import Job
-from labeling.fields import column_of, header_fields
-from labeling.fields.item_values import texts_of
+from labeling.fields import header_fields
 from labeling.ingest.dataset_folder import dataset_for
-from labeling.models import Dataset, Field
-from tests.factories import assert_contains, not_none
+from labeling.models import Dataset
+from tests.factories import assert_contains
+from tests.labeling.fields.conftest import ingest, read, run_queued, texts
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -44,27 +42,6 @@ def folder(tmp_path: Path) -> Path:
     save(folder / "IMG_9.webp", 3, day=9, model="8")
     save(folder / "plain.jpg", 4)
     return folder
-
-
-@pytest.fixture
-def dataset(store: Path, folder: Path, settings: Any) -> Dataset:
-    settings.EMBEDDING_BACKEND = "hog"
-    dataset = dataset_for(folder, None)
-    ingest(dataset)
-    return dataset
-
-
-def ingest(dataset: Dataset) -> None:
-    run_now("ingest", dataset_id=dataset.pk)
-    dataset.refresh_from_db()
-
-
-def read(dataset: Dataset, *names: str) -> dict[str, Any]:
-    return dict(run_now("read_cards", dataset_id=dataset.pk, params={"cards": list(names)}).result)
-
-
-def texts(dataset: Dataset, name: str) -> list[str]:
-    return list(texts_of(column_of(Field.objects.get(dataset=dataset, name=name)), np.arange(dataset.n_items)))
 
 
 def test_rows_are_in_natural_order(dataset: Dataset) -> None:
@@ -97,8 +74,7 @@ def test_new_files_fill_them_at_ingest(dataset: Dataset, folder: Path) -> None:
     call_command("import_fields", "--cards", "Model,DateTimeOriginal", "--json")
     save(folder / "IMG_1.jpg", 9, day=30, model="M 9")
     ingest(dataset)
-    claimed = not_none(claim(Job.objects.get(kind="read_cards", state=Job.State.QUEUED).pk))
-    execute(claimed)
+    claimed = run_queued("read_cards")
     assert (claimed.result["files"], texts(dataset, "Model")[-1]) == (1, "M 9")
     assert not header_fields.has_work(dataset)
 
@@ -118,7 +94,6 @@ def test_of_an_item_with_both_the_fits_header_counts(store: Path, tmp_path: Path
     save(folder / "a_1.jpg", 1, model="preview")
     fits.PrimaryHDU(np.arange(64.0).reshape(8, 8), fits.Header({"MODEL": "ccd"})).writeto(folder / "a_2.fits")
     dataset = dataset_for(folder, None)
-    run_now("ingest", dataset_id=dataset.pk, params={"grouping": "{id}_{role}"})
-    dataset.refresh_from_db()
+    ingest(dataset, grouping="{id}_{role}")
     read(dataset, "MODEL")
     assert texts(dataset, "MODEL") == ["ccd"]
