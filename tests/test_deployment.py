@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ import yaml
 from hoshina import health
 from tests.factories import MakeFolder
 from tests.parts import ROOT, free_port, postgres_server, redis_server, require, wait_until
+from tests.processes import environment
 
 SECRETS = {
     "POSTGRES_PASSWORD": "a-password", "AL_SECRET_KEY": "k" * 60, "HOSHINA_IMAGES": "/data/images",
@@ -164,11 +164,10 @@ def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: MakeF
     port = free_port()
     variables |= {"AL_STORE_DIR": str(tmp_path / "store"), "AL_PORT": str(port), "AL_DATA_DIR": str(picture_folder(12))}
     variables |= {name: str(tmp_path / "store" / name) for name in ("KERAS_HOME", "NUMBA_CACHE_DIR")}
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
         in_this_environment(command),
-        cwd=ROOT, env=kept | variables | {"AL_EMBEDDING_BACKEND": "hog"}, stdout=log, stderr=log,
+        cwd=ROOT, env=environment(**variables, AL_EMBEDDING_BACKEND="hog"), stdout=log, stderr=log,
     )  # fmt: skip
     log.close()
     try:
@@ -234,9 +233,8 @@ class Containers:
     def environment(self, service: str) -> dict[str, str]:
         given = {k: filled_in(str(v)) for k, v in self.compose["services"][service]["environment"].items()}
         assert set(self.addresses) <= set(given)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-        extra = {"DJANGO_SETTINGS_MODULE": "tests.settings"}  # knows the jobs of tests/jobs as well
-        return {**kept, **given, **self.addresses, **extra}
+        # These settings know the jobs of tests/jobs as well.
+        return {**environment(), **given, **self.addresses, "DJANGO_SETTINGS_MODULE": "tests.settings"}
 
     def run(self, service: str, *words: str) -> subprocess.CompletedProcess[str]:
         command = in_this_environment(list(words) or self.compose["services"][service]["command"])

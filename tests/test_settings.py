@@ -14,15 +14,11 @@ from django.core.management.base import CommandError
 
 from hoshina import checks, health
 from tests.parts import ROOT
+from tests.processes import run_python
 
 
 def run(code: str, store: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-    environment |= {"AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables}
-    return subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", code], cwd=ROOT, capture_output=True, text=True,
-        check=False, env=environment,
-    )  # fmt: skip
+    return run_python("-W", "error::ResourceWarning", "-c", code, store=store, code=None, **variables)
 
 
 def test_the_web_process_never_loads_what_only_workers_need(tmp_path: Path) -> None:
@@ -131,11 +127,7 @@ def test_checks(settings: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["up", "ingest", "check"])
 def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, command: str) -> None:
-    environment = {**os.environ, "AL_STORE_DIR": str(tmp_path), "AL_PORT": "eight"}
-    done = subprocess.run(
-        [sys.executable, ROOT / "manage.py", command], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 1
+    done = run_python("manage.py", command, store=tmp_path, code=1, AL_PORT="eight")
     assert done.stderr == "Wrong setting: AL_PORT is 'eight'; expected a whole number from 0 to 65535.\n"
 
 

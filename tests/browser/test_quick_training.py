@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.factories import write_digits
-from tests.parts import ROOT, free_port, wait_until
-from tests.processes import Up
+from tests.parts import free_port, wait_until
+from tests.processes import Up, run_python
 
 SLOW = 180_000  # TensorFlow alone takes many seconds to load where several processes share two cores
 
@@ -32,10 +29,7 @@ def running(up: Callable[..., Up], tmp_path: Path) -> Up:
     one = up(str(tmp_path / "digits"), "--port", str(free_port()))
     one.wait_until_well()
     wait_until(lambda: one.query("select n_vectors from modeling_embeddingset") == [(90,)], why="the vectors")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-    command = [sys.executable, "manage.py", "import_labels", str(labels), "--create-classes"]
-    environment["AL_STORE_DIR"] = str(tmp_path / "store")
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    run_python("manage.py", "import_labels", labels, "--create-classes", store=tmp_path / "store")
     wait_until(lambda: one.query("select number from modeling_modelversion where is_active") == [(1,)], why="a model")
     return one
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from labeling.management.commands import export as command
 from labeling.models import Dataset, Frame
 from tests.factories import MakeDataset, archive_bytes, command_json, command_output, decide, manifest, opened, table
+from tests.processes import run_python
 
 pytestmark = pytest.mark.django_db
 
@@ -160,22 +157,12 @@ for row in range(40):
 
 
 def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
-    environment = os.environ | {"AL_STORE_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "hoshina.settings"}
-
-    def python(*arguments: str, **variables: str) -> str:
-        return subprocess.run(
-            [sys.executable, *arguments], cwd=settings.BASE_DIR, env=environment | variables, capture_output=True,
-            text=True, check=True,
-        ).stdout  # fmt: skip
-
-    python("-c", FILL)
+    run_python("-c", FILL, store=tmp_path)
     hashes = []
     for seed, zone, locale in (("1", "UTC", "C.UTF-8"), ("2", "Pacific/Auckland", "C")):
         output = tmp_path / f"{seed}.zip"
-        printed = python(
-            "manage.py", "export", "--output", str(output), "--json",
-            PYTHONHASHSEED=seed, TZ=zone, LC_ALL=locale,
-        )  # fmt: skip
+        export = ("manage.py", "export", "--output", output, "--json")
+        printed = run_python(*export, store=tmp_path, PYTHONHASHSEED=seed, TZ=zone, LC_ALL=locale).stdout
         hashes.append(json.loads(printed)["sha256"])
         assert hashlib.sha256(output.read_bytes()).hexdigest() == hashes[-1]
     assert hashes[0] == hashes[1]

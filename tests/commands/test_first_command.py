@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.factories import MakeFolder
-from tests.parts import ROOT, postgres_server, require
+from tests.parts import postgres_server, require
+from tests.processes import run_python
 
 pytestmark = pytest.mark.slow
 
 
 def manage(store: Path | str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env={**environment, "AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return run_python("manage.py", *arguments, store=Path(store), code=None, **variables)
 
 
 def failure(done: subprocess.CompletedProcess[str], code: int = 1) -> str:

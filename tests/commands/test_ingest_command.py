@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 from django.core.management.base import CommandError
 
 from hoshina.jobs.lifecycle import enqueue
@@ -19,6 +15,7 @@ from labeling.models import Dataset, Item
 from tests.factories import MakeFolder, command_output
 from tests.labeling.factories import write_png
 from tests.labeling.groups import write_triplets
+from tests.processes import run_python
 
 KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
 
@@ -144,12 +141,8 @@ class TestCommand:
 def test_exit_codes_and_one_line_on_standard_error(
     tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
-    environment = {**os.environ, "AL_STORE_DIR": str(tmp_path / "store")}
-    manage = [sys.executable, str(django_settings.BASE_DIR / "manage.py")]
-    done = subprocess.run(
-        [*manage, "ingest", *(argument.format(folder=tmp_path) for argument in arguments)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (code, "")
+    words = [argument.format(folder=tmp_path) for argument in arguments]
+    done = run_python("manage.py", "ingest", *words, store=tmp_path / "store", code=code)
+    assert done.stdout == ""
     assert message in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from hoshina.core import env
 from tests.parts import ROOT
+from tests.processes import run_python
 
 APPS = ("hoshina", "labeling", "modeling", "sampling")
 
@@ -111,13 +109,7 @@ def test_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_malformed_value_is_refused_at_start(tmp_path: Path, name: str, value: str) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AL_")}
-    done = subprocess.run(
-        [sys.executable, "-c", "import hoshina.settings"],
-        env={**environment, "AL_STORE_DIR": str(tmp_path), name: value},
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
+    done = run_python("-c", "import hoshina.settings", store=tmp_path, code=1, **{name: value})
     last = done.stderr.strip().splitlines()[-1]
     assert "ImproperlyConfigured" in last
     assert name in last

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from django.conf import settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from labeling.exporting.splits import assign_splits, joined, quotas, split_key
+from tests.processes import run_python
 
 # Do not fail on a busy machine.
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -134,17 +131,7 @@ def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
     code = (
         "import django; django.setup(); from labeling.exporting.splits import split_key; print(split_key('ab' * 32, 7))"
     )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=settings.BASE_DIR,
-            env=os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for seed in ("1", "2")
-    }
+    outputs = {run_python("-c", code, PYTHONHASHSEED=seed).stdout.strip() for seed in ("1", "2")}
     keyed = hashlib.blake2b(b"ab" * 32, digest_size=8, key=b"7", person=b"hoshina-split")
     assert outputs == {str(int.from_bytes(keyed.digest(), "big"))}
     assert split_key("ab" * 32, 7) != split_key("ab" * 32, 8)

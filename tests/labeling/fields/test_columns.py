@@ -7,13 +7,10 @@ import contextlib
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from django.conf import settings
 from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +21,7 @@ from labeling.fields.columns import Draft, save_column
 from labeling.fields.text_values import Vocabulary, packed
 from labeling.models import Dataset, Field
 from tests.factories import MakeDataset
+from tests.processes import run_python
 
 Kind = Field.Kind
 
@@ -133,15 +131,7 @@ columns.save_column(field, columns.Draft(Field.Kind.TEXT, np.array([1, 1, 1], np
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_a_process_killed_while_it_writes_leaves_the_older_values(store: Path) -> None:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AL_")},
-        "AL_STORE_DIR": str(store),
-        "DJANGO_SETTINGS_MODULE": "hoshina.settings",
-    }
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_python("-c", KILLED, store=store, code=-signal.SIGKILL)
     with contextlib.closing(sqlite3.connect(store / "app.db")) as database:
         (facts,) = database.execute("SELECT id, generation, kind FROM labeling_field")
     assert (store / "fields" / str(facts[0]) / "words-2.npy").exists()  # it had begun

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +20,7 @@ from labeling.images.file_check import Examined
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT
 from tests.labeling.images.pictures import noise, png_chunk, png_file
+from tests.processes import run_python
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -129,13 +126,9 @@ print(known.width, [one.name for one in pictures().folder.rglob("*") if one.suff
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="only Unix limits the size of files")
 def test_where_no_picture_can_be_written_none_is_left_in_half_and_the_file_is_known_all_the_same(
-    tmp_path: Path, settings: Any
+    tmp_path: Path,
 ) -> None:
     """Limit the size of files, which interrupts writes like a full disk."""
     noise(900, 900).save(tmp_path / "a.png")
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
-    process = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "a.png")],
-        env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    process = run_python("-c", FULL, tmp_path / "a.png", store=tmp_path / "s")
     assert process.stdout.split() == ["True", "900", "[]"]

@@ -28,6 +28,7 @@ from labeling.images.rendering import DEFAULT, Rendering
 from tests.labeling.factories import orion_header
 from tests.labeling.images.pictures import noise
 from tests.parts import wait_until
+from tests.processes import environment
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -308,9 +309,9 @@ def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None
         f"decoders().picture(Path({str(file)!r}), 256, DEFAULT)\n"
         "print('ready', flush=True); sys.stdin.read()\n"
     )
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
+    variables = environment(tmp_path / "s", DJANGO_SETTINGS_MODULE="hoshina.settings")
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables
     ) as asking:
         assert asking.stdout is not None
         assert asking.stdout.readline().strip() == b"ready"

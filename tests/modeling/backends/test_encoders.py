@@ -8,8 +8,6 @@ import importlib
 import importlib.metadata
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -41,6 +39,7 @@ from modeling.backends.weights import MOBILENET_V2
 from tests.modeling.backends.torch_files import resnet18_forward, resnet18_state, save_as_torch_does
 from tests.modeling.factories import noise_pictures, unavailable
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
+from tests.processes import run_python
 
 # Frozen networks shared by the tests of this module.
 FROZEN = Path(tempfile.mkdtemp(prefix="hoshina-frozen-"))
@@ -289,7 +288,7 @@ class TestChoice:
             "import sys; from modeling.backends import choose_encoder, survey; choose_encoder('hog', None);"
             "survey(None); sys.exit(bool({'tensorflow', 'keras', 'torch'} & set(sys.modules)))"
         )
-        subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+        run_python("-c", program)
 
 
 class TestDownload:
@@ -538,10 +537,9 @@ class TestMobileNet:
             "encoder = choose_encoder('tensorflow', Path(sys.argv[1]), Path(sys.argv[2]));"
             "print(encoder.fingerprint, 'tensorflow' in sys.modules)"
         )
-        arguments = [sys.executable, "-c", program, str(real_weights_dir()), str(tmp_path / "graphs")]
-        outputs = [subprocess.run(arguments, check=True, timeout=300, capture_output=True).stdout for _ in range(2)]
-        assert outputs[0].decode().split() == [mobile.fingerprint, "True"]
-        assert outputs[1].decode().split() == [mobile.fingerprint, "False"]
+        for needs_tensorflow in (True, False):
+            done = run_python("-c", program, real_weights_dir(), tmp_path / "graphs")
+            assert done.stdout.split() == [mobile.fingerprint, str(needs_tensorflow)]
         assert [file.suffix for file in (tmp_path / "graphs").iterdir()] == [".tflite"]
 
     def test_a_frozen_network_that_does_not_run_is_told_with_what_to_delete(self, tmp_path: Path) -> None:

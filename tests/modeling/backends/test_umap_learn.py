@@ -15,6 +15,7 @@ from sklearn.manifold import trustworthiness
 from modeling.algorithms.layouts.initialization import initial_layout, smooth_along_graph
 from modeling.algorithms.neighbors import Graph, knn_graph, project
 from modeling.backends import umap_learn
+from tests.processes import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -140,7 +141,4 @@ def test_importing_umap_learn_does_not_import_tensorflow() -> None:
     program = (
         "import sys; from modeling.backends import umap_learn; umap_learn._umap_(); print('tensorflow' in sys.modules)"
     )
-    process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], check=True, capture_output=True, text=True
-    )
-    assert process.stdout.strip() == "False"
+    assert run_python("-W", "ignore", "-c", program).stdout.strip() == "False"

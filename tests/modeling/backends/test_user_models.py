@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from modeling.backends.keras_networks import quiet
 from modeling.backends.user_model_runners import Input, pooled
 from modeling.backends.user_models import UserModelFile, guess, list_files, own_folder
 from tests.modeling.factories import noise_pictures, unavailable
+from tests.processes import run_python
 
 SIDE = 24
 
@@ -145,10 +144,7 @@ class TestRealFiles:
             "print('tensorflow' in sys.modules)"
         )
         choose_encoder("file:map.keras", models, tmp_path)
-        process = subprocess.run(
-            [sys.executable, "-c", program, str(models), str(tmp_path)], check=True, capture_output=True
-        )
-        assert process.stdout.decode().strip() == "False"
+        assert run_python("-c", program, models, tmp_path).stdout.strip() == "False"
 
 
 class TestNoModels:

@@ -48,6 +48,7 @@ from tests.jobs.conftest import Store, open_store
 from tests.modeling.factories import add_vectors, import_labels
 from tests.modeling.weights import real_weights_dir
 from tests.parts import wait_until
+from tests.processes import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -248,10 +249,7 @@ def test_the_program_classifies_a_folder_as_the_version_does(place: Place, tmp_p
     if missing == "model.tflite":
         shutil.copyfile(quick_folder(place.version) / "model.keras", program / "model.keras")
         (program / missing).unlink()
-    images = place.dataset.data_dir
-    done = subprocess.run(
-        [sys.executable, str(program / "classify.py"), str(images)], check=True, capture_output=True, text=True
-    )
+    done = run_python(program / "classify.py", place.dataset.data_dir)
     table = list(csv.DictReader(io.StringIO(done.stdout)))
     lines = [line for line in table if not line["problem"]]
     assert (len(table), len(lines)) == (N, N - 1)
