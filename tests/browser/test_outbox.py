@@ -212,7 +212,8 @@ def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: 
     expect(bench.toasts).to_contain_text("malformed")
 
 
-def test_a_session_that_ended_keeps_the_labels(bench: Bench, settings: Any) -> None:
+def test_a_session_that_ended_keeps_the_labels(page: Page, site: Site, settings: Any) -> None:
+    bench = Bench(page, site.address, site.dataset())
     User.objects.create_user("ana", password="a good password")
     settings.LOGIN_REQUIRED = True
     bench.page.goto(bench.url)

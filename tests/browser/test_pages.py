@@ -19,6 +19,7 @@ from tests.browser.axe import require_accessible, watch_layout_shifts
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.factories import decide, not_none
+from tests.modeling.factories import make_version
 
 PAGES = {
     "workbench": "/d/pictures/?queue=uncertain", "labelled": "/d/pictures/?queue=all&state=labelled",
@@ -206,10 +207,8 @@ def test_a_page_fetched_ahead_for_an_older_model_is_dropped(page: Page, site: Si
     assert len(asked) == 1
     ModelVersion.objects.update(is_active=False)
     old = ModelVersion.objects.get()
-    new = ModelVersion.objects.create(
-        dataset=furnished, number=2, class_ids=old.class_ids, n_labels=9, n_rows=60, n_decisions=40, is_active=True,
-        metrics=old.metrics, embedding_set=old.embedding_set,
-    )  # fmt: skip
+    facts = {"class_ids": old.class_ids, "metrics": old.metrics, "embedding_set": old.embedding_set}
+    new = make_version(furnished, 2, n_rows=60, n_decisions=40, is_active=True, **facts)
     with save_probabilities(new, 60, 3) as probabilities:
         probabilities[:] = (0.1, 0.1, 0.8)
     with page.expect_response("**/model/badge/"):

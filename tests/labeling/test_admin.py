@@ -18,9 +18,10 @@ from hoshina.core.admin import BoundedPaginator
 from hoshina.jobs.models import Job
 from labeling.decisions import classes
 from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
-from modeling.models import EmbeddingSet, ModelVersion
+from modeling.models import EmbeddingSet
 from sampling.models import Round
 from tests.factories import MakeDataset, assign, call_before, count_queries, not_none, text
+from tests.modeling.factories import make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -36,9 +37,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     assign(dataset, [0, 1, 2], LabelClass.objects.get(name="cat"))
     Problem.objects.create(dataset=dataset, path="<b>broken</b>.png", reason="The file is empty.")
     vectors = EmbeddingSet.objects.create(dataset=dataset, fingerprint="f" * 64, encoder="hog", dim=4)
-    ModelVersion.objects.create(
-        dataset=dataset, number=1, embedding_set=vectors, class_ids=[1], n_labels=3, n_rows=10, n_decisions=3
-    )
+    make_version(dataset, embedding_set=vectors)
     Round.objects.create(dataset=dataset, queue="random", seed=1, rows=b"\x00" * 80)
     Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key="ingest:1")
     return dataset

@@ -16,7 +16,7 @@ from labeling.decisions.save import Decision, record_import
 from labeling.models import Action, Dataset, Frame, Item, State
 from modeling import store as arrays
 from modeling.backends import EncoderUnavailable, choose_encoder
-from modeling.models import EmbeddingSet
+from modeling.models import EmbeddingSet, ModelVersion
 from tests.factories import MakeDataset, decide
 
 
@@ -77,6 +77,12 @@ def decide_rows(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
         dataset.refresh_from_db()
         decide(dataset, Action.Kind.ASSIGN, [row], names[int(y[row])], at=timezone.now(), holder="me", queue="")
     dataset.refresh_from_db()
+
+
+def make_version(dataset: Dataset, number: int = 1, **facts: Any) -> ModelVersion:
+    """Make a version as the database knows it, without files."""
+    usual = {"class_ids": list(dataset.classes.values_list("pk", flat=True)), "n_labels": 9, "n_decisions": 0}
+    return ModelVersion.objects.create(dataset=dataset, number=number, **{"n_rows": dataset.n_items} | usual | facts)
 
 
 def unavailable(message: str, *arguments: Any, choose: Callable[..., object] = choose_encoder) -> EncoderUnavailable:

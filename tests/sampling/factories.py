@@ -14,6 +14,7 @@ from sampling.accuracy import estimate as accuracy_estimate
 from sampling.algorithms.estimates import wilson
 from sampling.models import AccuracyEstimate
 from tests.factories import decide
+from tests.modeling.factories import make_version
 
 
 def decide_shown(
@@ -31,9 +32,7 @@ def decide_shown(
 def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list[AccuracyEstimate]:
     """Return estimates as versions would leave them: labels, accuracy, audit labels."""
     for number, (n_labels, value, n) in enumerate(points, start=1):
-        version = ModelVersion.objects.create(
-            dataset=dataset, number=number, class_ids=[], n_labels=n_labels, n_rows=0, n_decisions=0
-        )
+        version = make_version(dataset, number, class_ids=[], n_labels=n_labels, n_rows=0)
         interval = wilson(round(value * n), n)
         AccuracyEstimate.objects.create(
             dataset=dataset, model_version=version, n_labels=n_labels, n_items=9999, n_audit=n, value=value,
@@ -53,10 +52,8 @@ POINTS = [(60, 0.6, 12), (120, 0.7, 20), (240, 0.8, 30), (480, 0.86, 50)]
 def add_model(dataset: Dataset, probabilities: np.ndarray) -> ModelVersion:
     number = ModelVersion.objects.filter(dataset=dataset).count() + 1
     ModelVersion.objects.filter(dataset=dataset).update(is_active=False)
-    version = ModelVersion.objects.create(
-        dataset=dataset, number=number, n_labels=4, n_rows=len(probabilities), n_decisions=0, is_active=True,
-        class_ids=list(dataset.classes.values_list("pk", flat=True)), is_calibrated=True,
-    )  # fmt: skip
+    facts = {"n_labels": 4, "n_rows": len(probabilities), "is_calibrated": True}
+    version = make_version(dataset, number, is_active=True, **facts)
     with model_files.save_probabilities(version, *probabilities.shape) as written:
         written[:] = probabilities
     return version

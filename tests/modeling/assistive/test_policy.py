@@ -12,7 +12,7 @@ from modeling.assistive import policy
 from modeling.assistive.policy import labels_to_go, new_labels, policy_of
 from modeling.models import ModelVersion
 from tests.factories import MakeDataset, count_queries, decide
-from tests.modeling.factories import add_vectors, two_clouds
+from tests.modeling.factories import add_vectors, make_version, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
@@ -32,10 +32,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     dataset = make_dataset(100)
     press(dataset, list(range(25)))
     press(dataset, list(range(25, 50)), "dog")
-    ModelVersion.objects.create(
-        dataset=dataset, number=1, class_ids=list(dataset.classes.values_list("pk", flat=True)), n_labels=50,
-        n_rows=100, n_decisions=dataset.n_decisions, is_active=True,
-    )  # fmt: skip
+    make_version(dataset, n_labels=50, n_rows=100, n_decisions=dataset.n_decisions, is_active=True)
     return dataset
 
 

@@ -27,7 +27,7 @@ from modeling.encoders import uploads
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
 from tests.factories import MakeDataset, assert_contains, call_before, text
-from tests.modeling.factories import add_item_with_file
+from tests.modeling.factories import add_item_with_file, make_version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -138,9 +138,7 @@ class TestUse:
 
     def test_the_model_learns_again(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
-        ModelVersion.objects.create(
-            dataset=dataset, number=1, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, is_active=True
-        )
+        make_version(dataset, class_ids=[1], is_active=True)
         post(client, "encoder_use", backend="patches")
         embed(dataset)
         assert Job.objects.filter(kind="retrain").count() == 1
@@ -212,9 +210,7 @@ class TestUse:
 class TestQuickTrainings:
     @pytest.fixture
     def version(self, dataset: Dataset) -> ModelVersion:
-        return ModelVersion.objects.create(
-            dataset=dataset, number=2, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, kind=ModelVersion.Kind.QUICK
-        )
+        return make_version(dataset, 2, class_ids=[1], kind=ModelVersion.Kind.QUICK)
 
     def test_their_network_is_chosen_as_any_other(
         self, client: Client, dataset: Dataset, version: ModelVersion
@@ -277,10 +273,7 @@ class TestDelete:
 
     def test_not_what_the_model_in_use_has_learnt_from(self, client: Client, dataset: Dataset) -> None:
         old = EmbeddingSet.objects.create(dataset=dataset, fingerprint="a", encoder="HOG", dim=3)
-        ModelVersion.objects.create(
-            dataset=dataset, number=4, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, is_active=True,
-            embedding_set=old,
-        )  # fmt: skip
+        make_version(dataset, 4, class_ids=[1], is_active=True, embedding_set=old)
         assert "Model 4, which is in use" in post(client, "encoder_delete", old.pk).content.decode()
 
     def test_not_while_vectors_are_computed(self, client: Client, dataset: Dataset) -> None:

@@ -24,7 +24,7 @@ from modeling.models import EncoderChoice, ModelVersion
 from modeling.quick.options import QuickOptions
 from modeling.versions import model_files
 from tests.factories import MakeDataset, MakeFolder, assert_contains, text
-from tests.modeling.factories import import_labels
+from tests.modeling.factories import import_labels, make_version
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 URL = "/d/pictures/quick/"
@@ -64,12 +64,10 @@ def make_job(dataset: Dataset, state: str, **fields: Any) -> Job:
     )
 
 
-def make_version(dataset: Dataset, kind: str = "quick") -> ModelVersion:
+def trained_version(dataset: Dataset, kind: str = "quick") -> ModelVersion:
     metrics = {"accuracy": 0.9, "accuracy_interval": [0.8, 0.95], "assistive_accuracy": 0.85}
-    return ModelVersion.objects.create(
-        dataset=dataset, number=3, kind=kind, class_ids=[1, 2], n_labels=40, n_rows=60, n_decisions=40,
-        metrics=metrics, is_active=True, is_chosen=True,
-    )  # fmt: skip
+    facts = {"class_ids": [1, 2], "n_labels": 40, "n_rows": 60, "n_decisions": 40, "metrics": metrics}
+    return make_version(dataset, 3, kind=kind, is_active=True, is_chosen=True, **facts)
 
 
 def ask(client: Client, url: str = URL) -> str:
@@ -210,7 +208,7 @@ def test_however_it_was_stopped_what_is_kept_can_be_used(client: Client, dataset
 
 
 def test_a_success_is_told_beside_the_assistive_model(client: Client, dataset: Dataset) -> None:
-    version = make_version(dataset)
+    version = trained_version(dataset)
     make_job(dataset, "succeeded", result={"version": version.pk, "n_test": 20, "epochs": EPOCHS})
     told = plain(ask(client))
     assert "Model 3 is in use : held-out accuracy 90 % on 20 test images (95 % interval 80 % to 95 %)" in told
@@ -218,7 +216,7 @@ def test_a_success_is_told_beside_the_assistive_model(client: Client, dataset: D
 
 
 def test_only_its_own_files_are_served(client: Client, dataset: Dataset, store: Path) -> None:
-    version = make_version(dataset)
+    version = trained_version(dataset)
     folder = model_files.folder_of(version) / "quick"
     folder.mkdir(parents=True)
     (folder / "classes.json").write_text("[]")
@@ -232,6 +230,6 @@ def test_only_its_own_files_are_served(client: Client, dataset: Dataset, store: 
 
 
 def test_an_assistive_version_has_no_such_files(client: Client, dataset: Dataset) -> None:
-    make_version(dataset, kind="assistive")
+    trained_version(dataset, kind="assistive")
     assert client.get("/d/pictures/model/3/files/classes.json").status_code == 404
     assert client.post("/d/pictures/model/3/embed/").status_code == 404

@@ -17,7 +17,7 @@ from modeling.models import ModelVersion
 from modeling.predictions import active_predictions
 from modeling.versions import model_files
 from tests.factories import MakeDataset, archive_bytes, decide, not_none, opened, table
-from tests.modeling.factories import add_vectors, clouds_dataset, import_labels, three_kinds_dataset
+from tests.modeling.factories import add_vectors, clouds_dataset, import_labels, make_version, three_kinds_dataset
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 NAMES = ("cat", "dog", "wolf")
@@ -182,10 +182,7 @@ def test_a_quick_trainings_test_part_is_held_out_and_the_rest_is_not(make_datase
     decide(dataset, "assign", [0, 1, 2], "cat")
     decide(dataset, "assign", [3, 4], "dog")
     class_ids = list(dataset.classes.values_list("pk", flat=True))
-    version = ModelVersion.objects.create(
-        dataset=dataset, number=1, kind=ModelVersion.Kind.QUICK, n_labels=5, n_rows=6, n_decisions=5,
-        class_ids=class_ids, is_active=True,
-    )  # fmt: skip
+    version = make_version(dataset, kind=ModelVersion.Kind.QUICK, n_labels=5, class_ids=class_ids, is_active=True)
     with model_files.save_probabilities(version, 6, 2) as out:
         out[:] = [0.9, 0.1]
     # One test image of each class: there are others of it in the training part.

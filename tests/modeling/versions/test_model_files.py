@@ -12,6 +12,7 @@ from modeling.algorithms.head import Head
 from modeling.models import ModelVersion
 from modeling.versions import model_files as kept
 from tests.factories import MakeDataset, not_none
+from tests.modeling.factories import make_version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -19,9 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 @pytest.fixture
 def version(make_dataset: MakeDataset) -> ModelVersion:
     dataset = make_dataset(3, name="modelled")
-    return ModelVersion.objects.create(
-        dataset=dataset, number=1, class_ids=[4, 5, 6], n_labels=9, n_rows=10, n_decisions=9
-    )
+    return make_version(dataset, class_ids=[4, 5, 6], n_rows=10)
 
 
 class TestProbabilities:

@@ -27,6 +27,7 @@ from tests.factories import (
     not_none,
     opened,
 )
+from tests.modeling.factories import make_version
 from tests.sampling.factories import POINTS, estimates_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -77,9 +78,7 @@ def test_without_a_model_and_without_audit_labels_the_next_step_is_said(
 ) -> None:
     dataset = make_dataset(3)
     assert "There is no model yet" in words(client)
-    ModelVersion.objects.create(
-        dataset=dataset, number=1, class_ids=[], n_labels=1, n_rows=0, n_decisions=0, is_active=True
-    )
+    make_version(dataset, class_ids=[], is_active=True)
     assert "Label 20 images in the queue Audit" in words(client)
     assert "not known yet" in words(client, f"{PAGE}honest/")
 
