@@ -184,6 +184,7 @@ def test_the_demo_of_an_empty_environment(demo: tuple[int, Path], tmp_path: Path
     caught.value.close()
 
 
+@pytest.mark.slow
 def test_processes_of_a_checkout_import_nothing_from_the_working_directory(tmp_path: Path) -> None:
     for name in ("random.py", "hoshina.py"):
         (tmp_path / name).write_text("raise SystemExit('a file of the user was imported')\n", encoding="utf-8")

@@ -156,6 +156,7 @@ for row in range(40):
 """
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
     run_python("-c", FILL, store=tmp_path)
     hashes = []

@@ -130,6 +130,7 @@ class TestCommand:
         assert waiting.state == Job.State.SUCCEEDED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -127,6 +127,7 @@ def test_nothing_to_divide() -> None:
     assert nothing.shape == (0,)
 
 
+@pytest.mark.slow
 def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
     code = (
         "import django; django.setup(); from labeling.exporting.splits import split_key; print(split_key('ab' * 32, 7))"

@@ -129,6 +129,7 @@ columns.save_column(field, columns.Draft(Field.Kind.TEXT, np.array([1, 1, 1], np
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_a_process_killed_while_it_writes_leaves_the_older_values(store: Path) -> None:
     run_python("-c", KILLED, store=store, code=-signal.SIGKILL)

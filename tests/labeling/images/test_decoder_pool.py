@@ -175,6 +175,7 @@ def test_of_several_files_asked_for_at_once_the_right_one_is_given_up(tmp_path: 
     assert results[:3] + results[4:] == [examine(file) for file in small]
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_through(
     few: Decoders, tmp_path: Path
 ) -> None:
@@ -265,6 +266,7 @@ def test_cards_of_many_files_come_in_their_order_from_all_decoders(few: Decoders
     assert len(few._idle) == len(children()) == 2
 
 
+@pytest.mark.slow
 def test_a_format_that_takes_too_much_memory_to_find_out_is_given_up(tmp_path: Path) -> None:
     """Check a PNG file, all of which is decoded to find its orientation."""
     with decoding(1, megabytes=150) as strict, pytest.raises(ImageProblem, match="150 MB"):
@@ -299,6 +301,7 @@ def test_what_is_made_ahead_leaves_room_for_those_who_wait(few: Decoders, tmp_pa
     assert order[0] == "asked"
 
 
+@pytest.mark.slow
 def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     file = pictures_in(tmp_path, 1)[0]
     script = (

@@ -51,6 +51,7 @@ def test_hundreds_of_damaged_files_crash_nothing_and_lose_nothing() -> None:
     assert report.shown
 
 
+@pytest.mark.slow
 def test_a_crash_and_a_hang_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(

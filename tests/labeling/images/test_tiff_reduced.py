@@ -112,6 +112,7 @@ def test_packed_giants_come_reduced_within_the_memory(
     assert abs(red - expected)[inner].max() < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["lzw", "jpeg"])
 def test_what_needs_imagecodecs_says_so_at_once(tmp_path: Path, how: str) -> None:
     giant(tmp_path / "a.tif", how, is_tiled=True)

@@ -144,6 +144,7 @@ def test_whether_browsers_can_show_a_file_is_asked_once_for_each_content_and_ren
     assert asked == [("a.png", False), ("a.png", True), ("a.png", False), ("a.png", False)]
 
 
+@pytest.mark.slow
 def test_a_full_view_whose_decoder_fails_is_404_with_the_reason(
     client: Client, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:

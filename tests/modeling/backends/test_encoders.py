@@ -283,6 +283,7 @@ class TestChoice:
         assert likely("torch", tmp_path).backend == "resnet18"
         assert not likely("file:nothing.onnx", tmp_path).available
 
+    @pytest.mark.slow
     def test_choosing_hog_never_imports_tensorflow(self) -> None:
         program = (
             "import sys; from modeling.backends import choose_encoder, survey; choose_encoder('hog', None);"
