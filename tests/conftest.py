@@ -1,7 +1,5 @@
 """What every test shares: a store of its own, small folders of real images, and datasets made from them."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

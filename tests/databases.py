@@ -1,7 +1,5 @@
 """Database files of their own for tests that run several threads or processes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

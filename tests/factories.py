@@ -1,7 +1,5 @@
 """Decisions for tests, made as the workbench makes them, and archives opened again."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,8 +1,6 @@
 """Parts that a test needs beside Python: Redis, PostgreSQL, Chromium. A machine without one skips, with the reason;
 with HOSHINA_REQUIRE_PARTS=1 a missing part fails instead."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """Processes of the product that tests start."""
 
-from __future__ import annotations
-
 import os
 import re
 import sqlite3

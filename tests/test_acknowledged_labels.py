@@ -1,7 +1,5 @@
 """kill -9 of the web server while labels are posted: whatever was acknowledged is in the database."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import random

@@ -1,7 +1,5 @@
 """docker-compose.yml without Docker: its commands and variables, on a real PostgreSQL and a real Redis."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The package: built from this checkout, installed into an empty environment, and run from another folder."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """What the settings promise: safe defaults on this machine, demands beyond it, a light web process."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """``hoshina up``: one process tree, from start to end, in the ways it can end."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Which warnings fail a test: see `filterwarnings` in pyproject.toml."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import warnings

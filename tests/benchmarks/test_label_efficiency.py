@@ -1,7 +1,5 @@
 """Test the label efficiency benchmark: replays, ratios with intervals, early ends, and the page it writes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

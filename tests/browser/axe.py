@@ -1,7 +1,5 @@
 """What holds on every page: accessibility by axe, no wider than the window, nothing that moves by itself."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe

@@ -1,7 +1,5 @@
 """The workbench as a test sees it: tiles, keys, and what the database says."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 
@@ -90,7 +88,7 @@ class Bench:
     def url(self) -> str:
         return f"{self.address}/d/{self.dataset.slug}/"
 
-    def open(self, query: str = "queue=all&state=unlabelled") -> Bench:
+    def open(self, query: str = "queue=all&state=unlabelled") -> "Bench":
         """Open the page and wait for the tiles."""
         self.page.goto(f"{self.url}?{query}")
         self.ready()

@@ -1,7 +1,5 @@
 """A real Chromium against the real server: waitress in a thread, with a database file and pictures of its own."""
 
-from __future__ import annotations
-
 import shutil
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Models and counts that browser tests share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Honest accuracy in a browser: reached from the model's page, read in dark and light, at any width."""
 
-from __future__ import annotations
-
 import pytest
 from playwright.sync_api import Page, expect
 

@@ -1,7 +1,5 @@
 """The page Encoders in a browser: another one chosen while the old vectors go on, a model file refused and added."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

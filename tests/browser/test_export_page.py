@@ -1,7 +1,5 @@
 """The Export page in a browser: the tick box for images keeps what was chosen."""
 
-from __future__ import annotations
-
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench import Bench

@@ -1,7 +1,5 @@
 """Facts from a CSV file to filtered, sorted images and a grouped export, with mouse and keyboard."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Items of several frames in a browser: side by side, blinking, in color; one key labels all of an item."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

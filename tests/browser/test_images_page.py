@@ -1,7 +1,5 @@
 """How images are shown, in a browser: the stretch under a key, and the page that sets it for everyone."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

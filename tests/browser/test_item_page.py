@@ -1,7 +1,5 @@
 """An item in a real browser: zoom and pan of its image, and deciding on its own page."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

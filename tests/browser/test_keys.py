@@ -1,7 +1,5 @@
 """The keys of the workbench, one by one."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """The map in a real browser: regions by hand, outline and keyboard fill the grid; labels recolour points at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -30,7 +28,7 @@ class Map:
         self.bench, self.page, self.projection = bench, bench.page, projection
         self.view = bench.page.locator("#map")
 
-    def open(self, query: str = "queue=all") -> Map:
+    def open(self, query: str = "queue=all") -> "Map":
         self.page.goto(f"{self.bench.url}map/?{query}")
         self.bench.ready()
         self.drawn()

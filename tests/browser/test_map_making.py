@@ -1,7 +1,5 @@
 """The list of maps in a real browser: options follow the method, refusals are said, maps are renamed and deleted."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The model's page in a real browser: cells that open their images, plots by mouse and keys, going back to versions."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

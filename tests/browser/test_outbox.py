@@ -1,7 +1,5 @@
 """Labels on their way: a server that is away, reloads, two tabs, two people, refusals."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from urllib.parse import urlsplit

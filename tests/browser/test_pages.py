@@ -1,7 +1,5 @@
 """How every page looks and behaves to everyone: accessibility, dark and light, small and zoomed, without jumps."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

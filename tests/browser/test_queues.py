@@ -1,7 +1,5 @@
 """Every queue in a real browser: pulled, the band by keyboard and by mouse, similar images with their slider."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

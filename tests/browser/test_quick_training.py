@@ -1,7 +1,5 @@
 """Quick training from the header: a run to its end, with its curves and what it changes; another that is cancelled."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

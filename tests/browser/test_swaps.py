@@ -1,7 +1,5 @@
 """Requests that meet: none aborts another, and an answer that comes late undoes nothing that a person did meanwhile."""
 
-from __future__ import annotations
-
 import io
 import re
 

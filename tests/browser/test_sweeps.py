@@ -1,7 +1,5 @@
 """Sweeps in a real browser: a class with marks, a digit and one key; a group with one key, split; each one undo."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect

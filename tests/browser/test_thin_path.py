@@ -1,7 +1,5 @@
 """From a folder to a downloaded data set, with the keyboard, in one command's process tree."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What belongs together, chosen on the page, kept by export and accuracy."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

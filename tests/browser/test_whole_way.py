@@ -3,8 +3,6 @@
 The product's own command runs with real workers. Nothing here may depend on how fast the machine is.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

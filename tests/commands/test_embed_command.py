@@ -1,7 +1,5 @@
 """Test ``hoshina embed``: its output, its choice of dataset, and that killing it loses no finished work."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Test ``hoshina export``."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

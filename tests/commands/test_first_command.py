@@ -1,7 +1,5 @@
 """Test that the first command on a new store works, and that failures print one line or one JSON object."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path

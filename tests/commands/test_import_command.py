@@ -1,7 +1,5 @@
 """Test ``hoshina import_labels``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

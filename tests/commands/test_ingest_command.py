@@ -1,7 +1,5 @@
 """Test ``hoshina ingest`` for users and scripts."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

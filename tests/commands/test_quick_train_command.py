@@ -1,7 +1,5 @@
 """Test ``hoshina quick_train``."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """Plots: every point lies inside, ticks are round numbers, and whatever the values there is something to see."""
 
-from __future__ import annotations
-
 import math
 import re
 

@@ -1,7 +1,5 @@
 """Commands: what a person can act on is one line or one JSON object, with exit code 1."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from unittest.mock import Mock

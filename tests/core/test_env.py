@@ -1,7 +1,5 @@
 """The variables: documented, typed, refused by name when malformed."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What every answer has to keep to, as a web server gets it."""
 
-from __future__ import annotations
-
 from io import BytesIO
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Telling processes apart, and stopping them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

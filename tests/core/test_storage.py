@@ -1,7 +1,5 @@
 """Files of the store: nothing is half written, generations replace each other, and passed memory is released."""
 
-from __future__ import annotations
-
 import errno
 import mmap
 import os

@@ -1,7 +1,5 @@
 """Pages of the documentation that are made from the code."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from types import ModuleType

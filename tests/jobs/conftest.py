@@ -1,7 +1,5 @@
 """Real stores with real workers: processes of their own, a database file, a broker; nothing is eager."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """The embedded broker, and brokers that are away."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Any

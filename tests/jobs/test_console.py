@@ -1,7 +1,5 @@
 """What ``up`` and the commands draw on a terminal."""
 
-from __future__ import annotations
-
 import io
 import re
 import sys

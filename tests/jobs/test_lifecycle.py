@@ -1,7 +1,5 @@
 """Transitions of a job's row, without workers: what races, repetition and deaths leave behind."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys

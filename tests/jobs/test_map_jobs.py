@@ -1,7 +1,5 @@
 """A map in a real worker: stopped within its layout, it leaves nothing; asked for again, it is made."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import numpy as np

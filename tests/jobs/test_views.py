@@ -1,7 +1,5 @@
 """The Jobs page, the strip, and /healthz."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Jobs in real worker processes, on the embedded broker and on a real Redis."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import time

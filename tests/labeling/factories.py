@@ -1,7 +1,5 @@
 """Folders, files and items that tests of labeling share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Groups of files that are one item each, for tests of labeling."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The admin: classes by the rules of the Classes page, everything else to look at."""
 
-from __future__ import annotations
-
 import re
 from html.parser import HTMLParser
 

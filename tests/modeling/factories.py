@@ -1,7 +1,5 @@
 """Embeddings, labels and pictures that tests of models share."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The arrays on disk: whole or not there, old ones readable while new ones come, plain words when damaged."""
 
-from __future__ import annotations
-
 import shutil
 from collections import namedtuple
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Models, decisions and estimates that tests of queues share."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The documentation site under ``/docs/``, and the links to it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

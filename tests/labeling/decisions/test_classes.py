@@ -1,7 +1,5 @@
 """Test the functions that change classes: names, keys, order, and moving labels."""
 
-from __future__ import annotations
-
 import unicodedata
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Test items whose files were overwritten after they were labeled."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

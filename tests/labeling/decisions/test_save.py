@@ -1,7 +1,5 @@
 """Test how decisions are saved, undone, refused and counted."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import random

@@ -1,7 +1,5 @@
 """Colour images of an item's bands: the library's word on their pixels, and how they are kept and asked for."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path

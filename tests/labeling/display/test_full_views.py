@@ -1,7 +1,5 @@
 """The full view is the file itself only where browsers surely show it as tile and model input do."""
 
-from __future__ import annotations
-
 import io
 import struct
 from collections.abc import Callable

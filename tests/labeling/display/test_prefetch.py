@@ -1,7 +1,5 @@
 """Pictures made ahead: in the queue's order, for whoever came last, and never of files that are not to be shown."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

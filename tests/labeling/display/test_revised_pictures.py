@@ -1,7 +1,5 @@
 """Files that are shown otherwise than by an older version: their pictures and vectors are made anew, and no others."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import json

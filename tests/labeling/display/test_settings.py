@@ -1,7 +1,5 @@
 """How a dataset is shown: in its pictures, its vectors, its annotations; and read again where it has to be."""
 
-from __future__ import annotations
-
 import io
 import uuid
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Test the content of export archives, and that equal labels give equal bytes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform

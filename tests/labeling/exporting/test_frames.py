@@ -1,7 +1,5 @@
 """Test exports and imports of items with several frames."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import random

@@ -1,7 +1,5 @@
 """Test splits: exact quotas, identical files in the same split, and independence of the order of rows."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Datasets whose files have headers, and the fields that are read from them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

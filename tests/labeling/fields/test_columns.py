@@ -1,7 +1,5 @@
 """Columns by row: whole or not there at all, older readers served, words found."""
 
-from __future__ import annotations
-
 import bisect
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """EXIF facts to fields: what the page offers, kinds, and files that come later."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fields out: metadata.csv, and splits that keep groups together."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections import defaultdict

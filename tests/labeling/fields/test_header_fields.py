@@ -1,7 +1,5 @@
 """Header cards to fields: real FITS files, a job that is killed and goes on, files that come later."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

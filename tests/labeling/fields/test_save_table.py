@@ -1,7 +1,5 @@
 """Facts in: what a file may look like, what becomes of it, and that doing it again changes nothing."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """A dataset remembers by which field its images belong together."""
 
-from __future__ import annotations
-
 import io
 from collections import defaultdict
 from pathlib import Path

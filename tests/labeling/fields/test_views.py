@@ -1,7 +1,5 @@
 """The page of fields: imports in words, renaming, kinds, and what a page costs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Write small image files of all supported formats, for tests and benchmarks."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import struct

@@ -1,7 +1,5 @@
 """Provide a test picture of 96 by 64 pixels with four quadrants, in colors or in increasing grays."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Test that decompression bombs cost only a decoder, and a full disk only a cached picture."""
 
-from __future__ import annotations
-
 import io
 import signal
 import zlib

@@ -1,7 +1,5 @@
 """Test decoder processes, and how they handle files that crash them or exceed their limits."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Test DICOM files with lookup tables, windows, palettes and padding, and those that need other codecs."""
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import math

@@ -1,7 +1,5 @@
 """Test the cache of encoder inputs, which ingest fills while decoding files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from unittest.mock import Mock
 

@@ -1,7 +1,5 @@
 """Test EXIF metadata in all formats that have them, in all hemispheres, and in broken blocks."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Test FITS headers: cards of the image and of the file, and the position in the sky."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Test FITS files whose first row is at the top, or whose first image is empty."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

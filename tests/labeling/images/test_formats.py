@@ -1,7 +1,5 @@
 """Test scientific images against reference results: high bit depth, planes, color spaces and gigapixels."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import tracemalloc

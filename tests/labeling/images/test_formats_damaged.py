@@ -1,7 +1,5 @@
 """Test damaged files of all formats: each gets a reason, none crashes the process, and valid files are read."""
 
-from __future__ import annotations
-
 import sys
 import zlib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Test JPEG 2000, which Pillow reads, and JPEG XL, which imagecodecs reads."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Test opening, examining and shrinking image files, with valid and damaged files of all kinds."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Test TIFF files whose samples most readers misinterpret."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock

@@ -3,8 +3,6 @@
 Each file repeats one piece many times. A separate process opens it, and its memory is measured.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import json

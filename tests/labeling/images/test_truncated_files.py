@@ -1,7 +1,5 @@
 """Test truncated files: complete pictures are always shown, others if a setting allows it."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Test that only decoder processes open images, not the process that serves pages, scans folders or reads cards."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

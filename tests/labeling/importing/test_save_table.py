@@ -1,7 +1,5 @@
 """Test label imports: accepted files, their effect, and that repeating them changes nothing."""
 
-from __future__ import annotations
-
 import io
 import json
 from unittest.mock import Mock

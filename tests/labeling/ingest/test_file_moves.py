@@ -1,11 +1,10 @@
 """Test that items follow moved and renamed files by content."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +343,7 @@ def walked(files: dict[str, int]) -> list[str]:
     return sorted(files, key=lambda path: [(part != path.split("/")[-1], part) for part in path.split("/")])
 
 
-def label_some(dataset: Dataset, oracle: Oracle, rng: random.Random, names: itertools.count[int]) -> None:
+def label_some(dataset: Dataset, oracle: Oracle, rng: random.Random, names: Iterator[int]) -> None:
     for item in dataset.items.filter(is_available=True, label=None).order_by("path"):
         if rng.random() < 0.4:
             name = f"label {next(names)}"

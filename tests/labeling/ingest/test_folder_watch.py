@@ -1,7 +1,5 @@
 """Test watched folders: new files are ingested automatically, unless they are still being written."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """Test that items follow moved and renamed groups of files by content."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """Test ingest of items with several files: files join whenever they arrive, and items are never split."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

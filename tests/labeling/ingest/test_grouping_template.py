@@ -1,7 +1,5 @@
 """Test grouping templates (matching, validation, preview) against simple reference implementations."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import string

@@ -3,8 +3,6 @@
 Labels follow a group if the match is unambiguous, and never go to another group.
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 from dataclasses import dataclass, field

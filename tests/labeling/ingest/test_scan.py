@@ -1,7 +1,5 @@
 """Test ingest of folders with all kinds of content, repeatedly."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

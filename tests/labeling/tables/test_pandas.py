@@ -1,7 +1,5 @@
 """Test round trips of labels.csv through pandas, with numbers and class names that pandas reads as missing."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

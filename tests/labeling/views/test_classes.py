@@ -1,7 +1,5 @@
 """The list of classes as a page and as the dialog's fragment."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 

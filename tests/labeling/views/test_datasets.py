@@ -1,7 +1,5 @@
 """Home, the list of datasets, adding a folder, and the Problems page."""
 
-from __future__ import annotations
-
 from html import unescape
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The Export page, the archive's address, and the import form."""
 
-from __future__ import annotations
-
 from html import unescape
 from typing import Any
 

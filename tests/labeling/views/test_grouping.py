@@ -1,7 +1,5 @@
 """The page on which files are grouped: a trial while a template is typed, and the job that does it."""
 
-from __future__ import annotations
-
 from html import unescape
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One item: its image, its decisions, its neighbours; as a page and as the side pane's fragment."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Thumbnails and full views: right bytes, right headers, and nothing from outside of the folder."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

@@ -1,7 +1,5 @@
 """Places in the sky between the nodes of a grid, against astropy's own; values of pixels as they are in the file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

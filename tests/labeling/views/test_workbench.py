@@ -1,7 +1,5 @@
 """The workbench's page and the header that refreshes itself."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

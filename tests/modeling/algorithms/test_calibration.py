@@ -1,7 +1,5 @@
 """Test temperatures against a slow search, and that out-of-fold logits are really out-of-fold."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Test the classifier against scikit-learn's optimum, and on degenerate rows."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Test principal components and k-NN graphs against computations one row at a time."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA

@@ -1,7 +1,5 @@
 """Test the whole training: out-of-fold metrics, reproducibility, and notes where metrics are missing."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

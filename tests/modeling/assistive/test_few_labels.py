@@ -3,8 +3,6 @@
 All of them go through the real job.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Retraining from the database and the arrays to a model version, and when it happens by itself."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

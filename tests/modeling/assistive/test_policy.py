@@ -1,7 +1,5 @@
 """When the model is retrained: by labels that hold, not by every press of a key."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 from django.utils import timezone

@@ -1,7 +1,5 @@
 """A retrain that is asked for before there are embeddings: they are computed first, and it follows."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

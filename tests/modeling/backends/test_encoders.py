@@ -1,7 +1,5 @@
 """Test encoders: their vectors, the choice between them, and the messages when one is unavailable."""
 
-from __future__ import annotations
-
 import hashlib
 import http.server
 import importlib

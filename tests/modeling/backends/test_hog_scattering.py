@@ -1,7 +1,5 @@
 """Test HOG + Scattering: its parts match their own encoders, have similar weight, and are pinned."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits

@@ -1,7 +1,5 @@
 """Test UMAP with umap-learn, one epoch at a time: the library's own bytes, reproducible and stoppable."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from unittest.mock import Mock

@@ -1,7 +1,5 @@
 """Test users' model files as encoders: real files of every kind, and messages about unusable ones."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

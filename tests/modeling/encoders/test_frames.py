@@ -1,7 +1,5 @@
 """Vectors of items that have several frames."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

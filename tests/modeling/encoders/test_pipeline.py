@@ -1,7 +1,5 @@
 """The job that computes vectors: every image once, changed ones again, nothing lost and nothing done twice."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

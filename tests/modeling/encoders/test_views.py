@@ -1,7 +1,5 @@
 """The page Encoders: what there is, going over to another one, a model of one's own, deleting vectors."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Maps: made by a job, kept, named, brought up to new vectors; and words where there can be none."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 

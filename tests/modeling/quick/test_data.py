@@ -1,7 +1,5 @@
 """Labels, their three parts, and pixels: what a quick training learns from."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from dataclasses import asdict

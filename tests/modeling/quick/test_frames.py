@@ -1,7 +1,5 @@
 """What a quick training sees of items that have several files."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

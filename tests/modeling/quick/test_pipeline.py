@@ -1,7 +1,5 @@
 """A quick training from labels to a version, by a real worker; stopped, finished, killed."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

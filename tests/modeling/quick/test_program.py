@@ -1,8 +1,6 @@
 """The program that goes out with a quick training, in a process that knows nothing of the project: it sees what the
 training saw, of files of every kind."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

@@ -1,7 +1,5 @@
 """Quick training on its page: the form and what it refuses, the curves of a run, how it ended, its files."""
 
-from __future__ import annotations
-
 import io
 import re
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """What the machine adds to an export."""
 
-from __future__ import annotations
-
 import csv
 import io
 import zipfile

@@ -1,7 +1,5 @@
 """predictions.csv of labeled items: out-of-fold, so that other programs may judge the labels by it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

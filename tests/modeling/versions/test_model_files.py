@@ -1,7 +1,5 @@
 """What a model version keeps on disk: whole or not there, and plain words when damaged."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The model's page: every version with what is known of it, two side by side, and any of them in use again."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from html import unescape

@@ -1,7 +1,5 @@
 """Honest accuracy from the database to an estimate: which labels count, who judges them, what is kept."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The page and the command of audited accuracy, its line on the model's page, and the manifest."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Test what Auto selects at each stage."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.datasets import load_digits
 

@@ -1,7 +1,5 @@
 """Test groups of similar images against slow and simple implementations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.stats import beta

@@ -1,7 +1,5 @@
 """Test cosine search against one row at a time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

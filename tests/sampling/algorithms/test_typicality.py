@@ -1,7 +1,5 @@
 """Test TypiClust against a slow implementation, and edge cases."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

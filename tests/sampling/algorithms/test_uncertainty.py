@@ -1,7 +1,5 @@
 """Test uncertainty scores and rankings against slow and simple implementations."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is told of clusters and gaps: counts, classes, examples, and the region that opens each."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """The list of maps and the form of a new one."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A region of a map as a filter: every queue keeps to it, rounds remember it, and what can't be is said."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the map's script asks for: points, colours, legends, changes and words, and what is said when it can't be."""
 
-from __future__ import annotations
-
 import json
 import re
 from itertools import pairwise

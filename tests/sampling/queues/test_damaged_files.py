@@ -1,7 +1,5 @@
 """Derived files that are damaged are computed again, and the log says so once."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from pathlib import Path

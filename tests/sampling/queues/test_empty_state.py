@@ -1,7 +1,5 @@
 """What a page says in place of images when a dataset has none."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 

@@ -1,7 +1,5 @@
 """Every listed queue in every state of a dataset: images, or words that say what is missing; twice the same."""
 
-from __future__ import annotations
-
 import json
 from io import StringIO
 

@@ -1,7 +1,5 @@
 """What an export tells about how its images were chosen."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 

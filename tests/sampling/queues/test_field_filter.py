@@ -1,7 +1,5 @@
 """Filters by fields and sorting by one: against plain loops over the items, whatever the queue."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Filters by what a version had not seen: a cell of its confusion has the images that it counts, to the very one."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

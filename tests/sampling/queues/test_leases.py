@@ -1,7 +1,5 @@
 """Leases: nobody labels what somebody else looks at, and nobody is locked out by themselves."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import numpy as np

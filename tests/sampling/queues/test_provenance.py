@@ -1,7 +1,5 @@
 """How an item came to be shown is looked up, whatever a browser says; no label is lost over it."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import uuid

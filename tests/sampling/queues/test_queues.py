@@ -1,7 +1,5 @@
 """Queues from the database to a page: pulled, paged, leased, reproducible, and empty in words."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice

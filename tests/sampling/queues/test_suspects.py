@@ -1,7 +1,5 @@
 """Suspects: labels that the model doubts without having learnt from them, on the page and in the command."""
 
-from __future__ import annotations
-
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client

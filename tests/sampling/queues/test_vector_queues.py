@@ -1,7 +1,5 @@
 """Queues that rank by vectors: Diverse, Oddities, Band, Auto, Audit and Similar, from the database to a round."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta

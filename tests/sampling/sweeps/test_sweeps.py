@@ -1,7 +1,5 @@
 """Sweeps from the database to a page: dealt by risk, checks hidden, settled and measured, words when there is none."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from typing import Any

@@ -1,7 +1,5 @@
 """Test the placement of points that a map was not fitted to."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits

@@ -1,7 +1,5 @@
 """Test t-SNE: forces against all pairs, affinities against their definition, maps against scikit-learn's."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
