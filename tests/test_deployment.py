@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from hoshina import health
-from tests.factories import MakeFolder
+from tests.factories import MakeFolder, not_none
 from tests.parts import ROOT, free_port, postgres_server, redis_server, require, wait_until
 from tests.processes import environment
 
@@ -82,8 +82,7 @@ def test_dockerfile() -> None:
     assert re.fullmatch(r"python:3\.(11|12|13)\.\d+-slim-bookworm", stages[0][0]), "a pinned version"
     assert {base for base, _ in stages[1:]} == {"base"}
     assert re.search(r"pip install --no-cache-dir uv==\d+\.\d+\.\d+$", text, re.MULTILINE)
-    user = re.search(r"^USER (\w+)$", text, re.MULTILINE)
-    assert user
+    user = not_none(re.search(r"^USER (\w+)$", text, re.MULTILINE))
     assert user[1] != "root"
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     for name in _copied(text):
@@ -150,8 +149,7 @@ def _dockerfile() -> tuple[dict[str, str], list[str]]:
     """Return the variables and the command of the image."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.+)$", text, re.MULTILINE))))
-    command = re.search(r"^CMD (\[.+\])$", text, re.MULTILINE)
-    assert command
+    command = not_none(re.search(r"^CMD (\[.+\])$", text, re.MULTILINE))
     return variables, json.loads(command[1])
 
 
@@ -171,8 +169,7 @@ def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: MakeF
     try:
         pattern = rf"http://localhost:{port}(/sign-in/first/\S+)"
         wait_until(lambda: re.search(pattern, (tmp_path / "log").read_text()), why="the link for the first sign-in")
-        found = re.search(pattern, (tmp_path / "log").read_text())
-        assert found
+        found = not_none(re.search(pattern, (tmp_path / "log").read_text()))
         everything = {"database": True, "broker": True, "workers": {"interactive": True, "heavy": True}}
         wait_until(lambda: health.ask("0.0.0.0", port) == (200, everything), why="web and workers")
         _sign_in_once(f"http://localhost:{port}", found[1])
@@ -211,8 +208,7 @@ class _Visitor:
             return answer.url, answer.read().decode()
 
     def post(self, address: str, **fields: str) -> tuple[str, str]:
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.open(address)[1])
-        assert token
+        token = not_none(re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.open(address)[1]))
         return self.open(address, urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], **fields}).encode())
 
 

@@ -25,10 +25,11 @@ from tests.jobs import tasks as test_jobs
 pytestmark = pytest.mark.django_db
 assert test_jobs
 S = Job.State
+MakeJob = Callable[..., Job]
 
 
 @pytest.fixture
-def queue_job(tmp_path: Any) -> Callable[..., Job]:
+def queue_job(tmp_path: Any) -> MakeJob:
     def make(kind: str = "test_steps", **params: Any) -> Job:
         given = {"name": "a", "notes": str(tmp_path / "notes"), "n": 2, "pause": 0}
         return lifecycle.enqueue(kind, params={**given, **params})
@@ -45,14 +46,14 @@ def stale(job: Job, **fields: Any) -> Job:
     return job
 
 
-def test_only_one_claims_a_job(queue_job: Callable[..., Job]) -> None:
+def test_only_one_claims_a_job(queue_job: MakeJob) -> None:
     job = queue_job()
     claimed = not_none(lifecycle.claim(job.pk))
     assert (claimed.state, claimed.attempts, claimed.worker) == (S.RUNNING, 1, presence.me())
     assert lifecycle.claim(job.pk) is None
 
 
-def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> None:
+def test_who_lost_a_job_leaves_its_row_alone(queue_job: MakeJob) -> None:
     job = not_none(lifecycle.claim(queue_job().pk))
     run = Run(job)
     run.stage("One", total=5)
@@ -65,7 +66,7 @@ def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> N
     assert (job.state, job.stage, job.worker) == (S.RUNNING, "One", "other:1:1")
 
 
-def test_run_now(queue_job: Callable[..., Job], tmp_path: Any) -> None:
+def test_run_now(queue_job: MakeJob, tmp_path: Any) -> None:
     seen = []
     params = {"name": "a", "notes": str(tmp_path / "notes"), "n": 3, "pause": 0}
     job = lifecycle.run_now("test_steps", params=params, on_progress=lambda job: seen.append((job.done, job.total)))
@@ -74,7 +75,7 @@ def test_run_now(queue_job: Callable[..., Job], tmp_path: Any) -> None:
     assert seen[-1] == (3, 3)
 
 
-def test_run_now_takes_over_the_queued_job_but_not_the_running_one(queue_job: Callable[..., Job]) -> None:
+def test_run_now_takes_over_the_queued_job_but_not_the_running_one(queue_job: MakeJob) -> None:
     job = queue_job()
     with pytest.raises(Refusal, match="Steps is already queued in another process"):
         lifecycle.run_now("test_steps", params={**job.params, "n": 7})
@@ -97,7 +98,7 @@ def test_failures_in_the_foreground(tmp_path: Any, caplog: pytest.LogCaptureFixt
     assert set(Job.objects.values_list("state", flat=True)) == {S.FAILED}
 
 
-def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
+def test_reap_loses_or_queues_again(queue_job: MakeJob) -> None:
     plain = stale(queue_job("test_steps", name="plain"))
     again = stale(queue_job("test_again", name="again"))
     third = stale(queue_job("test_again", name="third"), attempts=3)
@@ -119,7 +120,7 @@ def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
     assert [third.pk, asked.pk, unknown.pk]
 
 
-def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: Callable[..., Job]) -> None:
+def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: MakeJob) -> None:
     job = stale(queue_job())
     Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now())
     assert not lifecycle._end_or_requeue(job, hint="")  # it was read before the heartbeat came
@@ -128,7 +129,7 @@ def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: Callable[..., Job]
 
 
 def test_a_dead_process_of_this_machine_needs_no_silence(
-    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, settings: Any
+    queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     job = stale(queue_job())
     dead = f"{presence.host()}:999999999:1"
@@ -152,7 +153,7 @@ def other_process() -> Iterator[str]:
 
 
 def test_a_process_that_is_alive_here_keeps_its_job_however_long_it_is_silent(
-    queue_job: Callable[..., Job], other_process: str
+    queue_job: MakeJob, other_process: str
 ) -> None:
     job = stale(queue_job(), worker=other_process)
     long_ago = timezone.now() - timedelta(hours=1)
@@ -167,7 +168,7 @@ def test_a_process_that_is_alive_here_keeps_its_job_however_long_it_is_silent(
     assert chunk.pk
 
 
-def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: Callable[..., Job]) -> None:
+def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: MakeJob) -> None:
     """Its end could not be saved, say, while the database was away."""
     job = stale(queue_job(), worker=presence.me(), started_at=timezone.now() - timedelta(minutes=5))
     runner.running.add(job.pk)
@@ -186,7 +187,7 @@ def test_under_up_nobody_is_told_to_start_a_worker(monkeypatch: pytest.MonkeyPat
     assert str(store / "logs" / "worker-heavy.log") in message
 
 
-def test_retry_and_cancel(queue_job: Callable[..., Job]) -> None:
+def test_retry_and_cancel(queue_job: MakeJob) -> None:
     job = queue_job()
     assert lifecycle.retry(job) == job  # active: nothing to do
     assert lifecycle.cancel(job).state == S.CANCELLED
@@ -201,7 +202,7 @@ def test_retry_and_cancel(queue_job: Callable[..., Job]) -> None:
     assert claimed.state == S.CANCELLED
 
 
-def test_chunks_that_are_done_are_kept(queue_job: Callable[..., Job], tmp_path: Any) -> None:
+def test_chunks_that_are_done_are_kept(queue_job: MakeJob, tmp_path: Any) -> None:
     job = queue_job("test_chunks", n=4)
     Chunk.objects.create(job=job, start=10, stop=20, done=True)
     Chunk.objects.create(job=job, start=20, stop=25, done=True)  # of other shares: not wanted any more
@@ -215,7 +216,7 @@ def test_chunks_that_are_done_are_kept(queue_job: Callable[..., Job], tmp_path: 
     assert (claimed.done, claimed.total) == (40, 40)
 
 
-def test_what_nobody_asks_for_is_forgotten(queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_asks_for_is_forgotten(queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "quiet_kinds", lambda: ["test_again"])
     days_ago = timezone.now() - timedelta(days=2)
     for kind in ("test_again", "test_chunks"):
@@ -261,9 +262,7 @@ def test_time_left() -> None:
     assert seconds_left(Job(done=5, total=0, stage_started_at=now), now) is None
 
 
-def test_resend_leaves_jobs_alone_whose_workers_are_busy(
-    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resend_leaves_jobs_alone_whose_workers_are_busy(queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Job] = []
     monkeypatch.setattr(notify, "send_run_job", lambda job: bool(sent.append(job) or True))
     job = queue_job()
@@ -283,7 +282,7 @@ def test_resend_leaves_jobs_alone_whose_workers_are_busy(
 
 
 def test_a_worker_on_its_way_out_takes_nothing_and_passes_the_news_on(
-    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or it would take again what it has just given back, and end with it."""
     sent: list[Job] = []

@@ -17,14 +17,15 @@ from django.utils import timezone
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job, Worker
 from tests import factories
-from tests.factories import MakeDataset, assert_contains, count_queries
+from tests.factories import MakeDataset, assert_contains, count_queries, not_none
 
 pytestmark = pytest.mark.django_db
 S = Job.State
+MakeJob = Callable[..., Job]
 
 
 @pytest.fixture
-def make_job() -> Callable[..., Job]:
+def make_job() -> MakeJob:
     def make(state: str = S.QUEUED, **fields: Any) -> Job:
         now = timezone.now()
         given: dict[str, Any] = {"kind": "retrain", "queue": "interactive", "key": str(uuid4()), "state": state}
@@ -46,7 +47,7 @@ def text(response: HttpResponse, status: int | None = None) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", factories.text(response, status)))
 
 
-def test_page(client: Client, make_job: Callable[..., Job], make_dataset: MakeDataset, worker: None) -> None:
+def test_page(client: Client, make_job: MakeJob, make_dataset: MakeDataset, worker: None) -> None:
     assert_contains(text(client.get(reverse("jobs:page")), 200), "No jobs yet", lacks=["every 2s"])
     dataset = make_dataset(3, name="galaxies")
     make_job(S.FAILED, dataset_id=dataset.pk, error="No <labels> yet.", hint="Label something.")
@@ -62,7 +63,7 @@ def test_page(client: Client, make_job: Callable[..., Job], make_dataset: MakeDa
     ("done", "total", "words"), [(49_600, 100_000, "49 %, 41 s left, 1,240 images/s"), (100, 0, " 2.5 images/s")]
 )
 def test_how_fast_a_folder_is_read(
-    client: Client, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, done: int, total: int, words: str
+    client: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, done: int, total: int, words: str
 ) -> None:
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now)
@@ -74,7 +75,7 @@ def test_how_fast_a_folder_is_read(
     assert "images/s" not in text(client.get(reverse("jobs:strip", args=[1])))
 
 
-def test_list_is_polled_only_while_something_is_active(client: Client, make_job: Callable[..., Job]) -> None:
+def test_list_is_polled_only_while_something_is_active(client: Client, make_job: MakeJob) -> None:
     job = make_job(S.RUNNING)
     response = client.get(reverse("jobs:list"), headers={"HX-Request": "true"})
     assert response.status_code == 200
@@ -84,11 +85,10 @@ def test_list_is_polled_only_while_something_is_active(client: Client, make_job:
     assert "every" not in text(client.get(reverse("jobs:list"), headers={"HX-Request": "true"}), 286)
 
 
-def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: Callable[..., Job]) -> None:
+def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: MakeJob) -> None:
     jobs = [make_job(S.SUCCEEDED, dataset_id=number % 2) for number in range(55)]
     first = client.get(reverse("jobs:page")).content.decode()
-    link = re.search(r'href="([^"]+)">Older', first)
-    assert link
+    link = not_none(re.search(r'href="([^"]+)">Older', first))
     second = client.get(reverse("jobs:page") + link[1].split("/")[-1].replace("&amp;", "&")).content.decode()
     shown = [set(re.findall(r'id="job-([^"]+)"', page)) for page in (first, second)]
     assert [len(ids) for ids in shown] == [50, 5]
@@ -98,9 +98,8 @@ def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: Callable[...
 
 
 def test_the_page_asks_a_constant_number_of_queries(
-    client: Client, make_job: Callable[..., Job], django_assert_num_queries: Any, worker: None
+    client: Client, make_job: MakeJob, django_assert_num_queries: Any, worker: None
 ) -> None:
-
     make_job(S.RUNNING, dataset_id=1)
     client.get(reverse("jobs:page"))
     few = count_queries(client.get, reverse("jobs:page"))
@@ -109,7 +108,7 @@ def test_the_page_asks_a_constant_number_of_queries(
     assert count_queries(client.get, reverse("jobs:page")) <= few + 1
 
 
-def test_cancel_and_retry(client: Client, make_job: Callable[..., Job]) -> None:
+def test_cancel_and_retry(client: Client, make_job: MakeJob) -> None:
     job = make_job()
     cancel = reverse("jobs:cancel", args=[job.pk])
     assert client.get(cancel).status_code == 405
@@ -126,7 +125,7 @@ def test_cancel_and_retry(client: Client, make_job: Callable[..., Job]) -> None:
     assert client.post(reverse("jobs:cancel", args=[uuid4()])).status_code == 404
 
 
-def test_nobody_comes_in_without_signing_in(client: Client, make_job: Callable[..., Job], settings: Any) -> None:
+def test_nobody_comes_in_without_signing_in(client: Client, make_job: MakeJob, settings: Any) -> None:
     settings.LOGIN_REQUIRED = True
     job = make_job()
     for name, arguments in (("page", []), ("list", []), ("strip", [1])):
@@ -141,7 +140,7 @@ def test_nobody_comes_in_without_signing_in(client: Client, make_job: Callable[.
     assert client.get(reverse("jobs:page")).status_code == 200
 
 
-def test_strip_while_something_runs_and_after(client: Client, make_job: Callable[..., Job]) -> None:
+def test_strip_while_something_runs_and_after(client: Client, make_job: MakeJob) -> None:
     url = reverse("jobs:strip", args=[1])
     assert_contains(client.get(url), 'id="strip"', lacks=["every 1s"])
     make_job(S.RUNNING, dataset_id=2)
@@ -151,8 +150,7 @@ def test_strip_while_something_runs_and_after(client: Client, make_job: Callable
     assert "HX-Trigger" not in response
     html = response.content.decode()
     assert_contains(html, "every 1s", "Fitting", "33 %")
-    poll = re.search(r'hx-get="([^"]+)"', html)
-    assert poll
+    poll = not_none(re.search(r'hx-get="([^"]+)"', html))
     Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED, finished_at=timezone.now() - timedelta(seconds=40))
     response = client.get(poll[1].replace("&amp;", "&"))
     html = response.content.decode()
@@ -163,26 +161,25 @@ def test_strip_while_something_runs_and_after(client: Client, make_job: Callable
     assert "data-toast" not in client.get(re.search(r'hx-get="([^"]+)"', html)[1]).content.decode()  # type: ignore[index]
 
 
-def test_an_idle_strip_tells_once_what_has_just_ended(client: Client, make_job: Callable[..., Job]) -> None:
+def test_an_idle_strip_tells_once_what_has_just_ended(client: Client, make_job: MakeJob) -> None:
     make_job(S.FAILED, dataset_id=1, kind="retrain", error="Only one class has labels.")
     first = client.get(reverse("jobs:strip", args=[1]))
     assert "data-toast" in first.content.decode()
     assert "hoshina:job-finished" in first["HX-Trigger"]
     # Whatever asks again, and however soon: it asks at the address that the strip brought along.
-    own = re.search(r'hx-get="([^"]+)"', first.content.decode())
-    assert own
+    own = not_none(re.search(r'hx-get="([^"]+)"', first.content.decode()))
     again = client.get(own[1].replace("&amp;", "&"))
     assert "data-toast" not in again.content.decode()
     assert "HX-Trigger" not in again
 
 
-def test_strip_tells_failures_in_their_words(client: Client, make_job: Callable[..., Job]) -> None:
+def test_strip_tells_failures_in_their_words(client: Client, make_job: MakeJob) -> None:
     make_job(S.FAILED, dataset_id=1, error="Only one class has labels.", hint="Label another.")
     response = client.get(reverse("jobs:strip", args=[1]) + "?since=rubbish&watch=x,y")
     assert "Only one class has labels. Label another." in text(response)
 
 
-def test_waiting_says_why(client: Client, make_job: Callable[..., Job]) -> None:
+def test_waiting_says_why(client: Client, make_job: MakeJob) -> None:
     job = make_job(dataset_id=1)
     url = reverse("jobs:strip", args=[1])
     assert "No worker is running: start one with hoshina worker interactive." in text(client.get(url))
@@ -199,7 +196,7 @@ def test_waiting_says_why(client: Client, make_job: Callable[..., Job]) -> None:
     assert "Stopping…" in text(client.get(url))
 
 
-def test_whoever_watches_reaps(client: Client, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_watches_reaps(client: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     from hoshina.jobs import views
 
     job = make_job(S.RUNNING, dataset_id=1, heartbeat_at=timezone.now() - timedelta(minutes=2), worker="elsewhere:1:1")
@@ -230,7 +227,7 @@ def test_healthz(client: Client, settings: Any, store: Any, worker: None) -> Non
     assert response.json()["broker"] is False
 
 
-def test_admin_shows_jobs(admin_client: Client, make_job: Callable[..., Job]) -> None:
+def test_admin_shows_jobs(admin_client: Client, make_job: MakeJob) -> None:
     job = make_job(S.SUCCEEDED)
     assert "retrain" in admin_client.get(reverse("admin:jobs_job_changelist")).content.decode()
     assert admin_client.get(reverse("admin:jobs_job_change", args=[job.pk])).status_code == 200
@@ -239,12 +236,11 @@ def test_admin_shows_jobs(admin_client: Client, make_job: Callable[..., Job]) ->
 
 @pytest.mark.parametrize(("state", "has_toast"), [(S.SUCCEEDED, False), (S.FAILED, True)])
 def test_a_retrain_that_succeeds_covers_no_tiles(
-    client: Client, make_job: Callable[..., Job], state: str, has_toast: bool
+    client: Client, make_job: MakeJob, state: str, has_toast: bool
 ) -> None:
     """The badge shows the new model; a toast after each one would lie over the images. A failure is news."""
     job = make_job(S.RUNNING, dataset_id=1, kind="retrain")
-    poll = re.search(r'hx-get="([^"]+)"', client.get("/jobs/strip/1/").content.decode())
-    assert poll
+    poll = not_none(re.search(r'hx-get="([^"]+)"', client.get("/jobs/strip/1/").content.decode()))
     Job.objects.filter(pk=job.pk).update(state=state, error="It broke.", finished_at=timezone.now())
     response = client.get(poll[1].replace("&amp;", "&"))
     assert ("data-toast" in response.content.decode()) is has_toast

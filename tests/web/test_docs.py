@@ -11,6 +11,7 @@ from django.conf import settings
 from django.test import Client
 
 from hoshina.templatetags.docs import docs_link, docs_url
+from tests.factories import not_none
 
 pytestmark = pytest.mark.django_db
 
@@ -70,8 +71,7 @@ def test_only_the_inline_scripts_of_the_page_are_allowed(client: Client, site: P
     headers = {"if-none-match": client.get(url)["ETag"]} if is_cached else {}
     policy = client.get(url, headers=headers)["Content-Security-Policy"]
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    scripts = re.search(r"script-src ([^;]*)", policy)
-    assert scripts
+    scripts = not_none(re.search(r"script-src ([^;]*)", policy))
     assert scripts[1].split() == ["'self'", f"'sha256-{digest}'"]
     assert "sha256" not in client.get("/docs/")["Content-Security-Policy"]
 

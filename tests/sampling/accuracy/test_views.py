@@ -65,8 +65,7 @@ def test_the_number_never_comes_without_its_interval(furnished: Dataset, client:
 
 @pytest.mark.usefixtures("furnished")
 def test_how_many_more_labels_halve_the_interval(client: Client) -> None:
-    found = re.search(r"with (\d+) more labels in the queue Audit", words(client))
-    assert found
+    found = not_none(re.search(r"with (\d+) more labels in the queue Audit", words(client)))
     assert 120 < int(found[1]) < 170, "four times as many labels halve it, about"
     assert '/d/pictures/?queue=audit"' in client.get(PAGE).content.decode()
 

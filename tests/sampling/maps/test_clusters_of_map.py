@@ -9,7 +9,7 @@ from django.test import Client
 
 from labeling.models import Dataset, Item
 from modeling.models import Projection
-from tests.factories import MakeDataset, count_queries
+from tests.factories import MakeDataset, count_queries, not_none
 from tests.modeling.factories import import_labels
 from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
@@ -118,8 +118,7 @@ def test_the_list_says_the_same_with_links(dataset: Dataset, drawn_map: Projecti
     assert re.findall(r'data-cluster="([^"]+)"', page) == [one["id"] for one in found]
     assert re.findall(r'data-region="([^"]+)"', page) == [one["region"] for one in found]
     assert "100 % cat" in page
-    address = re.search(r'<a href="([^"]+)"', page)
-    assert address
+    address = not_none(re.search(r'<a href="([^"]+)"', page))
     assert client.get(address[1].replace("&amp;", "&")).status_code == 200
 
 
