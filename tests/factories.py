@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -72,6 +73,12 @@ def text(response: HttpResponse, status: int | None = None) -> str:
     """Return what an answer says, and check its status if there is only one right."""
     assert status in (None, response.status_code), response.status_code
     return response.content.decode()
+
+
+def said(page: HttpResponse | str, status: int | None = None) -> str:
+    """Return what an answer or a page says without its tags, with single spaces."""
+    html = page if isinstance(page, str) else text(page, status)
+    return " ".join(re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL).split())
 
 
 def assert_contains(page: Any, *parts: Any, lacks: Iterable[Any] = ()) -> None:

@@ -9,15 +9,13 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job, Worker
-from tests import factories
-from tests.factories import MakeDataset, assert_contains, count_queries, not_none
+from tests.factories import MakeDataset, assert_contains, count_queries, not_none, said
 
 pytestmark = pytest.mark.django_db
 S = Job.State
@@ -43,19 +41,15 @@ def worker() -> None:
     Worker.objects.create(name=presence.me(), queues="interactive,heavy", seen_at=timezone.now())
 
 
-def text(response: HttpResponse, status: int | None = None) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", factories.text(response, status)))
-
-
 def test_page(client: Client, make_job: MakeJob, make_dataset: MakeDataset, worker: None) -> None:
-    assert_contains(text(client.get(reverse("jobs:page")), 200), "No jobs yet", lacks=["every 2s"])
+    assert_contains(said(client.get(reverse("jobs:page")), 200), "No jobs yet", lacks=["every 2s"])
     dataset = make_dataset(3, name="galaxies")
     make_job(S.FAILED, dataset_id=dataset.pk, error="No <labels> yet.", hint="Label something.")
     make_job(S.RUNNING, stage="Fitting", done=43, total=100, stage_started_at=timezone.now() - timedelta(seconds=43))
     page = client.get(reverse("jobs:page"))
     assert "No &lt;labels&gt; yet." in page.content.decode()
     for words in ("galaxies", "Label something.", "Retry", "Fitting", "43 %, 57 s left", "Cancel", "Failed"):
-        assert words in text(page), words
+        assert words in said(page), words
     assert "every 2s" in page.content.decode()
 
 
@@ -70,9 +64,9 @@ def test_how_fast_a_folder_is_read(
     began = now - timedelta(seconds=40)
     job = make_job(S.RUNNING, kind="ingest", dataset_id=1, done=done, total=total, stage_started_at=began)
     strip = client.get(reverse("jobs:strip", args=[1]))
-    assert words in text(strip)
+    assert words in said(strip)
     Job.objects.filter(pk=job.pk).update(kind="retrain")
-    assert "images/s" not in text(client.get(reverse("jobs:strip", args=[1])))
+    assert "images/s" not in said(client.get(reverse("jobs:strip", args=[1])))
 
 
 def test_list_is_polled_only_while_something_is_active(client: Client, make_job: MakeJob) -> None:
@@ -82,7 +76,7 @@ def test_list_is_polled_only_while_something_is_active(client: Client, make_job:
     assert "every 2s" in response.content.decode()
     assert "HX-Request" in response["Vary"]
     Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED)
-    assert "every" not in text(client.get(reverse("jobs:list"), headers={"HX-Request": "true"}), 286)
+    assert "every" not in said(client.get(reverse("jobs:list"), headers={"HX-Request": "true"}), 286)
 
 
 def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: MakeJob) -> None:
@@ -176,24 +170,24 @@ def test_an_idle_strip_tells_once_what_has_just_ended(client: Client, make_job: 
 def test_strip_tells_failures_in_their_words(client: Client, make_job: MakeJob) -> None:
     make_job(S.FAILED, dataset_id=1, error="Only one class has labels.", hint="Label another.")
     response = client.get(reverse("jobs:strip", args=[1]) + "?since=rubbish&watch=x,y")
-    assert "Only one class has labels. Label another." in text(response)
+    assert "Only one class has labels. Label another." in said(response)
 
 
 def test_waiting_says_why(client: Client, make_job: MakeJob) -> None:
     job = make_job(dataset_id=1)
     url = reverse("jobs:strip", args=[1])
-    assert "No worker is running: start one with hoshina worker interactive." in text(client.get(url))
+    assert "No worker is running: start one with hoshina worker interactive." in said(client.get(url))
     Worker.objects.create(name="elsewhere:1:1", queues="heavy", seen_at=timezone.now())
-    assert "No worker is running" in text(client.get(url))
+    assert "No worker is running" in said(client.get(url))
     Worker.objects.create(name="elsewhere:2:1", queues="interactive", seen_at=timezone.now())
-    assert "Waiting for a worker" in text(client.get(url))
+    assert "Waiting for a worker" in said(client.get(url))
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
-    assert "No worker is running" in text(client.get(url))
+    assert "No worker is running" in said(client.get(url))
     Job.objects.filter(pk=job.pk).update(sent_at=None, created_at=timezone.now() - timedelta(seconds=5))
-    assert "The broker cannot be reached. The job starts when the broker is back." in text(client.get(url))
+    assert "The broker cannot be reached. The job starts when the broker is back." in said(client.get(url))
     Job.objects.filter(pk=job.pk).update(state=S.RUNNING, cancel_requested=True)
     Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now(), worker=presence.me())
-    assert "Stopping…" in text(client.get(url))
+    assert "Stopping…" in said(client.get(url))
 
 
 def test_whoever_watches_reaps(client: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from modeling.backends.quick import augmentation
 from modeling.models import EncoderChoice, ModelVersion
 from modeling.quick.options import QuickOptions
 from modeling.versions import model_files
-from tests.factories import MakeDataset, MakeFolder, assert_contains, text
+from tests.factories import MakeDataset, MakeFolder, assert_contains, said, text
 from tests.modeling.factories import import_labels, make_version
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -72,23 +72,19 @@ def ask(client: Client, url: str = URL) -> str:
     return text(client.get(url, headers={"HX-Request": "true"}), 200)
 
 
-def plain(text: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
-
-
 def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: Client, dataset: Dataset) -> None:
     page = ask(client)
     assert page.count('type="radio" name="backbone"') == 3
     assert page.count("will be downloaded") == 2
     assert "weights from AL_WEIGHTS_DIR" in page
-    assert_contains(plain(page), "28 train", "6 test")
+    assert_contains(said(page), "28 train", "6 test")
 
 
 def test_the_form_says_what_is_kept_together(client: Client, dataset: Dataset) -> None:
-    assert "Identical images stay in one set." in plain(ask(client))
+    assert "Identical images stay in one set." in said(ask(client))
     dataset.together_by = Field.objects.create(dataset=dataset, name="night", kind="text", source="csv")
     dataset.save(update_fields=["together_by"])
-    assert "images and images of one night stay in one set, which may shift these numbers." in plain(ask(client))
+    assert "images and images of one night stay in one set, which may shift these numbers." in said(ask(client))
 
 
 def test_the_same_on_a_page_of_its_own(client: Client, dataset: Dataset) -> None:
@@ -128,12 +124,12 @@ def test_the_impossible_is_refused_in_words(
     client: Client, dataset: Dataset, changes: dict[str, str], words: str
 ) -> None:
     page = text(client.post(URL, {**FORM, **changes}, headers={"HX-Request": "true"}), 422)
-    assert words in plain(page).replace("&#x27;", "'")
+    assert words in said(page).replace("&#x27;", "'")
     assert not Job.objects.filter(kind="quick_train").exists()
 
 
 def test_missing_weights_leave_a_choice_before_the_run(client: Client, dataset: Dataset) -> None:
-    told = plain(client.post(URL, {**FORM, "backbone": "resnet50"}).content.decode())
+    told = said(client.post(URL, {**FORM, "backbone": "resnet50"}).content.decode())
     assert "Choose MobileNetV2, whose weights are here, or a randomly initialized network" in told
     given = {**FORM, "backbone": "resnet50", "weights": "random", "is_fine_tuned": "yes"}
     assert client.post(URL, given).status_code == 200
@@ -142,17 +138,17 @@ def test_missing_weights_leave_a_choice_before_the_run(client: Client, dataset: 
 
 def test_too_few_labels(client: Client, make_dataset: MakeDataset) -> None:
     make_dataset(5)
-    assert "needs 10 labels; there are 0" in plain(ask(client))
+    assert "needs 10 labels; there are 0" in said(ask(client))
     assert client.post(URL, FORM).status_code == 422
 
 
 def test_a_change_is_answered_with_what_it_means(client: Client, dataset: Dataset) -> None:
     given = "&".join(f"{name}={value}" for name, value in FORM.items())
     page = ask(client, f"{URL}check/?{given}&validation_share=50&batch_size=64&rotate=on")
-    assert_contains(plain(page), "20 train", "so a batch has 20")
+    assert_contains(said(page), "20 train", "so a batch has 20")
     assert "samples.png?" in page
     wrong = ask(client, f"{URL}check/?{given}&epochs=none")
-    assert "Enter a whole number" in plain(wrong)
+    assert "Enter a whole number" in said(wrong)
 
 
 def test_the_samples_are_what_a_training_would_see(
@@ -178,13 +174,13 @@ def test_a_run_shows_its_curves_and_asks_again_until_it_ends(client: Client, dat
     job = make_job(dataset, "running", result=result, stage="Training: epoch 3 of 8", done=12, total=40)
     page = text(client.get(f"{URL}{job.pk}/"), 200)
     assert_contains(page, 'hx-trigger="every 1s"', "Training: epoch 3 of 8")
-    assert "batch 2 of 5, loss 0.400" in plain(page)
+    assert "batch 2 of 5, loss 0.400" in said(page)
     assert page.count("<figure") == 2
     assert "Best epoch so far: 2" in page
     Job.objects.update(state="cancelled", result={**result, "kept": {"epoch": 2, "val_accuracy": 0.75}})
     page = text(client.get(f"{URL}{job.pk}/"), 286)
     assert "every 1s" not in page
-    assert "The best weights so far are kept: epoch 2, validation accuracy 75 %" in plain(page)
+    assert "The best weights so far are kept: epoch 2, validation accuracy 75 %" in said(page)
 
 
 def test_kept_weights_become_a_model(client: Client, dataset: Dataset) -> None:
@@ -202,13 +198,13 @@ def test_however_it_was_stopped_what_is_kept_can_be_used(client: Client, dataset
     Job.objects.filter(pk=job.pk).update(result={"kept": {"epoch": 4, "val_accuracy": 0.5}})
     page = ask(client)
     assert f"/quick/{job.pk}/finish/" in page
-    assert "are kept: epoch 4" in plain(page)
+    assert "are kept: epoch 4" in said(page)
 
 
 def test_a_success_is_told_beside_the_assistive_model(client: Client, dataset: Dataset) -> None:
     version = trained_version(dataset)
     make_job(dataset, "succeeded", result={"version": version.pk, "n_test": 20, "epochs": EPOCHS})
-    told = plain(ask(client))
+    told = said(ask(client))
     assert "Model 3 is in use : held-out accuracy 90 % on 20 test images (95 % interval 80 % to 95 %)" in told
     assert "the assistive model has 85 % on the same images" in told
 

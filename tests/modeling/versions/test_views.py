@@ -25,7 +25,7 @@ from modeling.versions import model_files
 from modeling.versions.comparison import changes, shared
 from modeling.versions.facts import classes_of, survivors
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset, assert_contains, call_after, count_queries, not_none, text
+from tests.factories import MakeDataset, assert_contains, call_after, count_queries, not_none, said
 from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -33,8 +33,7 @@ PAGE = "/d/pictures/model/"
 
 
 def words(client: Client, url: str) -> str:
-    shown = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", text(client.get(url), 200), flags=re.DOTALL)
-    return re.sub(r"\s+", " ", unescape(shown))
+    return unescape(said(client.get(url), 200))
 
 
 def some_versions(dataset: Dataset, n: int) -> list[ModelVersion]:

@@ -24,6 +24,7 @@ from tests.factories import (
     manifest,
     not_none,
     opened,
+    said,
 )
 from tests.modeling.factories import make_version
 from tests.sampling.factories import POINTS, estimates_at
@@ -46,8 +47,7 @@ def furnished(make_dataset: MakeDataset) -> Dataset:
 
 
 def words(client: Client, url: str = PAGE) -> str:
-    text = re.sub(r"<[^>]+>", " ", client.get(url).content.decode())
-    return re.sub(r"\s+", " ", text)
+    return said(client.get(url))
 
 
 def test_the_number_never_comes_without_its_interval(furnished: Dataset, client: Client) -> None:
