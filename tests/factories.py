@@ -17,6 +17,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import Model
 from django.dispatch import Signal
 from django.http import HttpResponse
 from django.test.utils import CaptureQueriesContext
@@ -26,6 +27,7 @@ from labeling.exporting import Export, Options
 from labeling.models import Action, Dataset, Item, LabelClass
 
 Value = TypeVar("Value")
+Row = TypeVar("Row", bound=Model)
 MakeDataset = Callable[..., Dataset]
 MakeFolder = Callable[..., Path]
 AT = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
@@ -113,6 +115,18 @@ def not_none(value: Value | None) -> Value:
     """Check that there is a value, and return it."""
     assert value is not None
     return value
+
+
+def fresh(row: Row) -> Row:
+    """Return a row as the database has it now."""
+    row.refresh_from_db()
+    return row
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder, and return its path."""
+    path.mkdir()
+    return path
 
 
 def decide(

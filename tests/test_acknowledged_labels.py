@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hoshina import health
+from tests.factories import new_folder
 from tests.parts import ROOT, free_port, wait_until
 from tests.processes import environment, run_python
 
@@ -126,8 +127,7 @@ class Server:
 
 def test_no_acknowledged_label_is_lost(tmp_path: Path) -> None:
     rng = random.Random(11)
-    store = tmp_path / "store"
-    store.mkdir()
+    store = new_folder(tmp_path / "store")
     server = Server(store)
     server.manage("migrate", "-v", "0")
     label, *items = map(int, server.manage("shell", "-v", "0", "-c", SETUP).split())

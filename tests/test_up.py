@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hoshina import health
 from hoshina.core.processes import lives
-from tests.factories import MakeFolder, assert_contains
+from tests.factories import MakeFolder, assert_contains, new_folder
 from tests.parts import free_port, wait_until
 from tests.processes import Up
 
@@ -70,8 +70,7 @@ def test_the_children_notice_a_hard_end_and_the_next_up_goes_on(
     assert re.search(r"HOSHINA is at \S+/ \(", other.output)
     other.process.send_signal(signal.SIGTERM)
     assert other.process.wait(timeout=60) == 0
-    more = tmp_path / "more images"
-    more.mkdir()
+    more = new_folder(tmp_path / "more images")
     shutil.copy(next(folder.rglob("*.*")), more)
     other = up(str(more), "--port", str(free_port()))
     other.wait_for(r"HOSHINA is at \S+/\?dataset=more-images \(")

@@ -15,7 +15,7 @@ from modeling.models import EmbeddingSet
 from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
-from tests.factories import not_none, opened, table
+from tests.factories import new_folder, not_none, opened, table
 
 ROLES = ("target", "ref", "diff")
 N = 10
@@ -25,8 +25,7 @@ NO_REF = 3  # the item without a reference
 @pytest.fixture
 def triplets(site: Site, page: Page, tmp_path: Path) -> Bench:
     """Provide ten triplets of FITS files as a telescope leaves them, read with a template; one lacks its reference."""
-    folder = tmp_path / "transients"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "transients")
     rng = np.random.default_rng(11)
     y, x = np.mgrid[:40, :40]
     for number in range(N):

@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, expect
 from labeling.images.rendering import Rendering
 from labeling.models import Annotation, Frame
 from tests.browser.bench import Bench
+from tests.factories import fresh
 
 CYCLE = ["zscale", "percentile", "minmax", "linear", "asinh", "log", "sqrt"]
 
@@ -84,8 +85,7 @@ def test_the_page_shows_before_it_saves(sky: Bench) -> None:
     page.get_by_label("White point").fill("85")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#toasts")).to_contain_text("Saved.")
-    sky.dataset.refresh_from_db()
-    assert sky.dataset.shown_as == Rendering(stretch="linear", low=5, high=85, is_inverted=True)
+    assert fresh(sky.dataset).shown_as == Rendering(stretch="linear", low=5, high=85, is_inverted=True)
     expect(page.get_by_label("White point")).to_have_value("85.0")
     sky.open()
     assert brightness(sky.tiles.last.locator("img")) < brightness(sky.tiles.first.locator("img")) - 50

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
 from tests.browser.bench import Labeler
-from tests.factories import manifest, opened, table
+from tests.factories import manifest, new_folder, opened, table
 from tests.parts import BROWSER_TIMEOUT, free_port, wait_until
 from tests.processes import Up
 
@@ -42,8 +42,7 @@ def busy() -> Iterator[None]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Provide seventy digits each of 0, 1 and 7, named after what they show, in PNG, 16-bit TIFF and FITS files."""
-    folder = tmp_path / "digits"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "digits")
     digits = load_digits()
     for digit, name in ((0, "zero"), (1, "one"), (7, "seven")):
         for number, image in enumerate(digits.images[digits.target == digit][:70]):

@@ -20,7 +20,7 @@ from labeling.models import Dataset
 from modeling.backends import keras_networks
 from modeling.encoders.pipeline import CHUNK_ROWS
 from modeling.models import EmbeddingSet, EncoderChoice
-from tests.factories import MakeDataset, MakeFolder, assert_contains
+from tests.factories import MakeDataset, MakeFolder, assert_contains, fresh
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
 from tests.parts import ROOT
 
@@ -136,8 +136,7 @@ class TestInProcess:
         waiting = Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key=f"embed:{dataset.pk}")
         call_command("embed", "--backend", "hog", "--json")
         assert json.loads(capsys.readouterr().out)["items"] == 4
-        waiting.refresh_from_db()
-        assert waiting.state == Job.State.CANCELLED
+        assert fresh(waiting).state == Job.State.CANCELLED
 
     def test_a_dead_run_with_another_encoder_gives_way(self, dataset: Dataset) -> None:
         dead = Job.objects.create(
@@ -145,14 +144,12 @@ class TestInProcess:
             params={"backend": "tensorflow"},
         )  # fmt: skip
         call_command("embed")
-        dead.refresh_from_db()
-        assert dead.state == Job.State.CANCELLED
+        assert fresh(dead).state == Job.State.CANCELLED
 
     def test_a_waiting_run_of_the_same_kind_is_taken_over(self, dataset: Dataset) -> None:
         waiting = Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key=f"embed:{dataset.pk}")
         call_command("embed", "--json")
-        waiting.refresh_from_db()
-        assert waiting.state == Job.State.SUCCEEDED
+        assert fresh(waiting).state == Job.State.SUCCEEDED
 
     def test_list(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("embed", "--json")

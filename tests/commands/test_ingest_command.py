@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
-from tests.factories import MakeFolder, command_output
+from tests.factories import MakeFolder, command_output, fresh
 from tests.labeling.factories import write_png
 from tests.labeling.groups import write_triplets
 from tests.processes import run_python
@@ -124,8 +124,7 @@ class TestCommand:
         ingest(f"--data-dir={folder}")
         waiting = enqueue("ingest", dataset_id=Dataset.objects.get().pk)
         ingest(f"--data-dir={folder}")
-        waiting.refresh_from_db()
-        assert waiting.state == Job.State.SUCCEEDED
+        assert fresh(waiting).state == Job.State.SUCCEEDED
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
 from hoshina.jobs.runner import Run, seconds_left, stopping
-from tests.factories import not_none
+from tests.factories import fresh, not_none
 from tests.jobs import tasks as test_jobs
 
 pytestmark = pytest.mark.django_db
@@ -124,8 +124,7 @@ def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: MakeJob) -> None:
     job = stale(queue_job())
     Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now())
     assert not lifecycle._end_or_requeue(job, hint="")  # it was read before the heartbeat came
-    job.refresh_from_db()
-    assert job.state == S.RUNNING
+    assert fresh(job).state == S.RUNNING
 
 
 def test_a_dead_process_of_this_machine_needs_no_silence(
@@ -175,8 +174,7 @@ def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: MakeJob) 
     assert lifecycle.reap() == 0
     runner.running.clear()
     assert lifecycle.reap() == 1
-    job.refresh_from_db()
-    assert job.state == S.LOST
+    assert fresh(job).state == S.LOST
 
 
 def test_under_up_nobody_is_told_to_start_a_worker(monkeypatch: pytest.MonkeyPatch, store: Any) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job, Worker
-from tests.factories import MakeDataset, assert_contains, count_queries, not_none, said
+from tests.factories import MakeDataset, assert_contains, count_queries, fresh, not_none, said
 
 pytestmark = pytest.mark.django_db
 S = Job.State
@@ -109,8 +109,7 @@ def test_cancel_and_retry(client: Client, make_job: MakeJob) -> None:
     response = client.post(cancel, headers={"HX-Request": "true"})
     assert response.status_code == 204
     assert "hoshina:job" in json.loads(response["HX-Trigger"])
-    job.refresh_from_db()
-    assert job.state == S.CANCELLED
+    assert fresh(job).state == S.CANCELLED
     response = client.post(reverse("jobs:retry", args=[job.pk]))
     assert response.status_code == 302
     again = Job.objects.exclude(pk=job.pk).get()
@@ -128,8 +127,7 @@ def test_nobody_comes_in_without_signing_in(client: Client, make_job: MakeJob, s
         assert fragment.status_code == 401
         assert fragment["HX-Redirect"] == reverse("login")
     assert client.post(reverse("jobs:cancel", args=[job.pk])).status_code == 401
-    job.refresh_from_db()
-    assert job.state == S.QUEUED
+    assert fresh(job).state == S.QUEUED
     client.force_login(User.objects.create_user("ana"))
     assert client.get(reverse("jobs:page")).status_code == 200
 
@@ -197,12 +195,10 @@ def test_whoever_watches_reaps(client: Client, make_job: MakeJob, monkeypatch: p
     monkeypatch.setattr(lifecycle, "_cared_at", 0.0)
     monkeypatch.setattr(views, "_last_reaped", float("-inf"))
     client.get(reverse("jobs:strip", args=[1]))
-    job.refresh_from_db()
-    assert job.state == S.RUNNING  # nobody looked for long: the computer may have slept, its worker too
+    assert fresh(job).state == S.RUNNING  # nobody looked for long: the computer may have slept, its worker too
     monkeypatch.setattr(views, "_last_reaped", float("-inf"))
     client.get(reverse("jobs:strip", args=[1]))
-    job.refresh_from_db()
-    assert job.state == S.LOST
+    assert fresh(job).state == S.LOST
 
 
 def test_healthz(client: Client, settings: Any, store: Any, worker: None) -> None:

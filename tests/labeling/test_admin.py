@@ -18,7 +18,7 @@ from labeling.decisions import classes
 from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet
 from sampling.models import Round
-from tests.factories import MakeDataset, assign, call_before, count_queries, not_none, text
+from tests.factories import MakeDataset, assign, call_before, count_queries, fresh, not_none, text
 from tests.modeling.factories import make_version
 
 pytestmark = pytest.mark.django_db
@@ -109,8 +109,7 @@ def test_staff_without_permission_sees_nothing(client: Client, dataset: Dataset)
     assert client.get(url("labeling.labelclass", "changelist")).status_code == 403
     cat = LabelClass.objects.get(name="cat")
     assert client.post(url("labeling.labelclass", "delete", cat.pk), {"target": "unlabelled"}).status_code == 403
-    cat.refresh_from_db()
-    assert not cat.is_retired
+    assert not fresh(cat).is_retired
 
 
 # -- Classes --------------------------------------------------------------------------------------

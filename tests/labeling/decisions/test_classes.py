@@ -14,7 +14,7 @@ from labeling.decisions import classes
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.assistive import policy
 from tests import factories
-from tests.factories import MakeDataset, call_after, count_queries, interrupt_at
+from tests.factories import MakeDataset, call_after, count_queries, fresh, interrupt_at
 
 
 @pytest.fixture
@@ -223,8 +223,7 @@ def test_a_merged_label_keeps_who_decided_and_how_it_was_shown(make_dataset: Mak
     assert (moved.label, moved.previous, moved.action.annotator) == (dog, original, bo)
     assert (moved.annotator, moved.decided_at, moved.seconds) == (ana, original.decided_at, 1.5)
     assert (moved.queue, moved.rank) == ("uncertain", 7)
-    original.refresh_from_db()
-    assert original.label is not None
+    assert fresh(original).label is not None
     assert original.label.name == "cat"
 
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from hoshina.core.http import HOLDER_CHARS
 from labeling.decisions.save import Decision, Request, Result, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
-from tests.factories import MakeDataset, count_queries
+from tests.factories import MakeDataset, count_queries, fresh
 
 pytestmark = pytest.mark.django_db
 
@@ -126,8 +126,7 @@ def test_undo_keeps_the_earlier_decisions_own_provenance(make_dataset: MakeDatas
     assert newest.action.kind == Action.Kind.UNDO
     assert (newest.queue, newest.round_id, newest.rank, newest.seconds) == ("uncertain", 4, 2, 1.5)
     assert (newest.annotator, newest.decided_at) == (ana, first.decided_at)
-    item.refresh_from_db()
-    assert item.decision_id == first.pk
+    assert fresh(item).decision_id == first.pk
 
 
 def test_each_browser_undoes_its_own_and_not_what_came_later(make_dataset: MakeDataset) -> None:

@@ -22,7 +22,7 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.signals import reshown
-from tests.factories import assert_contains, heard_from, not_none, text
+from tests.factories import assert_contains, fresh, heard_from, not_none, text
 from tests.labeling.factories import BANDS, write_bands
 from tests.labeling.groups import ingest_groups
 from tests.labeling.images.pictures import samples
@@ -211,8 +211,7 @@ def test_vectors_are_asked_for_anew_only_when_the_model_sees_something_else(show
         assert compose_as(shown, Composition(layout="rgb"))
         assert compose_as(shown, Composition(layout="rgb", vectors="average"))
         assert [news["dataset_id"] for news in heard] == [shown.pk] * 2
-    shown.refresh_from_db()
-    assert shown.composed_as == Composition(layout="rgb", vectors="average")
+    assert fresh(shown).composed_as == Composition(layout="rgb", vectors="average")
 
 
 # -- On the pages -------------------------------------------------------------------------------------
@@ -251,11 +250,9 @@ def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown
     files = {frame.role: frame.file for frame in shown.items.get(path="m31").frames.all()}
     expected = composite(files, shown.roles, composition)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(picture.content))), np.asarray(expected))
-    shown.refresh_from_db()
-    assert shown.composed_as == Composition()
+    assert fresh(shown).composed_as == Composition()
     assert client.post(address, USUAL | chosen).status_code == 302
-    shown.refresh_from_db()
-    assert shown.composed_as == composition
+    assert fresh(shown).composed_as == composition
     assert_contains(client.get(address), '<option value="r" selected>', 'value="50.0"')
 
 
@@ -277,5 +274,4 @@ def test_what_cannot_be_composed_is_refused_in_words(
     assert words in client.get(f"{address}preview/", USUAL | wrong).content.decode()
     item = shown.items.get(path="m31")
     assert client.get(reverse("labeling:rendered_colour", args=[item.pk]), USUAL | wrong).status_code == 404
-    shown.refresh_from_db()
-    assert shown.composed_as == Composition()
+    assert fresh(shown).composed_as == Composition()

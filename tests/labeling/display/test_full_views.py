@@ -16,6 +16,7 @@ from labeling.images.encoder_inputs import squash
 from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.models import Frame
+from tests.factories import new_folder
 from tests.labeling.factories import content_of, full_url, ingest_folder, swapped_profile, thumbnail_url
 from tests.labeling.images.pictures import oriented, png_chunk
 from tests.labeling.images.quadrants import COLORS, corners, quadrants
@@ -113,8 +114,7 @@ def test_what_browsers_show_alike_is_sent_as_it_is(tmp_path: Path, name: str) ->
 
 @pytest.mark.django_db
 def test_tile_full_view_and_model_input_show_the_same(client: Client, store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "in")
     for name, made in (CONVERTED | SENT).items():
         (folder / name).write_bytes(made())
     ingest_folder(folder)

@@ -26,7 +26,7 @@ from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
 from modeling.encoders.frames import pictured
 from modeling.encoders.input_spec import InputSpec
-from tests.factories import assert_contains, call_before
+from tests.factories import assert_contains, call_before, fresh, new_folder
 from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 from tests.labeling.images.pictures import scan
 from tests.labeling.images.quadrants import COLORS, corners, quadrants
@@ -37,8 +37,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def folder(store: Path, tmp_path: Path) -> Path:
     """Provide a TIFF with white at zero, a TIFF, a photograph, and two of the same without its end."""
-    folder = tmp_path / "in"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "in")
     grays = quadrants([55000, 38000, 21000, 1000]).astype(np.uint16)
     tifffile.imwrite(folder / "white.tif", grays, photometric="miniswhite")
     tifffile.imwrite(folder / "plain.tif", grays)
@@ -182,8 +181,7 @@ def test_the_page_offers_both_choices(client: Client, folder: Path) -> None:
     assert_contains(client.get(address), 'name="first_row"', 'name="shows_cut"')
     sent = {"plane": "first", "stretch": "usual", "background": "#808080", "first_row": "top", "shows_cut": "on"}
     assert client.post(address, sent).status_code == 302
-    dataset.refresh_from_db()
-    assert dataset.shown_as == Rendering(first_row="top", shows_cut=True)
+    assert fresh(dataset).shown_as == Rendering(first_row="top", shows_cut=True)
     assert dataset.shown_words == "first row on top, truncated files shown"
     assert Job.objects.get(kind="ingest").params == {"reread": True}
 
@@ -207,8 +205,7 @@ def test_dicom_files_without_an_ending_are_found_by_their_content(folder: Path) 
 
 
 def test_frames_of_grouped_files_are_read_again_too(store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "grouped"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "grouped")
     grays = quadrants([55000, 38000, 21000, 1000]).astype(np.uint16)
     tifffile.imwrite(folder / "m1_white.tif", grays, photometric="miniswhite")
     tifffile.imwrite(folder / "m1_black.tif", grays)

@@ -14,7 +14,7 @@ from hoshina.core.errors import Refusal
 from labeling.fields import header_fields
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset
-from tests.factories import assert_contains
+from tests.factories import assert_contains, new_folder
 from tests.labeling.fields.conftest import ingest, read, run_queued, texts
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -33,8 +33,7 @@ def save(file: Path, seed: int, *, latitude: float | None = None, day: int = 0, 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "trap"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "trap")
     save(folder / "IMG_2.jpg", 1, latitude=-33.5, day=2, model="007")
     save(folder / "IMG_10.png", 2, latitude=48.25, day=10, model="8")
     save(folder / "IMG_9.webp", 3, day=9, model="8")
@@ -87,8 +86,7 @@ def test_a_fits_card_of_the_same_word_is_another(dataset: Dataset) -> None:
 
 def test_of_an_item_with_both_the_fits_header_counts(store: Path, tmp_path: Path, settings: Any) -> None:
     settings.EMBEDDING_BACKEND = "hog"
-    folder = tmp_path / "both"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "both")
     save(folder / "a_1.jpg", 1, model="preview")
     fits.PrimaryHDU(np.arange(64.0).reshape(8, 8), fits.Header({"MODEL": "ccd"})).writeto(folder / "a_2.fits")
     dataset = dataset_for(folder, None)

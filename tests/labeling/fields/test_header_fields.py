@@ -20,7 +20,7 @@ from labeling.images.file_headers import values_of
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Field
 from labeling.signals import regrouped
-from tests.factories import MakeDataset, assert_contains
+from tests.factories import MakeDataset, assert_contains, new_folder
 from tests.labeling.fields.conftest import ingest, read, run_queued, texts
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -37,8 +37,7 @@ def write(folder: Path, number: int, **header: Any) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "sky"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "sky")
     for number in range(N):
         more = {} if number % 3 else {"GAIN": True, "HIERARCH ESO DET": number}
         write(

@@ -16,7 +16,7 @@ from labeling.fields.columns import empty
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field
-from tests.factories import MakeDataset, command_json, decide, not_none, opened, table
+from tests.factories import MakeDataset, command_json, decide, fresh, not_none, opened, table
 
 N = 60
 URL = "/d/pictures/fields/together/"
@@ -46,14 +46,12 @@ def test_the_page_keeps_the_choice_and_tells_its_groups(dataset: Dataset, client
     assert "Only identical files always go to the same split." in client.get("/d/pictures/fields/").content.decode()
     answer = client.post(URL, {"field": "night"}).content.decode()
     assert "<b>10</b> groups; the largest has <b>6</b> of 60 images. 5 images without a night" in answer
-    dataset.refresh_from_db()
-    assert dataset.together_by == Field.objects.get(name="night")
+    assert fresh(dataset).together_by == Field.objects.get(name="night")
     assert '<option value="night" selected>' in client.get("/d/pictures/fields/").content.decode()
     answer = client.post(URL, {"field": "nights"})
     assert (answer.status_code, "There is no field &#x27;nights&#x27;" in answer.content.decode()) == (422, True)
     client.post(URL, {"field": ""})
-    dataset.refresh_from_db()
-    assert dataset.together_by is None
+    assert fresh(dataset).together_by is None
 
 
 def test_the_choice_follows_a_name_and_goes_with_its_field(dataset: Dataset, client: Client) -> None:

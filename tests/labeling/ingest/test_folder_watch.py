@@ -20,7 +20,7 @@ from labeling.ingest import folder_watch
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.folder_watch import check_due_folders, pause_after, take_snapshot
 from labeling.models import Dataset, Frame, Item, Problem
-from tests.factories import MakeDataset, MakeFolder, assert_contains
+from tests.factories import MakeDataset, MakeFolder, assert_contains, fresh
 from tests.labeling.factories import counts_of, ingest_folder, write_png
 from tests.parts import free_port, wait_until
 from tests.processes import Up
@@ -157,8 +157,7 @@ class TestDue:
         assert not Job.objects.exists()
         Dataset.objects.update(is_watched=True)
         check_due_folders()
-        dataset.refresh_from_db()
-        assert dataset.next_look_at is not None
+        assert fresh(dataset).next_look_at is not None
         assert dataset.next_look_at > timezone.now()
         assert Job.objects.count() == 1
 
@@ -172,8 +171,7 @@ class TestDue:
         before = dataset.last_look
         Job.objects.update(state=Job.State.SUCCEEDED)
         self.look()
-        dataset.refresh_from_db()
-        assert dataset.last_look != before
+        assert fresh(dataset).last_look != before
         assert Job.objects.count() == 2
 
     def test_a_disk_that_is_away_makes_nothing_missing(self, dataset: Dataset, tmp_path: Path) -> None:
@@ -186,8 +184,7 @@ class TestDue:
         self.look()
         assert Job.objects.filter(kind="ingest").count() == 1
         assert Item.objects.filter(is_available=True).count() == 3
-        dataset.refresh_from_db()
-        assert dataset.next_look_at is not None
+        assert fresh(dataset).next_look_at is not None
 
     def test_the_endings_of_the_last_ingest_are_looked_for(self, dataset: Dataset) -> None:
         (dataset.data_dir / "image0000.png").rename(dataset.data_dir / "one.pic")

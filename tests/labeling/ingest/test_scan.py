@@ -16,7 +16,7 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.signals import ingested
-from tests.factories import MakeFolder, count_queries, heard_from
+from tests.factories import MakeFolder, count_queries, fresh, heard_from
 from tests.labeling.factories import Steps, counts_of, forbid_opening, ingest_folder, ingested_folder, write_png
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -69,8 +69,7 @@ def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 4, "missing": 1}
     (tmp_path / "away.png").rename(folder / "image0002.png")
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
-    dataset.refresh_from_db()
-    assert dataset.n_missing == 0
+    assert fresh(dataset).n_missing == 0
     assert Item.objects.get(path="image0002.png").is_available
 
 

@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from labeling.decisions import classes
 from labeling.models import Action, Dataset, Item, LabelClass
-from tests.factories import MakeDataset, assert_contains, assign, call_before, not_none, text
+from tests.factories import MakeDataset, assert_contains, assign, call_before, fresh, not_none, text
 
 pytestmark = pytest.mark.django_db
 
@@ -136,8 +136,7 @@ def test_an_edit_is_kept(client: Client, cat: LabelClass) -> None:
     cat.refresh_from_db()
     assert (cat.name, cat.colour, cat.key) == ("lion", "#010203", 9)
     client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#010203", "key": ""})
-    cat.refresh_from_db()
-    assert cat.key is None
+    assert fresh(cat).key is None
 
 
 @pytest.mark.parametrize(
@@ -228,8 +227,7 @@ def test_a_class_of_another_dataset_is_no_target(client: Client, cat: LabelClass
     page = text(client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)}), 422)
     assert "deleted or merged in the meantime" in page
     assert client.post(url("class_edit", stranger.pk), {"name": "mine"}).status_code == 422
-    stranger.refresh_from_db()
-    assert stranger.name == "cat"
+    assert fresh(stranger).name == "cat"
 
 
 @pytest.mark.parametrize("name", ["class_edit", "class_move", "class_merge", "class_delete"])

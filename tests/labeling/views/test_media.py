@@ -21,7 +21,7 @@ from labeling.images.decoder_pool import Decoders
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.views import media
-from tests.factories import call_before, text
+from tests.factories import call_before, new_folder, text
 from tests.labeling.factories import content_of, full_url, ingest_folder, thumbnail_url
 from tests.labeling.groups import ingest_groups
 from tests.labeling.images.pictures import noise
@@ -35,8 +35,7 @@ def frames(store: Path, tmp_path: Path) -> MakeFrames:
     """Save images by name to a folder, ingest it, and return the frames in the order of their names."""
 
     def make(**images: Image.Image) -> list[Frame]:
-        folder = tmp_path / "in"
-        folder.mkdir()
+        folder = new_folder(tmp_path / "in")
         for name, image in images.items():
             image.save(folder / name.replace("_", "."))
         ingest_folder(folder)
@@ -246,8 +245,7 @@ def test_who_is_not_signed_in_sees_no_picture(client: Client, frames: MakeFrames
 @pytest.fixture
 def triplet(store: Path, tmp_path: Path) -> Item:
     """Provide an item of three files: g is 10, r is 20, i is 30 everywhere."""
-    folder = tmp_path / "bands"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "bands")
     for value, role in ((10, "g"), (20, "r"), (30, "i")):
         Image.new("L", (20, 12), value).save(folder / f"m31_{role}.png")
     ingest_groups(folder, "{id}_{role:g,r,i}.png")

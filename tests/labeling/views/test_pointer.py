@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from labeling.images.sky_coordinates import SkyGrid, sky_in
 from labeling.models import Frame
-from tests.factories import not_none
+from tests.factories import new_folder, not_none
 from tests.labeling.factories import ingest_folder
 from tests.labeling.images.pictures import samples
 
@@ -102,8 +102,7 @@ def test_latitude_may_come_first_and_no_sense_has_no_place(tmp_path: Path) -> No
 
 @pytest.mark.django_db
 def test_both_are_asked_for_by_address_and_kept_under_a_version(client: Client, store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "in")
     pixels = np.random.default_rng(2).normal(size=(H, W)).astype(np.float32)
     fits.PrimaryHDU(pixels, header=header()).writeto(folder / "a.fits")
     ingest_folder(folder)

@@ -20,7 +20,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from tests.factories import MakeDataset, MakeFolder, command_json, command_output, decide, not_none
+from tests.factories import MakeDataset, MakeFolder, command_json, command_output, decide, fresh, not_none
 from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -226,8 +226,7 @@ def test_the_command_takes_over_what_the_other_process_gave_back(elsewhere: Job)
     thread = later(lambda: Job.objects.filter(pk=elsewhere.pk).update(state=Job.State.QUEUED, worker=""))
     assert retrain()["labels"] == 4
     thread.join()
-    elsewhere.refresh_from_db()
-    assert elsewhere.state == DONE
+    assert fresh(elsewhere).state == DONE
 
 
 def test_the_command_tells_how_the_others_embedding_failed(elsewhere: Job) -> None:

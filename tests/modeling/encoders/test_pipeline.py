@@ -25,7 +25,7 @@ from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
-from tests.factories import assert_contains, call_before, interrupt_at, not_none
+from tests.factories import assert_contains, call_before, fresh, interrupt_at, new_folder, not_none
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -261,8 +261,7 @@ class TestEncoders:
         assert not_none(disk.open_vectors(old)).has.all()
         encoder_pipeline._encoders.clear()
         assert embed(dataset)["computed"] == 0  # and back again costs nothing
-        old.refresh_from_db()
-        assert old.is_active
+        assert fresh(old).is_active
         assert EmbeddingSet.objects.filter(is_active=True).count() == 1
 
     def test_the_old_one_stays_active_until_the_new_is_whole(
@@ -382,8 +381,7 @@ class TestSquares:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         """Provide photographs worth a square, by item and role."""
-        made = tmp_path / "night"
-        made.mkdir()
+        made = new_folder(tmp_path / "night")
         for number in range(6):
             pixels = np.random.default_rng(number).integers(0, 255, (300, 400, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(made / f"sn{number // 2}_{'ab'[number % 2]}.jpg", quality=90)

@@ -26,6 +26,7 @@ from tests.factories import (
     call_before,
     command_json,
     command_output,
+    fresh,
     manifest,
     opened,
     table,
@@ -354,8 +355,7 @@ def test_a_map_that_was_deleted_while_images_were_placed_leaves_nothing(
     call_before(monkeypatch, map_pipeline, "_place", lambda *_: second_map.delete())
     run_now("place_on_maps", dataset_id=digits.pk)
     assert not (store / "maps" / str(second.pk)).exists()
-    first.refresh_from_db()
-    assert first.n_placed == 2
+    assert fresh(first).n_placed == 2
 
 
 def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:

@@ -28,7 +28,7 @@ from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.quick import data as quick_data
 from modeling.quick.data import STOPPING, TEST, TRAIN, Labels, split
 from modeling.quick.options import QuickOptions
-from tests.factories import MakeDataset, not_none
+from tests.factories import MakeDataset, fresh, not_none
 from tests.modeling.factories import import_labels
 
 
@@ -165,8 +165,7 @@ def test_labels_are_read_with_their_files_by_row(make_dataset: MakeDataset) -> N
     assert labels.is_audit.tolist() == [False, True, False, False]
     assert labels.y.tolist() == [1, 1, 1, 0]
     assert labels.class_ids == [label.pk for label in dataset.classes.all()[:2]], "wolf has no label"
-    dataset.refresh_from_db()
-    assert labels.n_decisions == dataset.n_decisions
+    assert labels.n_decisions == fresh(dataset).n_decisions
     kept = labels.only(np.array([True, False, True, False]))
     assert (kept.rows.tolist(), kept.y.tolist(), kept.is_audit.tolist()) == ([3, 7], [1, 1], [False, False])
     assert (kept.paths, kept.hashes) == (labels.paths[::2], labels.hashes[::2])

@@ -41,7 +41,7 @@ from modeling.versions import active as active_version
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.models import AccuracyEstimate
-from tests.factories import assert_contains, not_none
+from tests.factories import assert_contains, fresh, not_none
 from tests.jobs.conftest import Store, open_store
 from tests.modeling.factories import add_vectors, import_labels
 from tests.modeling.weights import real_weights_dir
@@ -342,8 +342,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert json.loads((quick_folder(version) / "classes.json").read_text())["sees"]["rendering"] == {}
     probabilities = not_none(model_files.open_probabilities(version))
     np.testing.assert_allclose(held.probabilities, probabilities[held.rows], atol=1e-4)
-    job.refresh_from_db()
-    assert "kept" not in job.result, "its room is given back"
+    assert "kept" not in fresh(job).result, "its room is given back"
     assert not checkpoints.job_folder(job.pk).exists()
 
 

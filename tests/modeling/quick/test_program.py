@@ -33,7 +33,7 @@ from modeling.quick.options import QuickOptions
 from modeling.quick.pipeline import quick_folder
 from modeling.quick.program import NAME, requirements
 from modeling.versions import model_files
-from tests.factories import assert_contains, decide, not_none
+from tests.factories import assert_contains, decide, fresh, not_none
 from tests.labeling.groups import ROLES
 from tests.labeling.images.pictures import png16
 from tests.modeling.weights import real_weights_dir
@@ -172,8 +172,7 @@ def single(tmp_path: Path) -> tuple[Path, Program]:
     Dataset.objects.update(rendering=rendering.as_params())
     (folder / "broken.fits").write_bytes(b"SIMPLE  = but nothing behind it")
     run_now("ingest", dataset_id=dataset.pk, params={"extensions": [".fits", ".fits.gz", ".png", ".tif", ".jpg"]})
-    dataset.refresh_from_db()
-    assert dataset.n_items == 32
+    assert fresh(dataset).n_items == 32
     return folder, trained(dataset, tmp_path)
 
 
@@ -237,8 +236,7 @@ def triplets(tmp_path: Path) -> tuple[Path, Program]:
     dataset = dataset_for(folder)
     template = "{id}_{role:target,ref,diff}.fits"
     run_now("ingest", dataset_id=dataset.pk, params={"grouping": template})
-    dataset.refresh_from_db()
-    assert dataset.roles == list(ROLES)
+    assert fresh(dataset).roles == list(ROLES)
     (folder / "field 2" / "sn5_diff.fits").write_bytes(b"SIMPLE  = broken since it was read")
     (folder / "notes.fits").write_bytes((folder / "field 0" / "sn0_ref.fits").read_bytes())
     return folder, trained(dataset, tmp_path)

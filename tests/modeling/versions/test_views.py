@@ -25,7 +25,7 @@ from modeling.versions import model_files
 from modeling.versions.comparison import changes, shared
 from modeling.versions.facts import classes_of, survivors
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset, assert_contains, call_after, count_queries, not_none, said
+from tests.factories import MakeDataset, assert_contains, call_after, count_queries, fresh, not_none, said
 from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -398,8 +398,7 @@ def test_a_chosen_version_tells_of_images_embedded_later_and_is_not_replaced(mak
     assert (job.kind, job.params) == ("predict", {"version": 1, "is_refresh": True})
     active_version.activate(version)  # released, and by now something else may be in use
     run_now("predict", dataset_id=dataset.pk, params=job.params)
-    version.refresh_from_db()
-    assert not version.is_chosen, "nobody asked for that"
+    assert not fresh(version).is_chosen, "nobody asked for that"
 
 
 @pytest.mark.parametrize(
@@ -444,11 +443,9 @@ def test_another_choice_and_a_retrain_under_way_are_called_off(make_dataset: Mak
     model_files.delete_probabilities(first)
     retraining = enqueue("retrain", dataset_id=dataset.pk)
     job = not_none(active_version.choose(first))
-    retraining.refresh_from_db()
-    assert retraining.state == Job.State.CANCELLED
+    assert fresh(retraining).state == Job.State.CANCELLED
     assert active_version.choose(second) is None
-    job.refresh_from_db()
-    assert job.state == Job.State.CANCELLED
+    assert fresh(job).state == Job.State.CANCELLED
     assert active_model(dataset) == second
 
 

@@ -11,7 +11,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.maps.options import MapOptions
 from modeling.models import EmbeddingSet, Projection
-from tests.factories import MakeDataset, assert_contains, count_queries, text
+from tests.factories import MakeDataset, assert_contains, count_queries, fresh, text
 from tests.modeling.factories import add_vectors
 from tests.sampling.maps.factories import add_map
 
@@ -89,8 +89,7 @@ def test_a_map_is_renamed_and_deleted(dataset: Dataset, client: Client) -> None:
     assert "Spirals &amp; co" in page.content.decode()
     for name, words in (("Other", "There is already a map called"), (" ", "Give a name"), ("x" * 81, "at most 80")):
         assert words in text(client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": name}), 422)
-    one.refresh_from_db()
-    assert one.name == "Spirals & co"
+    assert fresh(one).name == "Spirals & co"
     page = client.post(f"/d/pictures/map/{other.pk}/delete/")
     assert "Other" not in page.content.decode()
     assert not Projection.objects.filter(pk=other.pk).exists()
@@ -103,8 +102,7 @@ def test_another_datasets_maps_are_left_alone(dataset: Dataset, make_dataset: Ma
     theirs = add_map(make_dataset(N, name="other"), np.eye(N, 2))
     client.post(f"/d/pictures/map/{theirs.pk}/delete/")
     client.post(f"/d/pictures/map/{theirs.pk}/rename/", {"name": "Mine"})
-    theirs.refresh_from_db()
-    assert theirs.name == "UMAP 1"
+    assert fresh(theirs).name == "UMAP 1"
     for what in (f"{theirs.pk}/delete/", f"{theirs.pk}/rename/", "make/"):
         assert client.get(f"/d/pictures/map/{what}").status_code == 405
 
@@ -130,5 +128,4 @@ def test_vectors_of_an_earlier_version_get_their_umap_map_when_the_page_is_opene
         assert [job.params["method"] for job in Job.objects.filter(state=Job.State.QUEUED)] == ["umap"], "once"
     Job.objects.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED)
     assert "Compute a UMAP map" in client.get(f"/d/{dataset.slug}/map/").content.decode(), "it does not come back"
-    vectors.refresh_from_db()
-    assert vectors.n_mapped == 40
+    assert fresh(vectors).n_mapped == 40
