@@ -33,7 +33,8 @@ from tests.factories import (
 )
 from tests.modeling.factories import add_vectors, import_labels
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+# Slow, because each process that lays out by UMAP first compiles umap-learn.
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store"), pytest.mark.slow]
 N = 150
 COORDINATES = frozenset({"coordinates"})
 
@@ -73,7 +74,6 @@ def made(dataset: Dataset, method: str = "umap", **params: object) -> Projection
 
 
 # -- Making them -----------------------------------------------------------------------------------------
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "least"), [("umap", 0.92), ("tsne", 0.95), ("pca", 0.75)])
 def test_each_method_makes_a_map_that_is_as_true_as_it_says(digits: Dataset, method: str, least: float) -> None:
     projection = made(digits, method, seed=4)
