@@ -138,7 +138,7 @@ def _fresh_memory() -> None:
 
 # Fixtures that start servers, workers or `uv`, or import TensorFlow.
 SLOW_FIXTURES = frozenset(
-    {"any_store", "containers", "files_store", "keras", "mobile", "package", "up", "wheel", "working_store"}
+    {"any_store", "containers", "files_store", "keras", "mobile", "models", "package", "up", "wheel", "working_store"}
 )
 SLOW_MARKS = ("browser", "redis", "postgres")
 

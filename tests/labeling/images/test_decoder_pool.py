@@ -130,7 +130,7 @@ def test_whoever_asked_first_is_answered_first(tmp_path: Path) -> None:
 
 @contextmanager
 def killing(n: int) -> Iterator[None]:
-    """Kill the first ``n`` decoders that this process starts, as soon as they run; wait until all are killed."""
+    """End the first ``n`` decoders that this process starts, as soon as they run; wait until all are killed."""
     killed = set[int]()
 
     def kill() -> None:

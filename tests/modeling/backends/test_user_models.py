@@ -72,7 +72,6 @@ def numbers(folder: Path, name: str, images: list[Image.Image], scaled: Callable
     return output.mean(axis=(1, 2)) if output.ndim == 4 else output.reshape(len(output), -1)
 
 
-@pytest.mark.slow
 class TestRealFiles:
     @pytest.mark.parametrize("name", ["map.keras", "flat.h5"])
     def test_same_numbers_as_keras(self, name: str, models: Path, tmp_path: Path) -> None:
@@ -146,7 +145,6 @@ class TestRealFiles:
 
 
 class TestNoModels:
-    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "message"),
         [
@@ -158,16 +156,17 @@ class TestNoModels:
     def test_what_takes_no_image(self, name: str, message: str, models: Path) -> None:
         assert "one image as input" in unavailable(message, f"file:{name}", models).hint
 
-    @pytest.mark.slow  # imports Keras
     def test_code_in_a_file_is_not_run(self, models: Path) -> None:
         unavailable("Keras cannot load it", "file:code.keras", models)
 
+    @pytest.mark.slow  # imports Keras
     @pytest.mark.parametrize("name", ["a.keras", "a.h5", "a.tflite"])
     @pytest.mark.parametrize("content", [b"", b"garbage" * 200])
     def test_damaged_files(self, name: str, content: bytes, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         assert "\n" not in unavailable("not a usable image model", f"file:{name}", tmp_path).message
 
+    @pytest.mark.slow  # imports Keras
     def test_weights_without_a_model(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "weights.h5", "w") as file:
             file["kernel"] = np.zeros(3)
