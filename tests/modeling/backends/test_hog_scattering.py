@@ -1,6 +1,7 @@
 """Test HOG + Scattering: its parts match their own encoders, have similar weight, and are pinned."""
 
 import numpy as np
+import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -65,6 +66,7 @@ def test_even_images_are_finite_and_differ_by_color() -> None:
     assert min(np.abs(a - b).max() for i, a in enumerate(X) for b in X[:i]) > 0.02
 
 
+@pytest.mark.slow
 def test_it_is_more_accurate_than_its_parts() -> None:
     """Train on 100 digits, test on 800: HOG 81.6 %, Scattering 80.9 %, both 83.1 %."""
     digits = load_digits()
