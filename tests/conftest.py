@@ -1,12 +1,11 @@
 """What every test shares: a store of its own, small folders of real images, and datasets made from them."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before Django reads its settings: tests never touch the developer's own store.
 os.environ["AL_STORE_DIR"] = tempfile.mkdtemp(prefix="hoshina-tests-")
@@ -18,9 +17,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import hypothesis
 import numpy as np
 import pytest
+from django.core.management import call_command
 from PIL import Image
 
 from labeling.models import Dataset, Frame, Item, LabelClass
+from tests.databases import database_file
 from tests.processes import Up
 
 # No test asserts a time: on a busy machine any single example may take long.
@@ -89,12 +90,27 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
 
 
 @pytest.fixture
+def ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank in this process, not in a worker."""
+    monkeypatch.setattr("sampling.queues.dispatch._is_for_a_worker", lambda dataset, order: False)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Path:
+    """Provide a migrated, empty database file to copy."""
+    file = tmp_path_factory.mktemp("migrated") / "app.db"
+    with django_db_blocker.unblock(), database_file(file):
+        call_command("migrate", verbosity=0)
+    return file
+
+
+@pytest.fixture
 def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
     """Start ``hoshina up`` with the given arguments and a store of its own; stopped after the test."""
     started: list[Up] = []
 
-    def start(*arguments: str) -> Up:
-        started.append(Up(tmp_path / "store", *arguments))
+    def start(*arguments: str, **options: str) -> Up:
+        started.append(Up(tmp_path / "store", *arguments, **options))
         return started[-1]
 
     yield start
@@ -122,7 +138,7 @@ def _fresh_memory() -> None:
 
 # Fixtures that start servers, workers or `uv`, or import TensorFlow.
 SLOW_FIXTURES = frozenset(
-    {"any_store", "containers", "files_store", "keras", "mobile", "package", "up", "wheel", "working_store"}
+    {"any_store", "containers", "files_store", "keras", "mobile", "models", "package", "up", "wheel", "working_store"}
 )
 SLOW_MARKS = ("browser", "redis", "postgres")
 

@@ -1,8 +1,6 @@
 """Parts that a test needs beside Python: Redis, PostgreSQL, Chromium. A machine without one skips, with the reason;
 with HOSHINA_REQUIRE_PARTS=1 a missing part fails instead."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
@@ -189,12 +187,8 @@ def run_on_postgresql(*tests: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AL_", "PYTEST_"))}
         ran = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "--reuse-db", *tests],
-            env=environment | {"AL_DATABASE_URL": url},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+            env=environment | {"AL_DATABASE_URL": url}, cwd=ROOT, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
         assert ran.returncode == 0, ran.stdout + ran.stderr
         assert "skipped" not in ran.stdout
         # The database that they left behind says that they were there.

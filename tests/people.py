@@ -1,7 +1,5 @@
 """People at browsers of their own: each signed in, as on a server."""
 
-from __future__ import annotations
-
 from django.contrib.auth import get_user_model
 from django.test import Client
 

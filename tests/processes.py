@@ -1,7 +1,5 @@
 """Processes of the product that tests start."""
 
-from __future__ import annotations
-
 import os
 import re
 import sqlite3
@@ -19,16 +17,33 @@ from hoshina.core.processes import describe, lives
 from tests.parts import ROOT, wait_until
 
 
+def environment(store: Path | None = None, **variables: str) -> dict[str, str]:
+    """Return the variables of this process without the settings of HOSHINA but for a store, and those given."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("AL_")}
+    return {**plain, "AL_STORE_DIR": str(store or os.environ["AL_STORE_DIR"]), **variables}
+
+
+def run_python(
+    *arguments: str | Path, store: Path | None = None, code: int | None = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with the product's settings until it ends, with this exit code unless any is right."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env=environment(store, **{"DJANGO_SETTINGS_MODULE": "hoshina.settings"} | variables),
+    )  # fmt: skip
+    assert code in (None, done.returncode), done.stdout + done.stderr
+    return done
+
+
 class Up:
     """A running ``up`` whose lines are collected. It runs in the folder of its store, which it names relative to it."""
 
     def __init__(self, store: Path, *arguments: str, backend: str = "hog") -> None:
         self.store = store
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-        environment |= {"AL_STORE_DIR": store.name, "AL_EMBEDDING_BACKEND": backend, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, ROOT / "manage.py", "up", "--no-browser", *arguments],
-            cwd=store.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [sys.executable, ROOT / "manage.py", "up", "--no-browser", *arguments], cwd=store.parent,
+            env=environment(Path(store.name), AL_EMBEDDING_BACKEND=backend, PYTHONUNBUFFERED="1"),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.output = ""
         self.tree: set[str] = set()

@@ -1,7 +1,5 @@
 """Settings of the processes that tests start: the product's, with shorter pauses and the jobs of tests/jobs."""
 
-from __future__ import annotations
-
 import os
 
 from hoshina.settings import *  # noqa: F403

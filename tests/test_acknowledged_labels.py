@@ -1,10 +1,7 @@
 """kill -9 of the web server while labels are posted: whatever was acknowledged is in the database."""
 
-from __future__ import annotations
-
 import http.client
 import json
-import os
 import random
 import re
 import sqlite3
@@ -19,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from hoshina import health
+from tests.factories import new_folder
 from tests.parts import ROOT, free_port, wait_until
+from tests.processes import environment, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -99,21 +98,16 @@ class Server:
     def __init__(self, store: Path) -> None:
         self.port = free_port()
         self.store = store
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-        self.environment = {**kept, "AL_STORE_DIR": str(store)}
         self.process: subprocess.Popen[bytes] | None = None
 
     def manage(self, *arguments: str) -> str:
-        return subprocess.run(
-            [sys.executable, ROOT / "manage.py", *arguments],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+        return run_python("manage.py", *arguments, store=self.store).stdout
 
     def start(self) -> None:
         with (self.store / "web.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, ROOT / "manage.py", "serve", "--port", str(self.port)],
-                cwd=ROOT, env=self.environment, stdout=log, stderr=log,
+                cwd=ROOT, env=environment(self.store), stdout=log, stderr=log,
             )  # fmt: skip
         wait_until(self.answers, why="the server")
 
@@ -133,8 +127,7 @@ class Server:
 
 def test_no_acknowledged_label_is_lost(tmp_path: Path) -> None:
     rng = random.Random(11)
-    store = tmp_path / "store"
-    store.mkdir()
+    store = new_folder(tmp_path / "store")
     server = Server(store)
     server.manage("migrate", "-v", "0")
     label, *items = map(int, server.manage("shell", "-v", "0", "-c", SETUP).split())

@@ -1,9 +1,6 @@
 """docker-compose.yml without Docker: its commands and variables, on a real PostgreSQL and a real Redis."""
 
-from __future__ import annotations
-
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,14 +18,14 @@ import pytest
 import yaml
 
 from hoshina import health
+from tests.factories import MakeFolder, not_none
 from tests.parts import ROOT, free_port, postgres_server, redis_server, require, wait_until
+from tests.processes import environment
 
 SECRETS = {
-    "POSTGRES_PASSWORD": "a-password",
-    "AL_SECRET_KEY": "k" * 60,
-    "HOSHINA_IMAGES": "/data/images",
+    "POSTGRES_PASSWORD": "a-password", "AL_SECRET_KEY": "k" * 60, "HOSHINA_IMAGES": "/data/images",
     "AL_ALLOWED_HOSTS": "labels.example.org",
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +82,7 @@ def test_dockerfile() -> None:
     assert re.fullmatch(r"python:3\.(11|12|13)\.\d+-slim-bookworm", stages[0][0]), "a pinned version"
     assert {base for base, _ in stages[1:]} == {"base"}
     assert re.search(r"pip install --no-cache-dir uv==\d+\.\d+\.\d+$", text, re.MULTILINE)
-    user = re.search(r"^USER (\w+)$", text, re.MULTILINE)
-    assert user
+    user = not_none(re.search(r"^USER (\w+)$", text, re.MULTILINE))
     assert user[1] != "root"
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     for name in _copied(text):
@@ -153,30 +149,27 @@ def _dockerfile() -> tuple[dict[str, str], list[str]]:
     """Return the variables and the command of the image."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.+)$", text, re.MULTILINE))))
-    command = re.search(r"^CMD (\[.+\])$", text, re.MULTILINE)
-    assert command
+    command = not_none(re.search(r"^CMD (\[.+\])$", text, re.MULTILINE))
     return variables, json.loads(command[1])
 
 
 @pytest.mark.slow
-def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
+def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: MakeFolder) -> None:
     """Its very command and variables: migrated, ingested, reached by the host's name, signed in to with one link."""
     variables, command = _dockerfile()
     port = free_port()
     variables |= {"AL_STORE_DIR": str(tmp_path / "store"), "AL_PORT": str(port), "AL_DATA_DIR": str(picture_folder(12))}
     variables |= {name: str(tmp_path / "store" / name) for name in ("KERAS_HOME", "NUMBA_CACHE_DIR")}
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
         in_this_environment(command),
-        cwd=ROOT, env=kept | variables | {"AL_EMBEDDING_BACKEND": "hog"}, stdout=log, stderr=log,
+        cwd=ROOT, env=environment(**variables, AL_EMBEDDING_BACKEND="hog"), stdout=log, stderr=log,
     )  # fmt: skip
     log.close()
     try:
         pattern = rf"http://localhost:{port}(/sign-in/first/\S+)"
         wait_until(lambda: re.search(pattern, (tmp_path / "log").read_text()), why="the link for the first sign-in")
-        found = re.search(pattern, (tmp_path / "log").read_text())
-        assert found
+        found = not_none(re.search(pattern, (tmp_path / "log").read_text()))
         everything = {"database": True, "broker": True, "workers": {"interactive": True, "heavy": True}}
         wait_until(lambda: health.ask("0.0.0.0", port) == (200, everything), why="web and workers")
         _sign_in_once(f"http://localhost:{port}", found[1])
@@ -215,8 +208,7 @@ class _Visitor:
             return answer.url, answer.read().decode()
 
     def post(self, address: str, **fields: str) -> tuple[str, str]:
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.open(address)[1])
-        assert token
+        token = not_none(re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.open(address)[1]))
         return self.open(address, urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], **fields}).encode())
 
 
@@ -235,9 +227,8 @@ class Containers:
     def environment(self, service: str) -> dict[str, str]:
         given = {k: filled_in(str(v)) for k, v in self.compose["services"][service]["environment"].items()}
         assert set(self.addresses) <= set(given)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-        extra = {"DJANGO_SETTINGS_MODULE": "tests.settings"}  # knows the jobs of tests/jobs as well
-        return {**kept, **given, **self.addresses, **extra}
+        # These settings know the jobs of tests/jobs as well.
+        return {**environment(), **given, **self.addresses, "DJANGO_SETTINGS_MODULE": "tests.settings"}
 
     def run(self, service: str, *words: str) -> subprocess.CompletedProcess[str]:
         command = in_this_environment(list(words) or self.compose["services"][service]["command"])
@@ -286,7 +277,7 @@ def containers(compose: dict[str, Any], tmp_path: Path) -> Iterator[Containers]:
 @pytest.mark.redis
 @pytest.mark.postgres
 def test_the_same_commands_and_variables_on_real_servers(
-    containers: Containers, picture_folder: Callable[..., Path], tmp_path: Path
+    containers: Containers, picture_folder: MakeFolder, tmp_path: Path
 ) -> None:
     prepared = containers.run("prepare")
     assert prepared.returncode == 0, prepared.stderr

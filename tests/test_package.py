@@ -1,7 +1,5 @@
 """The package: built from this checkout, installed into an empty environment, and run from another folder."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -21,6 +19,7 @@ import pytest
 
 from hoshina import health
 from hoshina.core.processes import module_command, module_environment
+from tests.factories import new_folder
 from tests.parts import ROOT, free_port, missing, wait_until
 
 PACKAGES = ("hoshina", "labeling", "modeling", "sampling")
@@ -77,8 +76,7 @@ def package(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
 def environment(tmp_path: Path) -> dict[str, str]:
     """Provide the variables of a new user: a home folder of their own, none of the tests' settings."""
     ours = ("AL_", "XDG_", "PYTHON", "VIRTUAL_ENV", "DJANGO_", "HOSHINA_", "UV_")
-    home = tmp_path / "home"
-    home.mkdir()
+    home = new_folder(tmp_path / "home")
     theirs = {name: str(home) for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")}
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | theirs
 
@@ -184,6 +182,7 @@ def test_the_demo_of_an_empty_environment(demo: tuple[int, Path], tmp_path: Path
     caught.value.close()
 
 
+@pytest.mark.slow
 def test_processes_of_a_checkout_import_nothing_from_the_working_directory(tmp_path: Path) -> None:
     for name in ("random.py", "hoshina.py"):
         (tmp_path / name).write_text("raise SystemExit('a file of the user was imported')\n", encoding="utf-8")

@@ -1,7 +1,5 @@
 """The project's language: docstrings start with a verb, and phrases that were replaced do not come back."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What the settings promise: safe defaults on this machine, demands beyond it, a light web process."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -14,17 +12,14 @@ from django.core.management.base import CommandError
 
 from hoshina import checks, health
 from tests.parts import ROOT
+from tests.processes import run_python
 
 
 def run(code: str, store: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-    environment |= {"AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables}
-    return subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", code], cwd=ROOT, capture_output=True, text=True,
-        check=False, env=environment,
-    )  # fmt: skip
+    return run_python("-W", "error::ResourceWarning", "-c", code, store=store, code=None, **variables)
 
 
+@pytest.mark.slow
 def test_the_web_process_never_loads_what_only_workers_need(tmp_path: Path) -> None:
     code = """
 import sys
@@ -59,6 +54,7 @@ print(sorted(name for name in heavy if name in sys.modules))
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_listening_beyond_this_machine_has_conditions(tmp_path: Path) -> None:
     code = "from django.conf import settings; print(settings.LOGIN_REQUIRED, settings.LOCAL_ONLY)"
     assert run(code, tmp_path).stdout.split() == ["False", "True"]
@@ -72,6 +68,7 @@ def test_listening_beyond_this_machine_has_conditions(tmp_path: Path) -> None:
     assert "32 characters or more" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_proxy_on_this_machine_asks_people_to_sign_in_too(tmp_path: Path) -> None:
     code = "from django.conf import settings; print(settings.LOGIN_REQUIRED, settings.LOCAL_ONLY)"
     assert run(code, tmp_path, AL_ALLOWED_HOSTS="localhost").stdout.split() == ["False", "True"]
@@ -80,6 +77,7 @@ def test_a_proxy_on_this_machine_asks_people_to_sign_in_too(tmp_path: Path) -> N
     assert run(code, tmp_path, AL_ALLOWED_HOSTS="tunnel", AL_LOGIN="0").stdout.split() == ["False", "True"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [("AL_ALLOWED_HOSTS", "https://labels.example.org"), ("AL_TRUSTED_ORIGINS", "labels.example.org")],
@@ -89,6 +87,7 @@ def test_addresses_and_names_are_not_mixed_up(tmp_path: Path, name: str, value: 
     assert f"{name} holds '{value}'; expected" in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_secret_key_is_made_once_and_kept(tmp_path: Path) -> None:
     code = "from django.conf import settings; print(settings.SECRET_KEY)"
     first = run(code, tmp_path).stdout.strip()
@@ -129,16 +128,14 @@ def test_checks(settings: Any, tmp_path: Path) -> None:
     assert checks.sign_in_is_safe(None) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["up", "ingest", "check"])
 def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, command: str) -> None:
-    environment = {**os.environ, "AL_STORE_DIR": str(tmp_path), "AL_PORT": "eight"}
-    done = subprocess.run(
-        [sys.executable, ROOT / "manage.py", command], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 1
+    done = run_python("manage.py", command, store=tmp_path, code=1, AL_PORT="eight")
     assert done.stderr == "Wrong setting: AL_PORT is 'eight'; expected a whole number from 0 to 65535.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends no program for this")
 def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
     environment = {**os.environ, "AL_STORE_DIR": str(tmp_path)}

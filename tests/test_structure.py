@@ -1,7 +1,5 @@
 """Rules that the tests themselves keep."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

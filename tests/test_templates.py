@@ -1,7 +1,5 @@
 """Rules that every template keeps."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

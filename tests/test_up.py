@@ -1,7 +1,5 @@
 """``hoshina up``: one process tree, from start to end, in the ways it can end."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -13,11 +11,12 @@ from pathlib import Path
 
 from hoshina import health
 from hoshina.core.processes import lives
+from tests.factories import MakeFolder, assert_contains, new_folder
 from tests.parts import free_port, wait_until
 from tests.processes import Up
 
 
-def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Callable[..., Path]) -> None:
+def test_everything_from_one_command(up: Callable[..., Up], picture_folder: MakeFolder) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -36,8 +35,7 @@ def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Call
     second = up()
     assert second.process.wait(timeout=90) == 1
     second._reader.join()
-    assert f"process {one.process.pid}" in second.output
-    assert f"http://127.0.0.1:{used}/" in second.output
+    assert_contains(second.output, f"process {one.process.pid}", f"http://127.0.0.1:{used}/")
     assert len(second.output.strip().splitlines()) == 1
 
     # What dies is started again, and said.
@@ -55,7 +53,7 @@ def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Call
 
 
 def test_the_children_notice_a_hard_end_and_the_next_up_goes_on(
-    up: Callable[..., Up], picture_folder: Callable[..., Path], tmp_path: Path
+    up: Callable[..., Up], picture_folder: MakeFolder, tmp_path: Path
 ) -> None:
     folder = picture_folder(4)
     one = up(str(folder), "--port", str(free_port()))
@@ -72,8 +70,7 @@ def test_the_children_notice_a_hard_end_and_the_next_up_goes_on(
     assert re.search(r"HOSHINA is at \S+/ \(", other.output)
     other.process.send_signal(signal.SIGTERM)
     assert other.process.wait(timeout=60) == 0
-    more = tmp_path / "more images"
-    more.mkdir()
+    more = new_folder(tmp_path / "more images")
     shutil.copy(next(folder.rglob("*.*")), more)
     other = up(str(more), "--port", str(free_port()))
     other.wait_for(r"HOSHINA is at \S+/\?dataset=more-images \(")

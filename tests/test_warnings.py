@@ -1,7 +1,5 @@
 """Which warnings fail a test: see `filterwarnings` in pyproject.toml."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import warnings
@@ -37,6 +35,7 @@ def test_warnings_of_other_libraries_and_deprecations_are_only_listed() -> None:
     assert len(listed) == 5
 
 
+@pytest.mark.slow
 def test_a_file_that_is_left_open_fails_the_test(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("leak")
     (folder / "test_leak.py").write_text("def test_it():\n    open(__file__)\n", encoding="utf-8")

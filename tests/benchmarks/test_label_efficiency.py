@@ -1,7 +1,5 @@
 """Test the label efficiency benchmark: replays, ratios with intervals, early ends, and the page it writes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +68,7 @@ def test_a_replay_labels_every_row_once_and_measures_after_each_batch(name: str,
     split = Split(X[:100], y[:100], X[100:], y[100:], rare=2)
     shared = projection_and_oddness(split.X, tmp_path / "shared.npz")
     curve, again = (replay(OURS[name], split, shared, batch=30, budget=100, seed=1) for _ in range(2))
-    assert curve.sizes == [30, 60, 90, 100]
-    assert curve.pool == again.pool
+    assert (curve.sizes, curve.pool) == ([30, 60, 90, 100], again.pool)
     assert curve.held_out[-1] > 0.9
     assert len(curve.rare_f1) == len(curve.macro_f1) == 4
 

@@ -1,10 +1,79 @@
 """The workbench as a test sees it: tiles, keys, and what the database says."""
 
-from __future__ import annotations
+import re
+from collections.abc import Sequence
 
-from playwright.sync_api import Locator, Page, Request, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from labeling.models import Annotation, Dataset, Item
+
+
+def tell_job_finished(page: Page, *kinds: str) -> None:
+    """Tell a page that jobs of these kinds have ended well, as its strip of jobs does."""
+    detail = {"kinds": kinds, "states": dict.fromkeys(kinds, "succeeded")}
+    page.evaluate("detail => document.body.dispatchEvent(new CustomEvent('hoshina:job-finished', { detail }))", detail)
+
+
+class Held:
+    """Holds requests that match a pattern until they are released, in the order that the test wants."""
+
+    def __init__(self, page: Page, pattern: str | re.Pattern[str]) -> None:
+        self.page, self.routes, self._is_open = page, list[Route](), False
+        page.route(pattern, self._came)
+
+    def _came(self, route: Route) -> None:
+        if self._is_open:
+            route.continue_()
+        else:
+            self.routes.append(route)
+
+    def wait_for(self, n: int) -> None:
+        for _ in range(200):
+            if len(self.routes) >= n:
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"{len(self.routes)} of {n} requests came")
+
+    def release(self, at: int = 0) -> None:
+        self.routes.pop(at).continue_()
+
+    def let_others_pass(self) -> None:
+        """Hold no further requests."""
+        self._is_open = True
+
+    def release_all(self) -> None:
+        self.let_others_pass()
+        while self.routes:
+            self.release()
+
+
+class Labeler:
+    """A person who knows what the pictures show: each is named after its class, with a number behind."""
+
+    def __init__(self, page: Page, classes: Sequence[str]) -> None:
+        self.page, self.classes = page, classes
+        self.labels: dict[str, str] = {}
+
+    def add_classes(self) -> None:
+        self.page.keyboard.press("c")
+        for name in self.classes:
+            self.page.locator("#class-add-name").fill(name)
+            self.page.keyboard.press("Enter")
+            expect(self.page.locator("#class-list")).to_contain_text(name)
+            expect(self.page.locator("#class-add-name")).to_have_value("")
+        self.page.keyboard.press("Escape")
+        expect(self.page.locator("#class-pane [data-class]")).to_have_count(len(self.classes))
+
+    def label(self, n: int) -> None:
+        """Label the next ``n`` tiles, one key each."""
+        for _ in range(n):
+            path = self.page.locator("#grid .tile.here").get_attribute("data-name") or ""
+            name = re.sub(r"\d+\..*", "", path)
+            self.page.keyboard.press(str(self.classes.index(name) + 1))
+            self.labels[path] = name
+
+    def settle(self) -> None:
+        self.page.wait_for_function("() => !Object.keys(localStorage).some(key => key.startsWith('hoshina:outbox:'))")
 
 
 class Bench:
@@ -19,7 +88,7 @@ class Bench:
     def url(self) -> str:
         return f"{self.address}/d/{self.dataset.slug}/"
 
-    def open(self, query: str = "queue=all&state=unlabelled") -> Bench:
+    def open(self, query: str = "queue=all&state=unlabelled") -> "Bench":
         """Open the page and wait for the tiles."""
         self.page.goto(f"{self.url}?{query}")
         self.ready()
@@ -67,6 +136,10 @@ class Bench:
         """Return the items of the tiles on the page, in order."""
         return [int(one) for one in self.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.item)")]
 
+    def rows(self) -> list[int]:
+        """Return the rows of the tiles on the page, in order."""
+        return [int(row) for row in self.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")]
+
     def states(self) -> list[str]:
         return list(self.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.state)"))
 
@@ -82,11 +155,8 @@ class Bench:
 
     def waiting(self) -> int:
         """Return how many actions wait in the browser."""
-        return int(
-            self.page.evaluate(
-                "() => Object.keys(localStorage).filter(key => key.startsWith('hoshina:outbox:')).length"
-            )
-        )
+        script = "() => Object.keys(localStorage).filter(key => key.startsWith('hoshina:outbox:')).length"
+        return int(self.page.evaluate(script))
 
     # -- The database's word
     def outcome(self, item_id: int) -> tuple[int, str]:

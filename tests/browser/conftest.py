@@ -1,18 +1,17 @@
 """A real Chromium against the real server: waitress in a thread, with a database file and pictures of its own."""
 
-from __future__ import annotations
-
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from django.core.management import call_command
+from astropy.io import fits
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
@@ -21,6 +20,8 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from sampling.queues import pool
 from tests.browser.bench import Bench
+from tests.databases import database_file
+from tests.factories import MakeDataset, MakeFolder
 from tests.parts import BROWSER_TIMEOUT, CHROMIUM_ARGS, chromium, require, wait_until
 
 HERE = Path(__file__).parent
@@ -32,34 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.browser)
-
-
-class _Database:
-    """Django uses this SQLite file for a while, in every thread; a request leaves no connection behind."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __enter__(self) -> None:
-        self.before = connections["default"]
-        self.settings = dict(connections.settings["default"])
-        connections.settings["default"].update(NAME=str(self.file), CONN_MAX_AGE=0)
-        del connections["default"]
-
-    def __exit__(self, *_: object) -> None:
-        connections["default"].close()
-        connections.settings["default"].clear()
-        connections.settings["default"].update(self.settings)
-        connections["default"] = self.before
-
-
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any) -> Path:
-    """Provide a migrated, empty database file to copy."""
-    file = tmp_path_factory.mktemp("browser") / "app.db"
-    with django_db_blocker.unblock(), _Database(file):
-        call_command("migrate", verbosity=0)
-    return file
 
 
 @pytest.fixture(scope="session")
@@ -99,8 +72,8 @@ class Site:
     """The server's address, with the database of this test behind it."""
 
     address: str
-    make_dataset: Callable[..., Dataset]
-    picture_folder: Callable[..., Path]
+    make_dataset: MakeDataset
+    picture_folder: MakeFolder
 
     def dataset(
         self, n: int = 60, *, name: str = "pictures", classes: tuple[str, ...] = ("cat", "dog", "bird")
@@ -113,21 +86,22 @@ class Site:
 @pytest.fixture
 def site(
     server: Any,
-    migrated_file: Path,
+    migrated: Path,
     store: Path,
     django_db_blocker: Any,
-    make_dataset: Callable[..., Dataset],
-    picture_folder: Callable[..., Path],
+    make_dataset: MakeDataset,
+    picture_folder: MakeFolder,
     settings: Any,
 ) -> Iterator[Site]:
     settings.EMBEDDING_BACKEND = "hog"
     file = store / "app.db"
-    shutil.copy(migrated_file, file)
+    shutil.copy(migrated, file)
     # A name of its own: what an earlier test's page still sends when it is left is refused, not taken for this one.
     name = f"test{next(_numbers)}.localhost"
     settings.ALLOWED_HOSTS = [name]
     pool.forget()  # the server's process remembers datasets by their id
-    with django_db_blocker.unblock(), _Database(file):
+    # A request leaves no connection behind.
+    with django_db_blocker.unblock(), database_file(file, CONN_MAX_AGE=0):
         yield Site(f"http://{name}:{server.effective_port}", make_dataset, picture_folder)
         _finish(server)
 
@@ -177,6 +151,18 @@ def worker(dataset: Dataset) -> Iterator[None]:
     yield
     ended.set()
     thread.join()
+
+
+@pytest.fixture
+def sky(site: Site, page: Page) -> Bench:
+    """Provide a workbench with six FITS images, brighter from left to right, with a very bright star."""
+    dataset = site.dataset(6)
+    for number in range(6):
+        values = np.tile(np.arange(80, dtype=np.float32) * (number + 1), (60, 1))
+        values[30, 40] = 1e6
+        # Their content decides, not their names.
+        fits.PrimaryHDU(values).writeto(dataset.data_dir / f"image{number:04d}.png", overwrite=True)
+    return Bench(page, site.address, dataset)
 
 
 @pytest.fixture

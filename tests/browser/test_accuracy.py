@@ -1,13 +1,11 @@
 """Honest accuracy in a browser: reached from the model's page, read in dark and light, at any width."""
 
-from __future__ import annotations
-
 import pytest
 from playwright.sync_api import Page, expect
 
 from labeling.models import Dataset
 from modeling.models import ModelVersion
-from tests.browser.axe import serious_violations
+from tests.browser.axe import require_accessible, require_no_wider_than_the_window, serious_violations
 from tests.browser.conftest import Site
 from tests.sampling.factories import POINTS, estimates_at
 
@@ -36,12 +34,8 @@ def test_from_the_models_page_to_the_chart(page: Page, site: Site, furnished: Da
     expect(page.locator("#plot-audited .s2 .band")).to_be_visible()
     expect(page.get_by_role("application", name="Audited accuracy by number of labels")).to_be_visible()
     expect(page.get_by_role("row", name="cat")).to_contain_text("70 to 97 %")
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert serious_violations(page) == [], scheme
-    for size in ((640, 360), (1280, 720), (2560, 1440)):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    require_accessible(page)
+    require_no_wider_than_the_window(page)
     page.get_by_role("link", name="Audit", exact=True).first.click()
     page.wait_for_url("**/d/pictures/?queue=audit")
 

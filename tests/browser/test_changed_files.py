@@ -1,7 +1,5 @@
 """Images whose file changed after they were labeled: found, confirmed and cleared with one key each."""
 
-from __future__ import annotations
-
 import pytest
 from playwright.sync_api import Page, expect
 

@@ -1,7 +1,5 @@
 """The list of classes in a real browser: in the workbench's dialog, by keyboard alone."""
 
-from __future__ import annotations
-
 from playwright.sync_api import Page, expect
 
 from labeling.models import Item, LabelClass

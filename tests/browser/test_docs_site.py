@@ -1,7 +1,5 @@
 """The documentation site under the product's Content-Security-Policy, in a real browser."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import urlsplit
 

@@ -1,18 +1,15 @@
 """The page Encoders in a browser: another one chosen while the old vectors go on, a model file refused and added."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from hoshina.jobs.lifecycle import claim, execute, run_now
-from hoshina.jobs.models import Job
+from hoshina.jobs.lifecycle import run_now
 from labeling.models import Dataset
 from modeling.models import EmbeddingSet
-from tests.browser.axe import serious_violations
+from tests.browser.axe import require_accessible, require_no_wider_than_the_window
 from tests.browser.conftest import Site
 
 
@@ -24,13 +21,6 @@ def embedded(site: Site) -> Dataset:
     return dataset
 
 
-def work(kind: str) -> None:
-    """Run the waiting job of that kind here, as a worker would."""
-    job = claim(Job.objects.get(kind=kind, state=Job.State.QUEUED).pk)
-    assert job is not None
-    execute(job)
-
-
 def test_another_encoder_takes_over_once_its_vectors_are_whole(page: Page, site: Site, embedded: Dataset) -> None:
     page.goto(f"{site.address}/d/pictures/encoders/")
     expect(page.get_by_role("row", name="HOG + colour")).to_contain_text("in use")
@@ -38,10 +28,8 @@ def test_another_encoder_takes_over_once_its_vectors_are_whole(page: Page, site:
     expect(page.locator("#encoders")).to_contain_text("use those of HOG + colour")
     expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text("chosen")
     assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
-    work("embed")
-    expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text(
-        "in use"
-    )  # the page asks again by itself
+    run_now("embed", dataset_id=embedded.pk)  # the job that waits
+    expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text("in use")  # asked again by itself
     page.get_by_role("button", name="Use HOG + colour").click()
     expect(page.get_by_role("row", name="HOG + colour")).to_contain_text("in use")  # at once: they are there
     assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
@@ -69,9 +57,5 @@ def test_a_model_file_is_refused_with_words_or_added(page: Page, site: Site, emb
 
 def test_in_dark_and_light_and_at_any_width(page: Page, site: Site, embedded: Dataset) -> None:
     page.goto(f"{site.address}/d/pictures/encoders/")
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert serious_violations(page) == [], scheme
-    for size in ((640, 360), (1280, 720), (2560, 1440)):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    require_accessible(page)
+    require_no_wider_than_the_window(page)

@@ -1,25 +1,18 @@
 """The Export page in a browser: the tick box for images keeps what was chosen."""
 
-from __future__ import annotations
-
-import io
-import json
-import zipfile
-from pathlib import Path
-
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench import Bench
-from tests.factories import decide
+from tests.factories import decide, manifest, opened
 
 
 def _images(page: Page) -> list[str]:
     """Download the archive and return the images in it."""
     with page.expect_download() as download:
         page.get_by_role("button", name="Download pictures.zip").click()
-    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
-        names = [name for name in archive.namelist() if name.startswith("images/")]
-        assert json.loads(archive.read("manifest.json"))["options"]["images"] is bool(names)
+    archive = opened(download.value.path().read_bytes())
+    names = [name for name in archive.namelist() if name.startswith("images/")]
+    assert manifest(archive)["options"]["images"] is bool(names)
     return names
 
 

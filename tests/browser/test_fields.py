@@ -1,23 +1,20 @@
 """Facts from a CSV file to filtered, sorted images and a grouped export, with mouse and keyboard."""
 
-from __future__ import annotations
-
-import io
 import re
-import zipfile
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from labeling.decisions.save import Decision, record_import
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
-from labeling.models import Field, Item, State
+from labeling.models import Field
+from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
-from tests.factories import table
+from tests.factories import opened, table
+from tests.modeling.factories import import_labels
 
 N = 60
 
@@ -36,10 +33,6 @@ def csv_file(tmp_path: Path) -> Path:
     return file
 
 
-def _rows(bench: Bench) -> list[int]:
-    return [int(row) for row in bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")]
-
-
 def _import(page: Page, bench: Bench, file: Path) -> None:
     page.goto(f"{bench.url}fields/")
     page.locator("#fields-file").set_input_files(file)
@@ -47,16 +40,12 @@ def _import(page: Page, bench: Bench, file: Path) -> None:
     expect(page.locator("#fields-import")).to_contain_text("60 images imported")
 
 
-def _serious(page: Page) -> list[str]:
-    return [one["id"] for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
-
-
 def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Path) -> None:
     _import(page, bench, csv_file)
     expect(page.locator("#fields-import")).to_contain_text("1 of 61 lines not imported")
     expect(page.locator("#fields-list tbody tr")).to_have_count(3)
     expect(page.locator("#fields-list")).to_contain_text("text")
-    assert _serious(page) == []
+    assert serious_violations(page) == []
 
     # The same file again changes nothing, and says so.
     page.get_by_role("button", name="Import").click()
@@ -70,7 +59,7 @@ def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Pat
     expect(page.locator("#field-controls .inside")).not_to_have_count(0)
     inside = [row for row in range(N) if mass(row) and 10 <= mass(row) <= 30.5]
     expect(bench.tiles).to_have_count(len(inside))
-    assert _rows(bench) == inside
+    assert bench.rows() == inside
     assert "f.mass=10..30.5" in page.url
 
     page.get_by_label("Filter by").select_option(label="band")
@@ -84,13 +73,13 @@ def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Pat
     page.get_by_label("Order").select_option(label="descending")
     falling = sorted(both, key=lambda row: -(mass(row) or 0))
     expect(bench.tiles.first).to_have_attribute("data-row", str(falling[0]))
-    assert _rows(bench) == falling
-    assert _serious(page) == []
+    assert bench.rows() == falling
+    assert serious_violations(page) == []
 
     # The address alone shows the same to a colleague.
     page.reload()
     bench.ready()
-    assert _rows(bench) == falling
+    assert bench.rows() == falling
     page.get_by_role("button", name="Remove the filter by band").click()
     expect(bench.tiles).to_have_count(len(inside))
 
@@ -98,17 +87,14 @@ def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Pat
     bench.press("Enter")
     expect(page.locator("#side")).to_contain_text("night")
 
-    cat = bench.dataset.classes.get(name="cat")
-    record_import(
-        bench.dataset, [Decision(pk, State.LABELLED, cat.pk) for pk in Item.objects.values_list("pk", flat=True)], None
-    )
+    import_labels(bench.dataset, list(range(N)), np.zeros(N))
     page.goto(f"{bench.url}export/")
     page.get_by_label("Group by").select_option("night")
     expect(page.locator("#export")).to_contain_text("Images with the same night")
     page.get_by_label("Fields of the labeled items").check()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
-    archive = zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes()))
+    archive = opened(download.value.path().read_bytes())
     splits = defaultdict(set)
     for line in table(archive, "splits.csv"):
         assert line["group"] == f"{int(line['path'][5:9]) // 6:04d}"
@@ -137,9 +123,8 @@ def test_fields_are_renamed_changed_and_deleted(bench: Bench, page: Page, csv_fi
     expect(page.get_by_role("alert")).to_contain_text("band stays text")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_label("Delete mass").click()
-    expect(page.locator("#fields-list")).to_contain_text(
-        "Delete this field and its values?"
-    )  # not the same button twice
+    # Not the same button twice.
+    expect(page.locator("#fields-list")).to_contain_text("Delete this field and its values?")
     page.get_by_role("button", name="Delete mass").click()
     expect(page.locator("#fields-list")).to_contain_text("Deleted mass")
     assert list(Field.objects.values_list("name", "kind")) == [("band", "text"), ("date", "number")]

@@ -1,25 +1,21 @@
 """Items of several frames in a browser: side by side, blinking, in color; one key labels all of an item."""
 
-from __future__ import annotations
-
-import csv
-import io
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from axe_playwright_python.sync_playwright import Axe
 from django.core.management import call_command
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass
 from modeling.models import EmbeddingSet
+from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
+from tests.factories import new_folder, not_none, opened, table
 
 ROLES = ("target", "ref", "diff")
 N = 10
@@ -29,8 +25,7 @@ NO_REF = 3  # the item without a reference
 @pytest.fixture
 def triplets(site: Site, page: Page, tmp_path: Path) -> Bench:
     """Provide ten triplets of FITS files as a telescope leaves them, read with a template; one lacks its reference."""
-    folder = tmp_path / "transients"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "transients")
     rng = np.random.default_rng(11)
     y, x = np.mgrid[:40, :40]
     for number in range(N):
@@ -64,10 +59,6 @@ def transforms(bench: Bench) -> set[str]:
     return set(images.evaluate_all("images => images.map(one => one.style.transform)"))
 
 
-def serious(page: Page) -> list[str]:
-    return [one["id"] for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
-
-
 def test_frames_stand_side_by_side_as_large_as_they_can_be_and_nothing_jumps(triplets: Bench) -> None:
     page = triplets.page
     page.add_init_script("""
@@ -85,30 +76,25 @@ def test_frames_stand_side_by_side_as_large_as_they_can_be_and_nothing_jumps(tri
     expect(triplets.tiles.nth(NO_REF)).to_have_attribute("aria-label", re.compile("sn03, no ref, unlabeled"))
     page.wait_for_function("""() => [...document.querySelectorAll('.frame:not(.color) img')]
         .every(image => image.complete && image.naturalWidth)""")
-    tile = triplets.tiles.first.bounding_box()
-    assert tile
+    tile = not_none(triplets.tiles.first.bounding_box())
     assert 1.8 < tile["width"] / tile["height"] < 3.5
     # The strip that suggestions will need names the frames meanwhile, in every tile, and hides nothing of them.
     for number in (0, 5):
-        frame = triplets.tiles.nth(number).locator(".frame").first.bounding_box()
-        name = triplets.tiles.nth(number).locator(".frame > small").first.bounding_box()
-        assert seen(triplets.tiles.nth(number)) == list(ROLES)
-        assert frame
-        assert name
+        tile = triplets.tiles.nth(number)
+        places = (tile, tile.locator(".frame").first, tile.locator(".frame > small").first)
+        whole, frame, name = (not_none(place.bounding_box()) for place in places)
+        assert seen(tile) == list(ROLES)
         assert name["y"] >= frame["y"] + frame["height"] - 1
-        whole = triplets.tiles.nth(number).bounding_box()
-        assert whole
         assert name["y"] + name["height"] <= whole["y"] + whole["height"] + 1
         # Square frames take at least so much of the height above it.
         assert frame["width"] > 0.85 * frame["height"]
     assert page.evaluate("window.moved") == []
-    assert serious(page) == []
+    assert serious_violations(page) == []
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     triplets.press("v")
     expect(page.locator("#toasts")).to_contain_text("Frames blinking")
-    tile = triplets.tiles.first.bounding_box()
-    assert tile
+    tile = not_none(triplets.tiles.first.bounding_box())
     assert 0.6 < tile["width"] / tile["height"] < 1.6
     assert not [address for address in requests if "/api/" in address or "/media/" in address]
     triplets.press("v", "v", "v")
@@ -170,8 +156,7 @@ def test_frames_of_the_detail_zoom_and_move_together_and_one_can_be_alone(triple
     triplets.press("+", "+", "ArrowLeft")
     [together] = transforms(triplets)
     assert "scale(2.25)" in together
-    second = box.locator(".frame").nth(1).bounding_box()
-    assert second
+    second = not_none(box.locator(".frame").nth(1).bounding_box())
     page.mouse.move(second["x"] + 5, second["y"] + 5)
     page.mouse.wheel(0, -300)
     expect(box.locator("img").first).not_to_have_attribute("style", re.compile(re.escape("scale(2.25)")))
@@ -188,14 +173,13 @@ def test_frames_of_the_detail_zoom_and_move_together_and_one_can_be_alone(triple
     page.goto(f"{triplets.url}items/{NO_REF}/")
     expect(page.locator("#detail")).to_contain_text("Missing")
     assert seen(page.locator(".zoom.frames")) == ["target", "no ref", "diff"]
-    assert serious(page) == []
-    page.keyboard.press("v")
-    page.keyboard.press("v")
+    assert serious_violations(page) == []
+    triplets.press("v", "v")
     expect(page.locator(".zoom .color")).to_contain_text("ref missing: black here")
     page.goto(f"{triplets.url}images/")
     page.get_by_label("Frames", exact=True).select_option("rgb")
     expect(page.locator("#images-preview img")).to_have_count(6)
-    assert serious(page) == []
+    assert serious_violations(page) == []
 
 
 def test_the_pointer_tells_pixel_value_and_place_in_the_sky(triplets: Bench) -> None:
@@ -210,8 +194,7 @@ def test_the_pointer_tells_pixel_value_and_place_in_the_sky(triplets: Bench) -> 
     image = page.locator(".zoom .frame").nth(1).locator("img")
     told = page.locator("[data-pointer-values]")
     expect(told).to_have_text("")
-    box = image.bounding_box()
-    assert box
+    box = not_none(image.bounding_box())
     side = min(box["width"], box["height"])
     left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
     for column, row in ((10, 30), (33, 5)):
@@ -237,11 +220,9 @@ def test_triplets_are_labelled_embedded_exported_and_split_as_single_items(tripl
     vectors = EmbeddingSet.objects.get(is_active=True)
     assert vectors.n_vectors == N
     call_command("export", dataset=triplets.dataset.slug, output=tmp_path / "out.zip", with_images=True, json=True)
-    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
-        labels = list(csv.DictReader(io.StringIO(archive.read("labels.csv").decode())))
-        splits = list(csv.DictReader(io.StringIO(archive.read("splits.csv").decode())))
-        frames = list(csv.DictReader(io.StringIO(archive.read("frames.csv").decode())))
-        pictures = [name for name in archive.namelist() if name.endswith(".fits")]
+    archive = opened((tmp_path / "out.zip").read_bytes())
+    labels, splits, frames = (table(archive, f"{name}.csv") for name in ("labels", "splits", "frames"))
+    pictures = [name for name in archive.namelist() if name.endswith(".fits")]
     expected = {f"sn{number:02d}": "real" if number % 2 else "bogus" for number in range(N)}
     assert {row["path"]: row["label"] for row in labels} == expected
     assert len(splits) == len({row["item_id"] for row in splits}) == N

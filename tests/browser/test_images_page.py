@@ -1,32 +1,16 @@
 """How images are shown, in a browser: the stretch under a key, and the page that sets it for everyone."""
 
-from __future__ import annotations
-
 import re
 
-import numpy as np
 import pytest
-from astropy.io import fits
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, expect
 
 from labeling.images.rendering import Rendering
 from labeling.models import Annotation, Frame
 from tests.browser.bench import Bench
-from tests.browser.conftest import Site
+from tests.factories import fresh
 
 CYCLE = ["zscale", "percentile", "minmax", "linear", "asinh", "log", "sqrt"]
-
-
-@pytest.fixture
-def sky(site: Site, page: Page) -> Bench:
-    """Provide a workbench with six FITS images, brighter from left to right, with a very bright star."""
-    dataset = site.dataset(6)
-    for number in range(6):
-        values = np.tile(np.arange(80, dtype=np.float32) * (number + 1), (60, 1))
-        values[30, 40] = 1e6
-        # Their content decides, not their names.
-        fits.PrimaryHDU(values).writeto(dataset.data_dir / f"image{number:04d}.png", overwrite=True)
-    return Bench(page, site.address, dataset)
 
 
 def brightness(image: Locator) -> float:
@@ -67,8 +51,7 @@ def test_a_key_goes_through_the_stretches_in_grid_and_detail_and_back(sky: Bench
 
 def test_the_stretch_lasts_over_pages_and_is_kept_with_the_labels(sky: Bench) -> None:
     sky.open()
-    sky.press("f", "f", "f", "f", "f")
-    sky.press("1")
+    sky.press("f", "f", "f", "f", "f", "1")
     sky.settle()
     assert Annotation.objects.latest("pk").rendering == "seen as asinh"
     sky.page.reload()
@@ -102,8 +85,7 @@ def test_the_page_shows_before_it_saves(sky: Bench) -> None:
     page.get_by_label("White point").fill("85")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#toasts")).to_contain_text("Saved.")
-    sky.dataset.refresh_from_db()
-    assert sky.dataset.shown_as == Rendering(stretch="linear", low=5, high=85, is_inverted=True)
+    assert fresh(sky.dataset).shown_as == Rendering(stretch="linear", low=5, high=85, is_inverted=True)
     expect(page.get_by_label("White point")).to_have_value("85.0")
     sky.open()
     assert brightness(sky.tiles.last.locator("img")) < brightness(sky.tiles.first.locator("img")) - 50

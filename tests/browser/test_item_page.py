@@ -1,7 +1,5 @@
 """An item in a real browser: zoom and pan of its image, and deciding on its own page."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -11,6 +9,7 @@ from labeling.decisions import classes
 from labeling.models import Annotation, Item, LabelClass
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
+from tests.factories import not_none
 
 
 @pytest.fixture
@@ -27,9 +26,7 @@ def level(page: Page) -> int:
 
 
 def box_of(image: Locator) -> dict[str, float]:
-    found = image.bounding_box()
-    assert found is not None
-    return dict(found)
+    return dict(not_none(image.bounding_box()))
 
 
 # -- Zoom and pan ---------------------------------------------------------------------------------
@@ -129,16 +126,9 @@ def test_digits_decide_and_z_takes_back(item_page: Page) -> None:
     assert annotation.seconds is not None
     expect(item_page.locator(".history li")).to_have_count(1)
 
-    item_page.keyboard.press("0")
-    expect(now).to_have_text("Now: unsure")
-    item_page.keyboard.press("x")
-    expect(now).to_have_text("Now: skipped")
-    item_page.keyboard.press("z")
-    expect(now).to_have_text("Now: unsure")
-    item_page.keyboard.press("z")
-    expect(now).to_have_text("Now: dog")
-    item_page.keyboard.press("z")
-    expect(now).to_have_text("Now: unlabeled")
+    for key, state in (("0", "unsure"), ("x", "skipped"), ("z", "unsure"), ("z", "dog"), ("z", "unlabeled")):
+        item_page.keyboard.press(key)
+        expect(now).to_have_text(f"Now: {state}")
     assert state_of(2) == (0, "")
     item_page.keyboard.press("z")
     expect(item_page.locator("#toasts")).to_contain_text("nothing left to undo")
@@ -148,8 +138,7 @@ def test_the_image_stays_as_it_is_looked_at_while_deciding(item_page: Page) -> N
     for _ in range(3):
         item_page.get_by_role("button", name="Zoom in").click()
     seen = level(item_page)
-    image = item_page.locator("[data-zoom] img").element_handle()
-    assert image is not None
+    image = not_none(item_page.locator("[data-zoom] img").element_handle())
     item_page.get_by_role("button", name="cat").click()
     expect(item_page.locator(".detail-state")).to_have_text("Now: cat")
     expect(item_page.locator(".history li")).to_have_count(1)

@@ -1,7 +1,5 @@
 """The keys of the workbench, one by one."""
 
-from __future__ import annotations
-
 import json
 import re
 
@@ -12,8 +10,13 @@ from labeling.models import Annotation, Item, LabelClass
 from tests.browser.bench import Bench
 
 
+@pytest.fixture
+def bench(bench: Bench) -> Bench:
+    """Provide the workbench, opened with all unlabeled images."""
+    return bench.open()
+
+
 def test_digits_assign_and_the_focus_moves_on(bench: Bench) -> None:
-    bench.open()
     ids = bench.ids()
     bench.press("1", "2", "3")
     bench.page.evaluate(  # a numeric keypad with NumLock on
@@ -29,7 +32,6 @@ def test_digits_assign_and_the_focus_moves_on(bench: Bench) -> None:
 
 
 def test_unsure_skip_clear(bench: Bench) -> None:
-    bench.open()
     ids = bench.ids()
     bench.press("0", "x", "X", "1")
     bench.press("ArrowLeft", "Backspace")
@@ -41,7 +43,6 @@ def test_unsure_skip_clear(bench: Bench) -> None:
 def test_the_mark_does_not_wait_for_the_server(bench: Bench) -> None:
     held: list[Route] = []
     bench.page.route("**/annotate/", lambda route: held.append(route))
-    bench.open()
     bench.press("1")
     assert bench.chip(0) == "1 cat"
     bench.page.wait_for_timeout(100)
@@ -67,7 +68,6 @@ def test_how_an_item_came_to_be_shown_is_recorded(bench: Bench) -> None:
 
 
 def test_arrows_move_in_two_dimensions(bench: Bench) -> None:
-    bench.open()
     columns = bench.columns()
     assert columns > 2
     for key, place in [
@@ -83,7 +83,6 @@ def test_arrows_move_in_two_dimensions(bench: Bench) -> None:
 
 
 def test_shift_arrows_select_a_range_that_a_digit_labels(bench: Bench) -> None:
-    bench.open()
     ids = bench.ids()
     bench.press("ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight")
     expect(bench.selected).to_have_count(3)
@@ -99,7 +98,6 @@ def test_shift_arrows_select_a_range_that_a_digit_labels(bench: Bench) -> None:
 
 
 def test_mouse_selects_and_labels(bench: Bench) -> None:
-    bench.open()
     bench.tiles.nth(2).click()
     assert bench.index() == 2
     expect(bench.selected).to_have_count(0)
@@ -116,7 +114,6 @@ def test_mouse_selects_and_labels(bench: Bench) -> None:
 
 
 def test_a_whole_page_is_asked_about_first(bench: Bench) -> None:
-    bench.open()
     n = bench.n_tiles()
     assert n > 20
     bench.press("Control+a")
@@ -139,13 +136,11 @@ def test_a_whole_page_is_asked_about_first(bench: Bench) -> None:
 
 
 def test_escape_clears_the_selection(bench: Bench) -> None:
-    bench.open()
     bench.press("Shift+ArrowRight", "Escape")
     expect(bench.selected).to_have_count(0)
 
 
 def test_undo_any_depth(bench: Bench) -> None:
-    bench.open()
     ids = bench.ids()
     bench.press("1", "0", "x", "Shift+ArrowRight", "3")
     assert bench.states()[:6] == ["1", "2", "3", "1", "1", "0"]
@@ -162,7 +157,6 @@ def test_undo_any_depth(bench: Bench) -> None:
 
 
 def test_undo_goes_back_to_the_label_before(bench: Bench) -> None:
-    bench.open()
     pk = bench.ids()[0]
     bench.press("1", "ArrowLeft", "2")
     assert bench.chip(0) == "2 dog"
@@ -186,7 +180,6 @@ def test_undo_after_a_reload_asks_the_server(bench: Bench) -> None:
 
 
 def test_next_page_comes_with_the_last_tile_and_back_is_at_once(bench: Bench) -> None:
-    bench.open()
     first = bench.ids()
     bench.press("Control+a", "1", "1")
     expect(bench.page.locator(f"#item-{first[0]}")).to_have_count(0)
@@ -202,7 +195,6 @@ def test_next_page_comes_with_the_last_tile_and_back_is_at_once(bench: Bench) ->
 
 
 def test_the_next_page_is_fetched_before_it_is_needed(bench: Bench) -> None:
-    bench.open()
     n = bench.n_tiles()
     asked: list[str] = []
     bench.page.on("request", lambda request: asked.append(request.url) if "/grid/" in request.url else None)
@@ -221,7 +213,6 @@ def test_the_next_page_is_fetched_before_it_is_needed(bench: Bench) -> None:
 
 
 def test_a_key_too_many_does_not_change_the_last_tile(bench: Bench) -> None:
-    bench.open()
     n = bench.n_tiles()
     last = bench.ids()[-1]
     bench.press("End", "1", "Home", *["1"] * (n - 2))
@@ -236,7 +227,6 @@ def test_a_key_too_many_does_not_change_the_last_tile(bench: Bench) -> None:
 
 
 def test_undo_turns_back_to_the_page(bench: Bench) -> None:
-    bench.open()
     first = bench.ids()
     bench.press("n")
     expect(bench.page.locator(f"#item-{first[0]}")).to_have_count(0)
@@ -278,7 +268,6 @@ def test_keys_do_nothing_while_typing(bench: Bench) -> None:
 
 
 def test_keys_with_modifiers_are_the_browsers(bench: Bench) -> None:
-    bench.open()
     bench.page.evaluate("() => addEventListener('keydown', event => { window.wasTaken = event.defaultPrevented })")
     for key in ("Control+1", "Alt+2", "Meta+x", "Control+z"):
         bench.press(key)
@@ -287,7 +276,6 @@ def test_keys_with_modifiers_are_the_browsers(bench: Bench) -> None:
 
 
 def test_a_held_key_labels_once(bench: Bench) -> None:
-    bench.open()
     bench.page.keyboard.down("1")
     bench.page.keyboard.down("1")  # an automatic repeat
     bench.page.keyboard.down("1")
@@ -309,7 +297,6 @@ def test_keys_before_the_tiles_are_there_count(bench: Bench) -> None:
 
 
 def test_the_keys_dialog_lists_and_changes_keys(bench: Bench) -> None:
-    bench.open()
     bench.press("?")
     dialog = bench.page.get_by_role("dialog", name="Keys")
     expect(dialog).to_be_visible()
@@ -339,7 +326,6 @@ def test_the_keys_dialog_lists_and_changes_keys(bench: Bench) -> None:
 
 
 def test_detail_opens_follows_enlarges_and_closes(bench: Bench) -> None:
-    bench.open()
     side = bench.page.locator("#side")
     bench.press("Enter")
     expect(side).to_be_visible()
@@ -366,7 +352,6 @@ def test_detail_opens_follows_enlarges_and_closes(bench: Bench) -> None:
 
 
 def test_a_button_of_the_detail_labels(bench: Bench) -> None:
-    bench.open()
     bench.press("Enter")
     bench.page.locator("#side-body [data-decide=assign]").nth(1).click()
     assert bench.chip(0) == "2 dog"
@@ -375,7 +360,6 @@ def test_a_button_of_the_detail_labels(bench: Bench) -> None:
 
 
 def test_tile_size_is_kept_and_asks_for_as_many_as_fit(bench: Bench) -> None:
-    bench.open()
     before = bench.n_tiles()
     bench.press("-", "-")
     bench.page.wait_for_function("before => document.querySelectorAll('#grid .tile').length > before", arg=before)
@@ -388,7 +372,6 @@ def test_tile_size_is_kept_and_asks_for_as_many_as_fit(bench: Bench) -> None:
 
 
 def test_blind_hides_and_is_remembered(bench: Bench) -> None:
-    bench.open()
     bench.press("b")
     expect(bench.page.locator("body.blind")).to_have_count(1)
     bench.page.reload()
@@ -400,14 +383,12 @@ def test_blind_hides_and_is_remembered(bench: Bench) -> None:
 
 
 def test_a_digit_without_a_class_says_so(bench: Bench) -> None:
-    bench.open()
     bench.press("7")
     expect(bench.toasts).to_contain_text("No class has the key 7")
     assert set(bench.states()) == {"0"}
 
 
 def test_retrain_asks_for_a_job(bench: Bench) -> None:
-    bench.open()
     with bench.page.expect_response("**/model/retrain/") as answer:
         bench.press("r")
     assert answer.value.status == 204
@@ -415,7 +396,6 @@ def test_retrain_asks_for_a_job(bench: Bench) -> None:
 
 
 def test_classes_dialog_brings_the_pane_up_to_date(bench: Bench) -> None:
-    bench.open()
     bench.press("1", "c")
     dialog = bench.page.locator("#dialog")
     expect(dialog).to_be_visible()
@@ -429,7 +409,6 @@ def test_classes_dialog_brings_the_pane_up_to_date(bench: Bench) -> None:
 
 
 def test_a_queue_and_a_filter_make_an_address(bench: Bench) -> None:
-    bench.open()
     bench.press("1", "2", "0")
     bench.settle()
     bench.page.locator("#choice-state").select_option("labelled")
@@ -444,7 +423,6 @@ def test_a_queue_and_a_filter_make_an_address(bench: Bench) -> None:
 
 
 def test_a_queue_chosen_with_the_mouse_gives_the_keys_back(bench: Bench) -> None:
-    bench.open()
     bench.page.locator("#queue-menu summary").click()
     bench.page.locator('#queue-menu button[value="random"]').click()
     expect(bench.page.locator("#grid[data-kind=random]")).to_have_count(1)
@@ -455,7 +433,6 @@ def test_a_queue_chosen_with_the_mouse_gives_the_keys_back(bench: Bench) -> None
 
 
 def test_looking_through_what_is_decided_turns_no_page(bench: Bench) -> None:
-    bench.open()
     bench.press("1", "1", "1")
     bench.settle()
     bench.open("queue=all&state=labelled")
@@ -469,12 +446,10 @@ def test_looking_through_what_is_decided_turns_no_page(bench: Bench) -> None:
 
 @pytest.mark.parametrize("kind", ["unsure", "skip"])
 def test_footer_buttons_do_what_the_keys_do(bench: Bench, kind: str) -> None:
-    bench.open()
     bench.page.locator(f"footer [data-do={kind}]").click()
     assert bench.states()[0] == {"unsure": "2", "skip": "3"}[kind]
     bench.settle()
-    body = json.loads(bench.sent[0].post_data or "")
-    assert body["actions"][0]["kind"] == kind
+    assert json.loads(bench.sent[0].post_data or "")["actions"][0]["kind"] == kind
 
 
 LAYOUTS = {
@@ -496,7 +471,6 @@ def _press_at(page: Page, position: str, key: str, **modifiers: bool) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_keys_work_by_position_on_layouts_without_latin_letters(bench: Bench, layout: str) -> None:
-    bench.open()
     keys = LAYOUTS[layout]
     _press_at(bench.page, "x", keys["x"])
     assert bench.states()[:2] == ["3", "0"], "X skips"
@@ -514,7 +488,6 @@ def test_keys_work_by_position_on_layouts_without_latin_letters(bench: Bench, la
 
 def test_latin_layouts_go_by_letter(bench: Bench) -> None:
     """On QWERTZ and Dvorak letters and marks are where the layout has them."""
-    bench.open()
     _press_at(bench.page, "/", "z")  # Dvorak has Z there
     expect(bench.toasts).to_contain_text("nothing left to undo")
     _press_at(bench.page, "x", "q")  # and Q at the place of X

@@ -1,7 +1,5 @@
 """Leases in a real browser: two windows show different images, and one that is left gives its images back."""
 
-from __future__ import annotations
-
 from playwright.sync_api import BrowserContext, Page, expect
 
 from labeling.models import Annotation, Lease

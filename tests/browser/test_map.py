@@ -1,21 +1,18 @@
 """The map in a real browser: regions by hand, outline and keyboard fill the grid; labels recolour points at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from labeling.decisions.save import Decision, record_import
-from labeling.models import Dataset, State
 from modeling.models import Projection
 from sampling.maps.quantized import drawn_of
-from tests.browser.bench import Bench
+from tests.browser.axe import serious_violations
+from tests.browser.bench import Bench, tell_job_finished
 from tests.browser.conftest import Site
 from tests.browser.factories import add_falling_model, label_counts
+from tests.factories import decide, not_none
 from tests.sampling.maps.factories import add_map
 
 N = 60
@@ -31,7 +28,7 @@ class Map:
         self.bench, self.page, self.projection = bench, bench.page, projection
         self.view = bench.page.locator("#map")
 
-    def open(self, query: str = "queue=all") -> Map:
+    def open(self, query: str = "queue=all") -> "Map":
         self.page.goto(f"{self.bench.url}map/?{query}")
         self.bench.ready()
         self.drawn()
@@ -76,10 +73,6 @@ class Map:
     def click(self, spot: np.ndarray) -> None:
         box = self._box()
         self.page.mouse.click(box["x"] + spot[0], box["y"] + spot[1])
-
-    def rows(self) -> set[int]:
-        """Return the rows of the tiles."""
-        return {int(row) for row in self.bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")}
 
     def shows(self, rows: np.ndarray) -> None:
         """Wait until the tiles are those of exactly these rows."""
@@ -126,7 +119,7 @@ def test_a_lassoed_heap_is_labelled_with_a_key_recoloured_and_taken_back(plane: 
     plane.lasso(rows)
     expect(page.locator("#map-region")).to_contain_text("15 images in the region")
     expect(plane.bench.tiles).to_have_count(15)
-    assert plane.rows() == set(rows.tolist())
+    assert set(plane.bench.rows()) == set(rows.tolist())
     page.keyboard.press("Control+a")
     plane.bench.press("1")
     cat = rgb(plane.bench.dataset.classes.get(name="cat").colour)
@@ -175,7 +168,7 @@ def test_an_outline_is_clicked_and_its_cluster_swept(plane: Map, page: Page) -> 
     cats = {int(row) for row in heap(2) if row < 40}
     expect(page.locator("#map-region")).to_contain_text("15 images")
     expect(page.locator("#sweep-bar")).to_contain_text(f"{len(cats)} images")
-    assert plane.rows() == cats
+    assert set(plane.bench.rows()) == cats
     n_later = page.locator("#grid .tile[data-later]").count()
     plane.bench.press("a")
     plane.bench.settle()
@@ -206,7 +199,7 @@ def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
     expect(page.locator("#announcements")).to_have_text("15 images in the circle, 0 labeled. Press Enter to show them.")
     plane.bench.press("Enter")
     expect(plane.bench.tiles).to_have_count(15)
-    assert plane.rows() == set(heap(0).tolist())
+    assert set(plane.bench.rows()) == set(heap(0).tolist())
     expect(plane.bench.focused).to_be_focused()
     page.get_by_role("button", name="Show all images").click()
     expect(page.locator("#map-region")).to_be_hidden()
@@ -235,7 +228,7 @@ def cross(page: Page) -> tuple[float, float, float]:
 
 def test_the_legend_filters_and_others_labels_arrive(plane: Map, page: Page) -> None:
     dataset = plane.bench.dataset
-    label(dataset, [0, 4, 8], "cat")
+    decide(dataset, "assign", [0, 4, 8], "cat")
     plane.open()
     cat, none = rgb(dataset.classes.get(name="cat").colour), plane.colour(2)
     assert is_near(plane.colour(4), cat)
@@ -246,7 +239,7 @@ def test_the_legend_filters_and_others_labels_arrive(plane: Map, page: Page) -> 
     plane.drawn()
     assert is_near(plane.colour(4), cat)
     assert not is_near(plane.colour(2), none), "what has no label is hidden"
-    label(dataset, [1, 5], "cat")
+    decide(dataset, "assign", [1, 5], "cat")
     page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:saved'))")
     expect(entry).to_contain_text("5")
     plane.drawn()
@@ -257,20 +250,13 @@ def test_the_legend_filters_and_others_labels_arrive(plane: Map, page: Page) -> 
     assert is_near(plane.colour(2), none)
 
 
-def label(dataset: Dataset, rows: list[int], name: str) -> None:
-    one = dataset.classes.get(name=name)
-    ids = dict(dataset.items.values_list("row", "pk"))
-    record_import(dataset, [Decision(ids[row], State.LABELLED, one.pk) for row in rows], None)
-
-
 def test_what_there_is_to_do_without_a_map(site: Site, page: Page) -> None:
     bench = Bench(page, site.address, site.dataset(6))
     page.goto(f"{bench.url}map/")
     expect(page.locator("#map-pane")).to_contain_text("These images have no embeddings yet")
     bench.ready()
     made = add_map(bench.dataset, np.arange(12, dtype=float).reshape(6, 2))
-    page.evaluate("""document.body.dispatchEvent(new CustomEvent('hoshina:job-finished', {
-        detail: { kind: 'project_map', kinds: ['project_map'], states: { project_map: 'succeeded' } } }))""")
+    tell_job_finished(page, "project_map")
     expect(page.locator("#map-pane")).to_contain_text("no embeddings yet")
     page.get_by_role("link", name="Show map").click()
     Map(bench, made).drawn()
@@ -283,19 +269,13 @@ def test_what_there_is_to_do_without_a_map(site: Site, page: Page) -> None:
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_axe_finds_nothing(plane: Map, page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    label(plane.bench.dataset, [0, 4, 8], "cat")
+    decide(plane.bench.dataset, "assign", [0, 4, 8], "cat")
     plane.open()
     plane.lasso(heap(1))
     expect(plane.bench.tiles).to_have_count(15)
     page.locator("summary", has_text="Clusters").click()
     expect(page.locator("#map-clusters-slot [data-cluster]").first).to_be_visible()
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (one["id"], [node["html"][:160] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    ]
-    assert not serious, serious
+    assert serious_violations(page) == []
 
 
 def test_a_click_anywhere_inside_an_outline_selects_its_cluster(plane: Map, page: Page) -> None:
@@ -318,8 +298,7 @@ def test_a_click_anywhere_inside_an_outline_selects_its_cluster(plane: Map, page
 def test_the_outline_that_a_click_would_select_is_highlighted(plane: Map, page: Page) -> None:
     plane.open()
     expect(page.locator(".cluster:not(.gap)")).to_have_count(4)
-    box, spots = plane.view.bounding_box(), plane.spots()
-    assert box
+    box, spots = not_none(plane.view.bounding_box()), plane.spots()
     page.mouse.move(box["x"] + spots[heap(3)].mean(axis=0)[0], box["y"] + spots[heap(3)].mean(axis=0)[1])
     expect(page.locator(".cluster.highlighted")).to_have_count(1)
     expect(plane.view).to_have_css("cursor", "pointer")

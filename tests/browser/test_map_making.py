@@ -1,28 +1,38 @@
 """The list of maps in a real browser: options follow the method, refusals are said, maps are renamed and deleted."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import numpy as np
-from axe_playwright_python.sync_playwright import Axe
+import pytest
 from playwright.sync_api import Page, expect
 
 from hoshina.jobs.models import Job
 from modeling.maps.options import MapOptions
 from modeling.models import Projection
-from tests.browser.bench import Bench
+from tests.browser.axe import serious_violations
+from tests.browser.bench import Bench, tell_job_finished
 from tests.modeling.factories import add_vectors
 from tests.sampling.maps.factories import add_map
 
 
-def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Page) -> None:
-    n = bench.dataset.n_items
-    rng = np.random.default_rng(0)
-    add_vectors(bench.dataset, rng.normal(size=(n, 4)))
-    old = add_map(bench.dataset, rng.normal(size=(n, 2)), name="Old one")
-    page.goto(f"{bench.url}map/")
+def add_another(bench: Bench, name: str) -> Projection:
+    return add_map(bench.dataset, np.random.default_rng(0).normal(size=(bench.dataset.n_items, 2)), name=name)
+
+
+@pytest.fixture
+def look(bench: Bench) -> Projection:
+    """Provide vectors, and a map of them."""
+    add_vectors(bench.dataset, np.random.default_rng(0).normal(size=(bench.dataset.n_items, 4)))
+    return add_another(bench, "Quick look")
+
+
+def open_map(bench: Bench) -> None:
+    bench.page.goto(f"{bench.url}map/")
     bench.ready()
+
+
+def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Page, look: Projection) -> None:
+    open_map(bench)
     page.locator(".map-which > summary").click()
     page.get_by_role("button", name="Manage maps").click()
     form = page.locator("#map-new")
@@ -36,9 +46,7 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     form.get_by_role("button", name="Compute map").click()
     expect(form.get_by_role("alert")).to_contain_text("choose a perplexity of at most")
     expect(form.get_by_label("Neighbors")).to_be_hidden()
-    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
-    grave = [one for one in found.response["violations"] if one["impact"] in {"serious", "critical"}]
-    assert not grave, [(one["id"], one["nodes"][0]["html"]) for one in grave]
+    assert serious_violations(page, runOnly=["wcag2a", "wcag2aa"]) == []
     form.get_by_label("Perplexity").fill("5")
     form.get_by_label("Name", exact=True).fill("Neighbourhoods")
     form.get_by_role("button", name="Compute map").click()
@@ -49,49 +57,36 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     page.get_by_label("New name").fill("First look")
     page.get_by_label("New name").press("Enter")
     expect(page.locator("#map-list .map-name")).to_have_text("First look")
-    assert Projection.objects.get(pk=old.pk).name == "First look"
+    assert Projection.objects.get(pk=look.pk).name == "First look"
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete First look").click()
     expect(page.locator("#map-list .map-name")).to_have_count(0)
-    assert not Projection.objects.filter(pk=old.pk).exists()
+    assert not Projection.objects.filter(pk=look.pk).exists()
 
 
+@pytest.mark.usefixtures("look")
 def test_the_map_that_is_shown_is_not_offered(bench: Bench, page: Page) -> None:
     """The page may be opened after a map was written and before its job is done."""
-    n = bench.dataset.n_items
-    rng = np.random.default_rng(0)
-    add_vectors(bench.dataset, rng.normal(size=(n, 4)))
-    add_map(bench.dataset, rng.normal(size=(n, 2)), name="Quick look")
-    page.goto(f"{bench.url}map/")
-    bench.ready()
-    tell = """() => document.body.dispatchEvent(new CustomEvent("hoshina:job-finished",
-        { detail: { kinds: ["project_map"], states: { project_map: "succeeded" } } }))"""
+    open_map(bench)
     with page.expect_response(lambda response: response.request.method == "HEAD"):
-        page.evaluate(tell)
+        tell_job_finished(page, "project_map")
     page.wait_for_timeout(200)
     expect(page.locator("#map-notice")).not_to_contain_text("A map is ready")
-    add_map(bench.dataset, rng.normal(size=(n, 2)), name="Neighbourhoods")
-    page.evaluate(tell)
+    add_another(bench, "Neighbourhoods")
+    tell_job_finished(page, "project_map")
     expect(page.locator("#map-notice")).to_contain_text("A map is ready")
 
 
-def test_umap_follows_the_quick_look_with_one_offer(bench: Bench, page: Page) -> None:
-    n = bench.dataset.n_items
-    rng = np.random.default_rng(0)
-    add_vectors(bench.dataset, rng.normal(size=(n, 4)))
-    look = add_map(bench.dataset, rng.normal(size=(n, 2)), name="Quick look")
+def test_umap_follows_the_quick_look_with_one_offer(bench: Bench, page: Page, look: Projection) -> None:
     job = Job.objects.create(
         kind="project_map", queue="heavy", dataset_id=bench.dataset.pk, params=asdict(MapOptions(is_automatic=True))
     )
-    page.goto(f"{bench.url}map/")
-    bench.ready()
+    open_map(bench)
     note = page.locator(".map-quick")
     expect(note).to_have_text("Quick look (PCA). The UMAP map is being computed.")
-    umap = add_map(bench.dataset, rng.normal(size=(n, 2)), name="UMAP")
+    umap = add_another(bench, "UMAP")
     Job.objects.filter(pk=job.pk).update(state=Job.State.SUCCEEDED)
-    finished = """() => document.body.dispatchEvent(new CustomEvent("hoshina:job-finished",
-        { detail: { kinds: ["project_map"], states: { project_map: "succeeded" } } }))"""
-    page.evaluate(finished)
+    tell_job_finished(page, "project_map")
     expect(page.locator("#map-notice")).to_have_text("A map is ready. Show map")
     expect(note).to_have_count(0)
     expect(page.locator("#map")).to_have_attribute("data-map", str(look.pk))  # what is shown stays until asked

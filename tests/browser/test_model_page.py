@@ -1,25 +1,22 @@
 """The model's page in a real browser: cells that open their images, plots by mouse and keys, going back to versions."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
-from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
 from modeling.models import ModelVersion
 from modeling.versions import model_files
 from modeling.versions.comparison import shared
-from tests.browser.axe import serious_violations
-from tests.browser.bench import Bench
+from tests.browser.axe import require_accessible, require_no_wider_than_the_window, watch_layout_shifts
+from tests.browser.bench import Bench, Held, tell_job_finished
 from tests.browser.conftest import Site
-from tests.modeling.factories import add_vectors
+from tests.factories import not_none
+from tests.modeling.factories import add_vectors, import_labels
 
 N = 90
 SIZES = (12, 30, 45, 60)
@@ -32,10 +29,8 @@ def dataset(site: Site) -> Dataset:
     rng = np.random.default_rng(2)
     y = np.arange(N) % 3
     add_vectors(dataset, (rng.normal(size=(N, 6)) + 1.5 * np.eye(3, 6)[y]).astype(np.float32))
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    ids = dict(dataset.items.values_list("row", "pk"))
     for size in SIZES:
-        record_import(dataset, [Decision(ids[row], State.LABELLED, classes[y[row]]) for row in range(size)], None)
+        import_labels(dataset, list(range(size)), y)
         run_now("retrain", dataset_id=dataset.pk)
     Job.objects.all().delete()  # nobody waits for their toasts
     return dataset
@@ -56,8 +51,7 @@ def test_a_cell_opens_exactly_its_images(page: Page, site: Site, dataset: Datase
     table = version.metrics["confusion"]
     wrong = [(i, j, n) for i, row in enumerate(table) for j, n in enumerate(row) if n and i != j]
     assert wrong
-    held = model_files.open_held_out(version)
-    assert held is not None
+    held = not_none(model_files.open_held_out(version))
     for i, j, n in [*wrong[:2], (0, 0, table[0][0])]:
         _open(page, site)
         cell = page.locator(f".confusion tbody tr:nth-child({i + 1}) td").nth(j)
@@ -66,9 +60,8 @@ def test_a_cell_opens_exactly_its_images(page: Page, site: Site, dataset: Datase
         page.wait_for_url("**/d/pictures/?queue=all*")
         bench = Bench(page, site.address, dataset)
         expect(bench.tiles).to_have_count(n)
-        rows = bench.tiles.evaluate_all("tiles => tiles.map(tile => Number(tile.dataset.row))")
         wanted = (held.columns == i) & (held.probabilities.argmax(axis=1) == j)
-        assert sorted(rows) == held.rows[wanted].tolist()
+        assert sorted(bench.rows()) == held.rows[wanted].tolist()
         names = ("cat", "dog", "bird")
         expect(page.locator("#unseen")).to_contain_text(
             f"Images labeled {names[i]}, predicted as {names[j]} by model 4"
@@ -94,8 +87,7 @@ def test_labels_are_corrected_where_a_cell_led(page: Page, site: Site, dataset: 
 
 def test_what_two_versions_differ_on_is_opened_from_their_comparison(page: Page, site: Site, dataset: Dataset) -> None:
     third, fourth = ModelVersion.objects.filter(number__in=(3, 4)).order_by("number")
-    both = shared(third, fourth)
-    assert both is not None
+    both = not_none(shared(third, fourth))
     side = next(name for name in ("first", "second", "neither") if len(both.side(name)))
     _open(page, site, "3/")
     page.locator("#compare-with").select_option("4")
@@ -118,12 +110,9 @@ def test_a_plot_is_walked_through_by_keys(page: Page, site: Site, dataset: Datas
     page.keyboard.press("Shift+Tab")
     expect(area).to_be_focused()
     expect(tip).to_contain_text("Model 4, 60 labels")
-    page.keyboard.press("ArrowLeft")
-    expect(tip).to_contain_text("Model 3, 45 labels")
-    page.keyboard.press("Home")
-    expect(tip).to_contain_text("Model 2, 30 labels")
-    page.keyboard.press("ArrowLeft")
-    expect(tip).to_contain_text("Model 2, 30 labels")
+    for key, words in (("ArrowLeft", "Model 3, 45"), ("Home", "Model 2, 30"), ("ArrowLeft", "Model 2, 30")):
+        page.keyboard.press(key)
+        expect(tip).to_contain_text(f"{words} labels")
     assert page.locator("#plot-labels .plot-cross").is_visible(), "plots of versions share their crosshair"
     page.keyboard.press("End")
     page.keyboard.press("Escape")
@@ -164,8 +153,7 @@ def test_the_mouse_finds_the_nearest_point(page: Page, site: Site, dataset: Data
     _open(page, site)
     area = page.locator("#plot-labels-area")
     area.scroll_into_view_if_needed()
-    box = area.bounding_box()
-    assert box is not None
+    box = not_none(area.bounding_box())
     page.mouse.move(box["x"] + box["width"] * 0.36, box["y"] + 20)
     expect(_tip(page, "labels")).to_contain_text("Model 2, 30 labels")
     page.mouse.move(box["x"] + 2, box["y"] + box["height"] - 2)
@@ -203,7 +191,7 @@ def test_a_button_that_is_pressed_is_not_replaced(page: Page, site: Site, datase
     page.get_by_role("button", name="Resume").hover()
     page.mouse.down()
     with page.expect_response(re.compile("/head/$")):
-        page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished', { detail: { kinds: [] } }))")
+        tell_job_finished(page)
     page.wait_for_timeout(200)
     with page.expect_response(re.compile("/release/$")), page.expect_response(re.compile("/head/$")):
         page.mouse.up()
@@ -224,17 +212,13 @@ def test_an_answer_from_before_a_change_does_not_come_back(
         head.get_attribute("hx-get"),
     )
     assert "because you chose it" in before
-    held: list[Route] = []
-    page.route(re.compile(r"/(head|release)/$"), lambda route: held.append(route))
+    held = Held(page, re.compile(r"/(head|release)/$"))
     page.get_by_role("button", name="Resume").click()
     page.wait_for_function("document.querySelector('#resume.htmx-request')")
     url = head.get_attribute("hx-get")
     page.evaluate("url => { htmx.ajax('GET', url, { target: '#head', swap: 'outerHTML' }); }", url)
-    for _ in range(200):
-        if len(held) == 2:
-            break
-        page.wait_for_timeout(50)
-    change, older = sorted(held, key=lambda route: route.request.method, reverse=True)
+    held.wait_for(2)
+    change, older = sorted(held.routes, key=lambda route: route.request.method, reverse=True)
     assert (change.request.method, older.request.method) == ("POST", "GET")
     if is_first:
         older.fulfill(body=before, content_type="text/html")  # as the server answered it before the change
@@ -289,36 +273,16 @@ def test_an_answer_that_was_asked_for_before_a_change_does_not_undo_it(
     page.wait_for_url("**/d/pictures/model/3/")
     page.get_by_role("button", name="Use this version").click()
     expect(page.locator("#head")).to_contain_text("because you chose it")
-    held: list[Route] = []
-
-    def late(route: Route) -> None:
-        if not held:  # answered now, and here after the change
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route("**/model/3/head/", late)
-    page.evaluate(JOB_FINISHED)
-    wait_for(page, lambda: bool(held))
+    held = Held(page, "**/model/3/head/")
+    tell_job_finished(page)
+    held.wait_for(1)
+    held.let_others_pass()  # answered now, and here after the change
     before = page.locator("#head").evaluate("head => head.outerHTML")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("#head")).not_to_contain_text("because you chose it")
-    held[0].fulfill(body=before, content_type="text/html")
+    held.routes[0].fulfill(body=before, content_type="text/html")
     page.wait_for_timeout(500)
     expect(page.locator("#head")).not_to_contain_text("because you chose it")
-
-
-# As the strip of jobs tells a page that one has ended.
-JOB_FINISHED = """() => document.body.dispatchEvent(
-    new CustomEvent("hoshina:job-finished", { detail: { kinds: [], states: {} } }))"""
-
-
-def wait_for(page: Page, true: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if true():
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError("waited in vain")
 
 
 def test_a_version_at_hand_is_in_use_at_once(page: Page, site: Site, dataset: Dataset) -> None:
@@ -336,21 +300,12 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
     _open(page, site, path)
     for table in page.locator(".plot-table summary").all():
         table.click()
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert serious_violations(page) == [], scheme
-    for size in ((640, 360), (1280, 720), (2560, 1440)):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, size
+    require_accessible(page)
+    require_no_wider_than_the_window(page)
 
 
 def test_nothing_moves_while_the_page_asks_for_more(page: Page, site: Site, dataset: Dataset) -> None:
-    page.add_init_script("""
-        window.shift = 0;
-        new PerformanceObserver(list => { for (const entry of list.getEntries()) window.shift += entry.value; })
-            .observe({type: 'layout-shift', buffered: true});
-    """)
+    watch_layout_shifts(page)
     _open(page, site, "3/")
     page.wait_for_timeout(300)
     assert page.evaluate("window.shift") == 0

@@ -1,7 +1,5 @@
 """Labels on their way: a server that is away, reloads, two tabs, two people, refusals."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +17,12 @@ from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 
 
+@pytest.fixture
+def bench(bench: Bench) -> Bench:
+    """Provide the workbench, opened with all unlabeled images."""
+    return bench.open()
+
+
 def _cut(target: Page | BrowserContext) -> None:
     target.route("**/annotate/", lambda route: route.abort("connectionrefused"))
 
@@ -28,8 +32,14 @@ def _mend(bench: Bench) -> None:
     bench.page.get_by_role("button", name="Try now").click()
 
 
+def _sign_in(bench: Bench) -> None:
+    bench.page.get_by_label("Name").fill("ana")
+    bench.page.get_by_label("Password").fill("a good password")
+    bench.press("Enter")
+    bench.ready()
+
+
 def test_labels_wait_while_the_server_is_away_and_are_sent_once_each(bench: Bench) -> None:
-    bench.open()
     ids = bench.ids()
     _cut(bench.page)
     bench.press("1", "2", "Shift+ArrowRight", "0")
@@ -46,7 +56,6 @@ def test_labels_wait_while_the_server_is_away_and_are_sent_once_each(bench: Benc
 
 
 def test_labels_survive_a_reload(bench: Bench) -> None:
-    bench.open()
     ids = bench.ids()
     _cut(bench.page)
     bench.press("1", "2", "x")
@@ -65,7 +74,6 @@ def test_labels_survive_a_reload(bench: Bench) -> None:
 
 
 def test_labels_survive_a_closed_tab(bench: Bench, context: BrowserContext) -> None:
-    bench.open()
     ids = bench.ids()
     _cut(context)
     bench.press("1", "2")
@@ -79,7 +87,6 @@ def test_labels_survive_a_closed_tab(bench: Bench, context: BrowserContext) -> N
 
 
 def test_an_answer_that_got_lost_does_not_count_twice(bench: Bench) -> None:
-    bench.open()
     pk = bench.ids()[0]
     lost: list[Route] = []
 
@@ -105,7 +112,6 @@ def test_an_answer_that_got_lost_does_not_count_twice(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_server_in_trouble_is_asked_again(bench: Bench, status: int) -> None:
-    bench.open()
     bench.page.route("**/annotate/", lambda route: route.fulfill(status=status, body="no"))
     bench.press("1")
     expect(bench.banner).to_contain_text("1 unsent label in this browser: the server has a problem.")
@@ -117,7 +123,6 @@ def test_a_server_in_trouble_is_asked_again(bench: Bench, status: int) -> None:
 def test_fast_keys_go_in_batches_and_in_order(bench: Bench) -> None:
     held: list[Route] = []
     bench.page.route("**/annotate/", lambda route: route.continue_() if held else held.append(route))
-    bench.open()
     ids = bench.ids()
     bench.press("1")
     expect(bench.tiles.first).to_have_attribute("data-pending", "1")
@@ -133,7 +138,6 @@ def test_fast_keys_go_in_batches_and_in_order(bench: Bench) -> None:
 
 
 def test_the_network_comes_back(bench: Bench, context: BrowserContext) -> None:
-    bench.open()
     context.set_offline(True)
     bench.press("1", "2", "3")
     expect(bench.banner).to_contain_text("3 unsent labels")
@@ -146,7 +150,6 @@ def test_the_network_comes_back(bench: Bench, context: BrowserContext) -> None:
 
 
 def test_a_refused_label_is_taken_off_and_said(bench: Bench) -> None:
-    bench.open()
     bench.press("1")
     bench.settle()
     LabelClass.objects.filter(dataset=bench.dataset, name="dog").update(is_retired=True)
@@ -162,7 +165,6 @@ def test_a_refused_label_is_taken_off_and_said(bench: Bench) -> None:
 
 def test_undo_of_a_label_that_is_refused_takes_nothing_else_back(bench: Bench) -> None:
     held: list[Route] = []
-    bench.open()
     ids = bench.ids()
     bench.press("1")
     bench.settle()
@@ -179,7 +181,6 @@ def test_undo_of_a_label_that_is_refused_takes_nothing_else_back(bench: Bench) -
 
 
 def test_a_page_that_cannot_be_had_comes_later(bench: Bench) -> None:
-    bench.open()
     first = bench.ids()
     bench.page.route("**/grid/**", lambda route: route.abort("connectionrefused"))
     bench.press("Control+a", "1", "1")
@@ -191,7 +192,6 @@ def test_a_page_that_cannot_be_had_comes_later(bench: Bench) -> None:
 
 
 def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: Bench) -> None:
-    bench.open()
     _cut(bench.page)
     bench.press("1", "2", "3")
     expect(bench.banner).to_contain_text("3 unsent labels")
@@ -210,29 +210,23 @@ def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: 
     expect(bench.toasts).to_contain_text("malformed")
 
 
-def test_a_session_that_ended_keeps_the_labels(bench: Bench, settings: Any) -> None:
+def test_a_session_that_ended_keeps_the_labels(page: Page, site: Site, settings: Any) -> None:
+    bench = Bench(page, site.address, site.dataset())
     User.objects.create_user("ana", password="a good password")
     settings.LOGIN_REQUIRED = True
     bench.page.goto(bench.url)
-    bench.page.get_by_label("Name").fill("ana")
-    bench.page.get_by_label("Password").fill("a good password")
-    bench.press("Enter")
-    bench.ready()
+    _sign_in(bench)
     Session.objects.all().delete()
     bench.press("1", "2")
     expect(bench.banner).to_contain_text("2 unsent labels in this browser: you were signed out.")
     bench.page.get_by_role("link", name="Sign in to send them").click()
-    bench.page.get_by_label("Name").fill("ana")
-    bench.page.get_by_label("Password").fill("a good password")
-    bench.press("Enter")
-    bench.ready()
+    _sign_in(bench)
     bench.settle()
     assert bench.n_annotations() == 2
     assert set(Annotation.objects.values_list("annotator__username", flat=True)) == {"ana"}
 
 
 def test_somebody_elses_label_is_shown_and_can_be_overwritten(bench: Bench) -> None:
-    bench.open()
     pk = bench.ids()[0]
     bird = LabelClass.objects.get(dataset=bench.dataset, name="bird")
     request = decisions.Request(
@@ -304,7 +298,6 @@ def test_a_full_storage_keeps_labels_in_the_page(site: Site, browser: Browser) -
 
 
 def test_labels_of_another_person_are_left_alone(bench: Bench) -> None:
-    bench.open()
     bench.page.evaluate("""() => {
         const mine = document.getElementById('bench').dataset.outbox;
         const theirs = mine.replace(/-\\d+$/, '-999');

@@ -1,10 +1,7 @@
 """How every page looks and behaves to everyone: accessibility, dark and light, small and zoomed, without jumps."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -13,49 +10,25 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from hoshina.jobs.models import Job
-from labeling.decisions import save as decisions
-from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
+from labeling.models import Annotation, Dataset, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from modeling.versions.model_files import save_probabilities
-from tests.browser.axe import serious_violations
+from tests.browser.axe import require_accessible, watch_layout_shifts
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
+from tests.factories import decide, not_none
+from tests.modeling.factories import make_version
 
 PAGES = {
-    "workbench": "/d/pictures/?queue=uncertain",
-    "labelled": "/d/pictures/?queue=all&state=labelled",
-    "nothing": "/d/pictures/?queue=all&state=skipped",
-    "classes": "/d/pictures/classes/",
-    "model": "/d/pictures/model/",
-    "version": "/d/pictures/model/1/",
-    "compared": "/d/pictures/model/compare/?a=1&b=1",
-    "accuracy": "/d/pictures/accuracy/",
-    "encoders": "/d/pictures/encoders/",
-    "images": "/d/pictures/images/",
-    "export": "/d/pictures/export/",
-    "fields": "/d/pictures/fields/",
-    "grouping": "/d/pictures/grouping/?template={id}_{role}.png",
-    "import": "/d/pictures/import/",
-    "problems": "/d/pictures/problems/",
-    "item": "/d/pictures/items/2/",
-    "jobs": "/jobs/",
-    "datasets": "/datasets/",
-    "nowhere": "/d/nowhere/",
-}
-
-
-def _label(dataset: Dataset, n: int) -> None:
-    classes = list(LabelClass.objects.filter(dataset=dataset))
-    for i, item in enumerate(Item.objects.filter(dataset=dataset).order_by("row")[:n]):
-        kind = Action.Kind.UNSURE if i == n - 1 else Action.Kind.ASSIGN
-        request = decisions.Request(
-            uuid=uuid4(),
-            kind=kind,
-            at=timezone.now(),
-            label_id=classes[i % 2].pk if kind == Action.Kind.ASSIGN else None,
-            targets=(decisions.Target(item.pk),),
-        )
-        decisions.apply(dataset, [request], user=None, holder="earlier")
+    "workbench": "/d/pictures/?queue=uncertain", "labelled": "/d/pictures/?queue=all&state=labelled",
+    "nothing": "/d/pictures/?queue=all&state=skipped", "classes": "/d/pictures/classes/",
+    "model": "/d/pictures/model/", "version": "/d/pictures/model/1/",
+    "compared": "/d/pictures/model/compare/?a=1&b=1", "accuracy": "/d/pictures/accuracy/",
+    "encoders": "/d/pictures/encoders/", "images": "/d/pictures/images/", "export": "/d/pictures/export/",
+    "fields": "/d/pictures/fields/", "grouping": "/d/pictures/grouping/?template={id}_{role}.png",
+    "import": "/d/pictures/import/", "problems": "/d/pictures/problems/", "item": "/d/pictures/items/2/",
+    "jobs": "/jobs/", "datasets": "/datasets/", "nowhere": "/d/nowhere/",
+}  # fmt: skip
 
 
 def add_model(dataset: Dataset) -> ModelVersion:
@@ -84,7 +57,9 @@ def add_model(dataset: Dataset) -> ModelVersion:
 def furnished(site: Site) -> Dataset:
     """Provide a dataset in the middle of its life, with something to show on every page."""
     dataset = site.dataset()
-    _label(dataset, 9)
+    for row in range(8):
+        decide(dataset, "assign", [row], ("cat", "dog")[row % 2])
+    decide(dataset, "unsure", [8])
     add_model(dataset)
     Problem.objects.create(dataset=dataset, path="broken <b>.png", reason="The file is empty.")
     for state in ("succeeded", "failed", "running", "queued"):
@@ -109,9 +84,7 @@ def _open(page: Page, address: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious_on_a_page(page: Page, site: Site, furnished: Dataset, name: str) -> None:
     _open(page, site.address + PAGES[name])
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert serious_violations(page) == [], scheme
+    require_accessible(page)
 
 
 @pytest.mark.parametrize("keys", [["Enter"], ["Enter", "Enter"], ["?"], ["/"], ["c"], ["1", "0", "Shift+ArrowRight"]])
@@ -123,9 +96,7 @@ def test_axe_finds_nothing_serious_in_the_workbench(
         page.keyboard.press(key)
     page.wait_for_timeout(500)
     page.wait_for_load_state("networkidle")
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert serious_violations(page) == [], scheme
+    require_accessible(page)
 
 
 def test_axe_finds_nothing_serious_at_the_door(page: Page, site: Site, settings: Any) -> None:
@@ -133,9 +104,7 @@ def test_axe_finds_nothing_serious_at_the_door(page: Page, site: Site, settings:
     User.objects.create_user("ana", password="a good password")
     page.goto(f"{site.address}/datasets/")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert serious_violations(page) == [], scheme
+    require_accessible(page)
     page.get_by_label("Name").fill("ana")
     page.get_by_label("Password").fill("wrong")
     page.keyboard.press("Enter")
@@ -159,8 +128,7 @@ def test_tiles_fill_the_screen_and_keys_work_at_200_percent(page: Page, site: Si
     assert bench.n_tiles() >= 6
     bench.press("1", "ArrowDown", "2")
     assert bench.states().count("1") == 2
-    box = bench.focused.bounding_box()
-    assert box is not None
+    box = not_none(bench.focused.bounding_box())
     assert box["y"] >= 0
     assert box["y"] + box["height"] <= 360
 
@@ -182,11 +150,7 @@ def test_as_many_tiles_as_fit(page: Page, site: Site, presses: str, at_least: in
 
 # -- Without jumps ------------------------------------------------------------------------------------
 def test_nothing_moves_while_thumbnails_load(page: Page, site: Site) -> None:
-    page.add_init_script("""
-        window.shift = 0;
-        new PerformanceObserver(list => { for (const entry of list.getEntries()) window.shift += entry.value; })
-            .observe({type: 'layout-shift', buffered: true});
-    """)
+    watch_layout_shifts(page)
     held: list[Route] = []
     page.route("**/api/thumb/**", lambda route: held.append(route))
     bench = Bench(page, site.address, site.dataset()).open()
@@ -241,10 +205,8 @@ def test_a_page_fetched_ahead_for_an_older_model_is_dropped(page: Page, site: Si
     assert len(asked) == 1
     ModelVersion.objects.update(is_active=False)
     old = ModelVersion.objects.get()
-    new = ModelVersion.objects.create(
-        dataset=furnished, number=2, class_ids=old.class_ids, n_labels=9, n_rows=60, n_decisions=40, is_active=True,
-        metrics=old.metrics, embedding_set=old.embedding_set,
-    )  # fmt: skip
+    facts = {"class_ids": old.class_ids, "metrics": old.metrics, "embedding_set": old.embedding_set}
+    new = make_version(furnished, 2, n_rows=60, n_decisions=40, is_active=True, **facts)
     with save_probabilities(new, 60, 3) as probabilities:
         probabilities[:] = (0.1, 0.1, 0.8)
     with page.expect_response("**/model/badge/"):

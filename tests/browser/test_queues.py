@@ -1,7 +1,5 @@
 """Every queue in a real browser: pulled, the band by keyboard and by mouse, similar images with their slider."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np
@@ -9,13 +7,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.predictions import active_predictions
 from sampling.queues.registry import STRATEGIES
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, tell_job_finished
 from tests.browser.conftest import Site
-from tests.modeling.factories import add_vectors
+from tests.factories import assert_contains, not_none
+from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -34,10 +32,7 @@ def dataset(site: Site) -> Dataset:
     """Provide 66 pictures with vectors, 36 labels with two mistakes, and the model that learnt from them."""
     dataset = site.dataset(N)
     add_vectors(dataset, _vectors())
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    ids = dict(dataset.items.values_list("row", "pk"))
-    given = [Decision(ids[row], State.LABELLED, classes[(row + (row in {4, 9})) % 3]) for row in range(36)]
-    record_import(dataset, given, None)
+    import_labels(dataset, list(range(36)), np.array([(row + (row in {4, 9})) % 3 for row in range(36)]))
     run_now("retrain", dataset_id=dataset.pk)
     return dataset
 
@@ -50,14 +45,9 @@ def _choose(page: Page, queue: str) -> Locator:
     return page.locator(f'#grid[data-kind="{queue}"]')
 
 
-def _rows(bench: Bench) -> list[int]:
-    return [int(row) for row in bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")]
-
-
 def _band_rows(dataset: Dataset, low: float, high: float, class_id: int = 0) -> set[int]:
     """Return the unlabelled rows in the band, one at a time."""
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     found = set()
     for row in Item.objects.filter(dataset=dataset, state=State.UNLABELLED).values_list("row", flat=True):
         chances = predictions.probabilities[row]
@@ -95,15 +85,14 @@ def test_queues_are_chosen_by_keyboard_and_keep_the_filters(page: Page, site: Si
     expect(page.locator('#grid[data-kind="all"]')).to_be_visible()
     expect(page.locator("#choice-predicted option:checked")).to_have_text("dog")
     expect(bench.focused).to_be_focused()
-    assert "queue=all" in page.url
-    assert "predicted=" in page.url
+    assert_contains(page.url, "queue=all", "predicted=")
 
 
 def test_a_menu_that_is_open_stays_when_a_job_ends(page: Page, site: Site, dataset: Dataset) -> None:
     Bench(page, site.address, dataset).open("queue=all")
     page.locator("#queue-menu summary").click()
     with page.expect_response("**/queues/**"):
-        page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished'))")
+        tell_job_finished(page)
     page.wait_for_timeout(300)
     expect(page.locator('#queue-menu button[value="random"]')).to_be_visible()
 
@@ -144,7 +133,7 @@ def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset)
     count = page.locator("#pull-count")
     before = _band_rows(dataset, 0.3, 0.8)
     expect(count).to_have_text(f"{len(before)} images")
-    assert set(_rows(bench)) == before
+    assert set(bench.rows()) == before
     high.focus()
     for _ in range(20):
         page.keyboard.press("ArrowRight")
@@ -157,7 +146,7 @@ def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset)
     expect(bench.tiles).to_have_count(len(before))  # the page stays until the button asks for another
     page.keyboard.press("Enter")
     expect(bench.tiles).to_have_count(len(after))
-    assert set(_rows(bench)) == after
+    assert set(bench.rows()) == after
     expect(bench.focused).to_be_focused()
     high.focus()
     page.keyboard.press("Home")
@@ -185,8 +174,7 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
     count = page.locator("#pull-count")
     expect(count).to_have_text(f"{len(everything)} images")
     low.scroll_into_view_if_needed()
-    box = low.bounding_box()
-    assert box is not None
+    box = not_none(low.bounding_box())
     thumb = {"x": box["x"] + 8, "y": box["y"] + box["height"] / 2}
     page.mouse.move(thumb["x"], thumb["y"])
     page.mouse.down()
@@ -200,7 +188,7 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
     expect(told).to_have_text(re.compile(r"to 1\.00$"))
     page.get_by_role("button", name=f"Pull {len(inside)} images").click()
     expect(bench.tiles).to_have_count(len(inside))
-    assert set(_rows(bench)) == inside
+    assert set(bench.rows()) == inside
     bars = page.locator(".band-slider rect")
     assert bars.count() == 100
     assert sum(int(bar) for bar in bars.evaluate_all("bars => bars.map(bar => bar.dataset.n)")) == len(everything)
@@ -208,13 +196,13 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
 
 def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Site, dataset: Dataset) -> None:
     bench = Bench(page, site.address, dataset).open("queue=uncertain&measure=entropy")
-    chosen = _rows(bench)[:2]
+    chosen = bench.rows()[:2]
     bench.press("Shift+ArrowRight", "s")
     expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
     unit = _vectors() / np.linalg.norm(_vectors(), axis=1, keepdims=True)
     alike = (unit @ unit[chosen].T).max(axis=1)
     order = [row for row in np.argsort(-alike).tolist() if row >= 36 and row not in chosen]
-    assert _rows(bench)[:10] == order[:10]
+    assert bench.rows()[:10] == order[:10]
     expect(page.locator("#queues .examples img")).to_have_count(2)
     expect(page.locator("#queues .similar")).to_contain_text("Similar to any of these 2 images")
     expect(page.locator("#choice-state")).to_have_value("unlabelled")
@@ -230,12 +218,12 @@ def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Sit
     assert 0 < len(near) < len(order)
     expect(bench.tiles).to_have_count(len(near))
     expect(page.locator("#range-text")).to_have_text("similarity 0.95 or more (1: identical)")
-    assert _rows(bench) == near
+    assert bench.rows() == near
     expect(slider).to_be_focused()
 
     page.locator("#choice-state").select_option("any")
     expect(bench.tiles).not_to_have_count(len(near))
-    assert set(near) < set(_rows(bench)) <= {row for row in range(N) if alike[row] >= 0.95 and row not in chosen}
+    assert set(near) < set(bench.rows()) <= {row for row in range(N) if alike[row] >= 0.95 and row not in chosen}
     page.get_by_role("link", name="Back to Uncertain").click()
     expect(page.locator('#grid[data-kind="uncertain"]')).to_be_visible()
     assert "measure=entropy" in page.url
@@ -257,7 +245,7 @@ def test_a_job_that_ends_does_not_move_the_slider_back(page: Page, site: Site, d
         route.continue_()
 
     page.route("**/queues/**", late)
-    page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished'))")
+    tell_job_finished(page)
     expect(page.locator("#range-text")).to_have_text("Probability 0.30 to 0.81")
     page.wait_for_timeout(800)
     assert high.input_value() == "0.81"

@@ -1,53 +1,35 @@
 """Quick training from the header: a run to its end, with its curves and what it changes; another that is cancelled."""
 
-from __future__ import annotations
-
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from sklearn.datasets import load_digits
 
-from tests.parts import ROOT, free_port, wait_until
-from tests.processes import Up
+from tests.browser.factories import write_digits
+from tests.parts import free_port, wait_until
+from tests.processes import Up, run_python
 
 SLOW = 180_000  # TensorFlow alone takes many seconds to load where several processes share two cores
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Up]:
+def running(up: Callable[..., Up], tmp_path: Path) -> Up:
     """Provide ninety handwritten digits of three kinds, sixty of them labelled, with a first assistive model."""
-    folder = tmp_path / "digits"
-    folder.mkdir()
-    found = load_digits()
-    rows = []
-    for digit, name in enumerate(("zero", "one", "two")):
-        for number, image in enumerate(found.images[found.target == digit][:30]):
-            path = f"{name}{number:02d}.png"
-            Image.fromarray((image * 15.9).astype("uint8")).save(folder / path)
-            if number < 20:
-                rows.append((path, name))
+    files = write_digits(tmp_path / "digits", ("zero", "one", "two"), 30)
+    rows = [(file, file[:-6]) for number, file in enumerate(files) if number % 30 < 20]
     labels = tmp_path / "labels.csv"
     with labels.open("w", newline="") as stream:
         csv.writer(stream).writerows([("path", "label"), *rows])
-    one = Up(tmp_path / "store", str(folder), "--port", str(free_port()))
+    one = up(str(tmp_path / "digits"), "--port", str(free_port()))
     one.wait_until_well()
     wait_until(lambda: one.query("select n_vectors from modeling_embeddingset") == [(90,)], why="the vectors")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-    command = [sys.executable, "manage.py", "import_labels", str(labels), "--create-classes"]
-    environment["AL_STORE_DIR"] = str(tmp_path / "store")
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    run_python("manage.py", "import_labels", labels, "--create-classes", store=tmp_path / "store")
     wait_until(lambda: one.query("select number from modeling_modelversion where is_active") == [(1,)], why="a model")
-    yield one
-    one.end()
+    return one
 
 
 @pytest.fixture

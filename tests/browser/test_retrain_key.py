@@ -1,7 +1,5 @@
 """R before there are embeddings: the page says what happens, and the model comes without another key."""
 
-from __future__ import annotations
-
 import pytest
 from playwright.sync_api import expect
 

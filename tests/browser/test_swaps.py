@@ -1,57 +1,14 @@
 """Requests that meet: none aborts another, and an answer that comes late undoes nothing that a person did meanwhile."""
 
-from __future__ import annotations
-
 import io
 import re
 
-import pytest
-from astropy.io import fits
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, Held
 from tests.browser.conftest import Site
-
-
-@pytest.fixture
-def sky(site: Site, page: Page) -> Bench:
-    """Provide a workbench with six FITS images."""
-    dataset = site.dataset(6)
-    for number in range(6):
-        values = [[float(x * (number + 1)) for x in range(80)] for _ in range(60)]
-        fits.PrimaryHDU(values).writeto(dataset.data_dir / f"image{number:04d}.png", overwrite=True)
-    return Bench(page, site.address, dataset)
-
-
-class Held:
-    """Holds requests that match a pattern until they are released, in the order that the test wants."""
-
-    def __init__(self, page: Page, pattern: str | re.Pattern[str]) -> None:
-        self.page, self.routes, self._is_open = page, list[Route](), False
-        page.route(pattern, self._came)
-
-    def _came(self, route: Route) -> None:
-        if self._is_open:
-            route.continue_()
-        else:
-            self.routes.append(route)
-
-    def wait_for(self, n: int) -> None:
-        for _ in range(200):
-            if len(self.routes) >= n:
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(f"{len(self.routes)} of {n} requests came")
-
-    def release(self, at: int = 0) -> None:
-        self.routes.pop(at).continue_()
-
-    def release_all(self) -> None:
-        self._is_open = True
-        while self.routes:
-            self.release()
 
 
 def test_a_preview_does_not_abort_the_measurement(sky: Bench) -> None:

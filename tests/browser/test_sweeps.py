@@ -1,20 +1,15 @@
 """Sweeps in a real browser: a class with marks, a digit and one key; a group with one key, split; each one undo."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from labeling.decisions.save import Decision, record_import
-from labeling.models import State
 from sampling.models import Check
-from sampling.queues import dispatch
+from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.browser.factories import add_falling_model, label_counts
-from tests.modeling.factories import add_vectors
+from tests.modeling.factories import add_vectors, import_labels
 
 N = 60
 
@@ -71,11 +66,8 @@ def test_marked_tiles_keep_the_page_until_they_have_a_class(sweep: Bench, page: 
     sweep.press("3")
     expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
     sweep.settle()
-    assert label_counts(sweep.dataset) == {"cat": n - 1 - _n_checks(ids), "dog": 0, "bird": 1}
-
-
-def _n_checks(ids: list[int]) -> int:
-    return Check.objects.filter(item__in=ids).count()
+    n_checks = Check.objects.filter(item__in=ids).count()
+    assert label_counts(sweep.dataset) == {"cat": n - 1 - n_checks, "dog": 0, "bird": 1}
 
 
 def test_a_check_comes_back_without_the_suggestion_and_measures(sweep: Bench, page: Page) -> None:
@@ -94,19 +86,17 @@ def test_a_check_comes_back_without_the_suggestion_and_measures(sweep: Bench, pa
 
 
 @pytest.fixture
-def alike(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def alike(bench: Bench, ranked_at_once: None) -> Bench:
     """Provide vectors in four heaps of 15, the first by far the tightest; ranked by the server, not a worker."""
     rng = np.random.default_rng(0)
     heap = np.arange(N) % 4
     spread = np.where(heap == 0, 0.1, 2.0)[:, None]
     add_vectors(bench.dataset, (heap[:, None] * 10 + spread * rng.normal(size=(N, 6))).astype(np.float32))
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     return bench.open("queue=groups&loose=1&looseness=2")
 
 
 def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, page: Page) -> None:
-    rows = [int(row) for row in alike.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")]
-    ids = alike.ids()
+    rows, ids = alike.rows(), alike.ids()
     assert len(rows) > 3
     assert {row % 4 for row in rows} == {0}
     expect(page.locator("#sweep-bar")).to_contain_text("all of them")
@@ -131,18 +121,13 @@ def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, 
     assert label_counts(alike.dataset) == {"cat": 0, "dog": 0, "bird": 0}
 
 
-def test_a_group_that_is_known_to_agree_takes_one_key_without_a_question(
-    site: Site, page: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
+@pytest.mark.usefixtures("ranked_at_once")
+def test_a_group_that_is_known_to_agree_takes_one_key_without_a_question(site: Site, page: Page) -> None:
     dataset = site.dataset(200)
     heap = np.arange(200) % 4
     noise = 0.1 * np.random.default_rng(0).normal(size=(200, 6))
     add_vectors(dataset, (heap[:, None] * 10 + noise).astype(np.float32))
-    classes = list(dataset.classes.all())
-    ids = dict(dataset.items.values_list("row", "pk"))
-    labeled = [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in range(140)]
-    record_import(dataset, labeled, None)
+    import_labels(dataset, list(range(140)), np.arange(140) % 2)
     bench = Bench(page, site.address, dataset).open("queue=groups")
     expect(page.locator("#sweep-bar")).to_contain_text("100.0 % (95 % interval")
     shown = bench.ids()
@@ -178,10 +163,8 @@ def test_a_group_is_split(alike: Bench, page: Page) -> None:
 
 def test_an_empty_sweep_says_what_to_do(bench: Bench, page: Page) -> None:
     add_falling_model(bench.dataset)
-    classes = list(bench.dataset.classes.all())
-    ids = list(bench.dataset.items.order_by("row").values_list("pk", flat=True))
-    record_import(bench.dataset, [Decision(one, State.LABELLED, classes[0].pk) for one in ids[:40]], None)
-    bench.open(f"queue=sweep&of={classes[0].pk}")
+    import_labels(bench.dataset, list(range(40)), np.zeros(40))
+    bench.open(f"queue=sweep&of={bench.dataset.classes.get(name='cat').pk}")
     expect(page.locator("#grid")).to_contain_text("No cat left to sweep")
     bench.open("queue=sweep&of=99999")
     expect(page.locator("#grid")).to_contain_text("was not trained on this class")
@@ -192,10 +175,4 @@ def test_axe_finds_nothing(sweep: Bench, page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     sweep.tiles.nth(1).click()
     expect(page.locator("#queues #sweep-of")).to_be_visible()
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (one["id"], [node["html"][:160] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    ]
-    assert not serious, serious
+    assert serious_violations(page) == []

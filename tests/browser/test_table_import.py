@@ -1,7 +1,5 @@
 """Importing labels on the page: what is not clear is asked, and the answers count."""
 
-from __future__ import annotations
-
 from playwright.sync_api import Page, expect
 
 from labeling.models import Item

@@ -1,7 +1,5 @@
 """What belongs together, chosen on the page, kept by export and accuracy."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
@@ -9,13 +7,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.decisions.save import Decision, record_import
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
-from labeling.models import Dataset, State
+from labeling.models import Dataset
 from tests.browser.axe import serious_violations
 from tests.browser.conftest import Site
-from tests.modeling.factories import add_vectors
+from tests.modeling.factories import add_vectors, import_labels
 
 N, SIZE = 120, 6
 
@@ -28,9 +25,7 @@ def dataset(site: Site) -> Dataset:
     nights = np.arange(N) // SIZE
     add_vectors(dataset, rng.normal(size=(N // SIZE, 40))[nights] + 0.05 * rng.normal(size=(N, 40)))
     y = rng.permutation(np.arange(N // SIZE) % 2)[nights]
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    ids = dict(dataset.items.values_list("row", "pk"))
-    record_import(dataset, [Decision(ids[row], State.LABELLED, classes[y[row]]) for row in range(N)], None)
+    import_labels(dataset, list(range(N)), y)
     lines = ["path,night,depth", *(f"image{row:04d}.png,2026-03-{1 + nights[row]:02d},{row}.5" for row in range(N))]
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish(), {"night": "text"})
     return dataset

@@ -3,17 +3,13 @@
 The product's own command runs with real workers. Nothing here may depend on how fast the machine is.
 """
 
-from __future__ import annotations
-
-import csv
 import io
 import json
 import os
 import re
 import subprocess
 import sys
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +19,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
+from tests.browser.bench import Labeler
+from tests.factories import manifest, new_folder, opened, table
 from tests.parts import BROWSER_TIMEOUT, free_port, wait_until
 from tests.processes import Up
 
@@ -44,8 +42,7 @@ def busy() -> Iterator[None]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Provide seventy digits each of 0, 1 and 7, named after what they show, in PNG, 16-bit TIFF and FITS files."""
-    folder = tmp_path / "digits"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "digits")
     digits = load_digits()
     for digit, name in ((0, "zero"), (1, "one"), (7, "seven")):
         for number, image in enumerate(digits.images[digits.target == digit][:70]):
@@ -61,13 +58,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def running(busy: None, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
+def running(busy: None, up: Callable[..., Up], tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Up:
     """Provide ``up`` on a new store, on a machine without weights and without a network."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    one = Up(tmp_path / "store", str(folder), "--port", str(free_port()), backend="auto")
-    yield one
-    one.end()
+    return up(str(folder), "--port", str(free_port()), backend="auto")
 
 
 @pytest.fixture
@@ -80,26 +75,6 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert not errors, errors
-
-
-def _class_of(path: str) -> str:
-    return re.sub(r"\d+\..*", "", path)
-
-
-def _label(page: Page, n: int, labels: dict[str, str]) -> None:
-    """Label the next ``n`` tiles, one key each."""
-    for _ in range(n):
-        path = page.locator("#grid .tile.here").get_attribute("data-name") or ""
-        page.keyboard.press(str(NAMES.index(_class_of(path)) + 1))
-        labels[path] = _class_of(path)
-
-
-def _settle(page: Page) -> None:
-    page.wait_for_function("() => !Object.keys(localStorage).some(key => key.startsWith('hoshina:outbox:'))")
-
-
-def _rows(page: Page) -> set[str]:
-    return set(page.locator("#grid .tile").evaluate_all("tiles => tiles.map(tile => tile.dataset.row)"))
 
 
 @pytest.mark.usefixtures("busy")
@@ -129,19 +104,12 @@ def _walk(running: Up, page: Page) -> None:
 
 
 def _add_classes_and_label(page: Page) -> dict[str, str]:
-    page.keyboard.press("c")
-    for name in NAMES:
-        page.locator("#class-add-name").fill(name)
-        page.keyboard.press("Enter")
-        expect(page.locator("#class-list")).to_contain_text(name)
-        expect(page.locator("#class-add-name")).to_have_value("")
-    page.keyboard.press("Escape")
-    expect(page.locator("#class-pane [data-class]")).to_have_count(3)
-    labels: dict[str, str] = {}
-    _label(page, 24, labels)
-    _settle(page)
+    person = Labeler(page, NAMES)
+    person.add_classes()
+    person.label(24)
+    person.settle()
     expect(page.locator("[data-count=labelled]").first).to_have_text("24")
-    return labels
+    return person.labels
 
 
 def _see_pictures_at_their_addresses(page: Page, site: str) -> None:
@@ -249,13 +217,12 @@ def _export(page: Page, site: str, labels: dict[str, str]) -> None:
     page.goto(f"{site}/d/digits/export/")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
-    with zipfile.ZipFile(download.value.path()) as archive:
-        rows = list(csv.DictReader(io.StringIO(archive.read("labels.csv").decode())))
-        manifest = json.loads(archive.read("manifest.json"))
-        images = [name for name in archive.namelist() if name.startswith("images/")]
+    archive = opened(download.value.path().read_bytes())
+    rows = table(archive, "labels.csv")
+    images = [name for name in archive.namelist() if name.startswith("images/")]
     assert {row["path"]: row["label"] for row in rows if row["label"]} == labels
     assert all(row["created_at"] for row in rows if row["label"])
     assert len(images) == len(labels), "images are included by default"
-    text = json.dumps(manifest)
+    text = json.dumps(manifest(archive))
     for name in ("python", "astropy", "umap-learn", "embedding_backend"):
         assert name in text, name

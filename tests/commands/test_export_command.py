@@ -1,30 +1,25 @@
 """Test ``hoshina export``."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from labeling.management.commands import export as command
 from labeling.models import Dataset, Frame
-from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
+from tests.factories import MakeDataset, archive_bytes, command_json, command_output, decide, manifest, opened, table
+from tests.processes import run_python
+
+pytestmark = pytest.mark.django_db
 
 
 def run(*arguments: str) -> dict[str, Any]:
-    out = io.StringIO()
-    call_command("export", *arguments, "--json", stdout=out)
-    result = json.loads(out.getvalue())
+    result = command_json("export", *arguments)
     assert isinstance(result, dict)
     return result
 
@@ -37,7 +32,6 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     return dataset
 
 
-@pytest.mark.django_db
 def test_it_writes_the_archive_and_tells_its_hash(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "new" / "out.zip"
     result = run("--output", str(output), "--seed", "3", "--splits", "50,30,20", "--no-images")
@@ -48,25 +42,20 @@ def test_it_writes_the_archive_and_tells_its_hash(dataset: Dataset, tmp_path: Pa
     assert list(output.parent.iterdir()) == [output]
 
 
-@pytest.mark.django_db
 def test_its_name_is_the_datasets_and_it_speaks_to_people(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    out = io.StringIO()
-    call_command("export", stdout=out)
-    assert "11 items with a decision" in out.getvalue()
+    assert "11 items with a decision" in command_output("export")
     assert len(table(opened((tmp_path / "pictures.zip").read_bytes()), "labels.csv")) == 11
 
 
-@pytest.mark.django_db
 def test_images_are_put_in(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "out.zip"
     run("--output", str(output), "--with-images")
     assert manifest(zipfile.ZipFile(output))["images"]["missing"]["count"] == 10
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(("size", "is_included"), [(99_999_999, True), (100_000_000, False)])
 def test_images_are_included_by_default_below_1_gb(
     dataset: Dataset, tmp_path: Path, size: int, is_included: bool
@@ -86,7 +75,6 @@ def test_images_are_included_by_default_below_1_gb(
         run("--with-images", "--no-images")
 
 
-@pytest.mark.django_db
 def test_an_earlier_export_is_replaced_and_nothing_else(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "out.zip"
     output.touch()
@@ -106,7 +94,6 @@ def test_an_earlier_export_is_replaced_and_nothing_else(dataset: Dataset, tmp_pa
         run("--output", str(tmp_path))
 
 
-@pytest.mark.django_db
 def test_a_failure_leaves_the_earlier_export(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out.zip"
     run("--output", str(output))
@@ -123,14 +110,12 @@ def test_a_failure_leaves_the_earlier_export(dataset: Dataset, tmp_path: Path, m
     assert list(tmp_path.glob(".*")) == []
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("arguments", [("--splits", "80,30,10"), ("--splits", "a"), ("--seed", "x")])
 def test_wrong_usage_is_refused(dataset: Dataset, arguments: tuple[str, str]) -> None:
     with pytest.raises(CommandError, match=r"splits|seed"):
         run(*arguments)
 
 
-@pytest.mark.django_db
 def test_what_cannot_be_had_fails_in_words(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no predictions yet"):
         run("--with-predictions", "--output", str(tmp_path / "out.zip"))
@@ -139,7 +124,6 @@ def test_what_cannot_be_had_fails_in_words(dataset: Dataset, tmp_path: Path) -> 
     assert list(tmp_path.glob("*.zip")) == []
 
 
-@pytest.mark.django_db
 def test_the_dataset_is_chosen_by_name_or_slug(make_dataset: MakeDataset, tmp_path: Path) -> None:
     output = str(tmp_path / "out.zip")
     with pytest.raises(CommandError, match="no dataset yet"):
@@ -170,27 +154,14 @@ for row in range(40):
 """
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
-    environment = os.environ | {"AL_STORE_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "hoshina.settings"}
-
-    def python(*arguments: str, **variables: str) -> str:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=settings.BASE_DIR,
-            env=environment | variables,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-
-    python("-c", FILL)
+    run_python("-c", FILL, store=tmp_path)
     hashes = []
     for seed, zone, locale in (("1", "UTC", "C.UTF-8"), ("2", "Pacific/Auckland", "C")):
         output = tmp_path / f"{seed}.zip"
-        printed = python(
-            "manage.py", "export", "--output", str(output), "--json",
-            PYTHONHASHSEED=seed, TZ=zone, LC_ALL=locale,
-        )  # fmt: skip
+        export = ("manage.py", "export", "--output", output, "--json")
+        printed = run_python(*export, store=tmp_path, PYTHONHASHSEED=seed, TZ=zone, LC_ALL=locale).stdout
         hashes.append(json.loads(printed)["sha256"])
         assert hashlib.sha256(output.read_bytes()).hexdigest() == hashes[-1]
     assert hashes[0] == hashes[1]

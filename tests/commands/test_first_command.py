@@ -1,32 +1,20 @@
 """Test that the first command on a new store works, and that failures print one line or one JSON object."""
 
-from __future__ import annotations
-
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.parts import ROOT, postgres_server, require
+from tests.factories import MakeFolder
+from tests.parts import postgres_server, require
+from tests.processes import run_python
 
 pytestmark = pytest.mark.slow
 
 
 def manage(store: Path | str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env={**environment, "AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return run_python("manage.py", *arguments, store=Path(store), code=None, **variables)
 
 
 def failure(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
@@ -46,7 +34,7 @@ def failure_json(done: subprocess.CompletedProcess[str], code: int = 1) -> dict[
     return dict(result)
 
 
-def test_ingest_makes_the_tables_of_a_new_store(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
+def test_ingest_makes_the_tables_of_a_new_store(tmp_path: Path, picture_folder: MakeFolder) -> None:
     done = manage(tmp_path / "store", "ingest", "--data-dir", str(picture_folder(3)), "--json")
     assert (done.returncode, json.loads(done.stdout)["items"], done.stderr) == (0, 3, "")
 
@@ -95,7 +83,7 @@ def test_a_database_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path) -> N
     assert "file is not a database" in failure(manage(tmp_path / "store", "accuracy", AL_DB_PATH=str(text)))
 
 
-def test_wrong_usage_ends_with_2(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
+def test_wrong_usage_ends_with_2(tmp_path: Path, picture_folder: MakeFolder) -> None:
     store = tmp_path / "store"
     manage(store, "ingest", "--data-dir", str(picture_folder(3)))
     assert "invalid choice: 'nonsense'" in failure_json(manage(store, "queue", "nonsense", "--json"), 2)["error"]

@@ -1,18 +1,14 @@
 """Test ``hoshina import_labels``."""
 
-from __future__ import annotations
-
-import io
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from labeling.models import Annotation, Item, LabelClass, State
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, command_json, command_output
 
 pytestmark = pytest.mark.django_db
 
@@ -27,9 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str) -> dict[str, Any]:
-    out = io.StringIO()
-    call_command("import_labels", *arguments, "--json", stdout=out)
-    result = json.loads(out.getvalue())
+    result = command_json("import_labels", *arguments)
     assert isinstance(result, dict)
     return result
 
@@ -53,9 +47,7 @@ def test_it_makes_classes(make_dataset: MakeDataset, file: Path) -> None:
 
 def test_it_speaks_to_people(make_dataset: MakeDataset, file: Path) -> None:
     make_dataset(4)
-    out = io.StringIO()
-    call_command("import_labels", str(file), stdout=out)
-    assert out.getvalue().splitlines() == [
+    assert command_output("import_labels", str(file)).splitlines() == [
         "2 applied, 0 unchanged, of 4 lines.",
         "1 line about items that this dataset does not have (column path): no.png.",
         "1 line of unknown classes: emu. Add --create-classes to create them.",

@@ -1,39 +1,31 @@
 """Test ``hoshina ingest`` for users and scripts."""
 
-from __future__ import annotations
-
-import io
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
-from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
-from tests.labeling.factories import write_png, write_triplets
+from tests.factories import MakeFolder, command_output, fresh
+from tests.labeling.factories import write_png
+from tests.labeling.groups import write_triplets
+from tests.processes import run_python
 
 KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
 
 
 def ingest(*arguments: str) -> str:
-    out = io.StringIO()
-    call_command("ingest", *arguments, stdout=out)
-    return out.getvalue()
+    return command_output("ingest", *arguments)
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("store")
 class TestCommand:
-    def test_json_is_one_object_with_the_keys_of_the_contract(self, picture_folder: Callable[..., Path]) -> None:
+    def test_json_is_one_object_with_the_keys_of_the_contract(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(4)
         (folder / "broken\n.png").touch()
         result = json.loads(ingest(f"--data-dir={folder}", "--json"))
@@ -45,7 +37,7 @@ class TestCommand:
         again = json.loads(ingest(f"--data-dir={folder}", "--json"))
         assert (again["new"], again["unchanged"], again["missing"]) == (0, 4, 0)
 
-    def test_people_get_words(self, picture_folder: Callable[..., Path]) -> None:
+    def test_people_get_words(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(4)
         (folder / "broken\n.png").touch()
         output = ingest(f"--data-dir={folder}")
@@ -55,13 +47,13 @@ class TestCommand:
         assert again.startswith("pictures: 4 items (0 new, 0 changed, 3 unchanged, 1 moved, 0 missing) in ")
         assert "1 could not be read:\n  broken\\n.png: The file is empty. Copy it again or remove it.\n" in output
 
-    def test_it_runs_as_a_job_that_succeeded(self, picture_folder: Callable[..., Path]) -> None:
+    def test_it_runs_as_a_job_that_succeeded(self, picture_folder: MakeFolder) -> None:
         ingest(f"--data-dir={picture_folder(3)}")
         job = Job.objects.get(kind="ingest")
         assert (job.state, job.dataset_id) == (Job.State.SUCCEEDED, Dataset.objects.get().pk)
         assert job.result["items"] == 3
 
-    def test_dataset_and_extensions(self, picture_folder: Callable[..., Path]) -> None:
+    def test_dataset_and_extensions(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(2)
         (folder / "image0000.png").rename(folder / "one.PIC")
         result = json.loads(ingest(f"--data-dir={folder}", "--dataset=cats", "--extensions=pic, .jpg", "--json"))
@@ -101,8 +93,7 @@ class TestCommand:
         assert (result["items"], result["frames"], result["incomplete"], result["new"]) == (3, 6, 0, 1)
 
     @pytest.mark.parametrize(
-        "arguments",
-        [["--group={id}.png"], ["--roles=a,b"], ["--try"], ["--group={id}_{role}.png", "--roles=a,,b"]],
+        "arguments", [["--group={id}.png"], ["--roles=a,b"], ["--try"], ["--group={id}_{role}.png", "--roles=a,,b"]]
     )
     def test_a_template_that_cannot_be_is_wrong_usage(self, tmp_path: Path, arguments: list[str]) -> None:
         with pytest.raises(CommandError) as caught:
@@ -114,7 +105,7 @@ class TestCommand:
         with pytest.raises(CommandError, match="extensions"):
             ingest(f"--data-dir={tmp_path}", f"--extensions={extensions}")
 
-    def test_the_folder_may_come_from_al_data_dir(self, picture_folder: Callable[..., Path], settings: Any) -> None:
+    def test_the_folder_may_come_from_al_data_dir(self, picture_folder: MakeFolder, settings: Any) -> None:
         settings.DATA_DIR = picture_folder(2)
         assert json.loads(ingest("--json"))["items"] == 2
 
@@ -128,17 +119,15 @@ class TestCommand:
         assert "\n" not in str(caught.value)
         assert str(tmp_path / name) in str(caught.value)
 
-    def test_a_waiting_job_is_taken_over_and_a_running_one_is_respected(
-        self, picture_folder: Callable[..., Path]
-    ) -> None:
+    def test_a_waiting_job_is_taken_over_and_a_running_one_is_respected(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(2)
         ingest(f"--data-dir={folder}")
         waiting = enqueue("ingest", dataset_id=Dataset.objects.get().pk)
         ingest(f"--data-dir={folder}")
-        waiting.refresh_from_db()
-        assert waiting.state == Job.State.SUCCEEDED
+        assert fresh(waiting).state == Job.State.SUCCEEDED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -150,13 +139,8 @@ class TestCommand:
 def test_exit_codes_and_one_line_on_standard_error(
     tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
-    environment = {**os.environ, "AL_STORE_DIR": str(tmp_path / "store")}
-    manage = [sys.executable, str(django_settings.BASE_DIR / "manage.py")]
-    done = subprocess.run(
-        [*manage, "ingest", *(argument.format(folder=tmp_path) for argument in arguments)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == code
+    words = [argument.format(folder=tmp_path) for argument in arguments]
+    done = run_python("manage.py", "ingest", *words, store=tmp_path / "store", code=code)
     assert done.stdout == ""
     assert message in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr

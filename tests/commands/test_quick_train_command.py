@@ -1,9 +1,6 @@
 """Test ``hoshina quick_train``."""
 
-from __future__ import annotations
-
 import csv
-import io
 import json
 import os
 import signal
@@ -11,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +23,7 @@ from modeling.management.commands import quick_train
 from modeling.models import ModelVersion
 from modeling.quick.data import usual_options
 from modeling.quick.options import QuickOptions
+from tests.factories import MakeDataset, assert_contains, command_json
 from tests.modeling.weights import real_weights_dir
 from tests.parts import ROOT
 
@@ -45,7 +42,7 @@ def bright_and_dark(folder: Path) -> None:
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[..., Dataset], tmp_path: Path, store: Path) -> Dataset:
+def dataset(make_dataset: MakeDataset, tmp_path: Path, store: Path) -> Dataset:
     """Create twenty labeled images of two classes, and four unlabeled ones."""
     bright_and_dark(tmp_path / "pictures")
     dataset = make_dataset(N)
@@ -58,9 +55,7 @@ def dataset(make_dataset: Callable[..., Dataset], tmp_path: Path, store: Path) -
 @pytest.mark.django_db(transaction=True)
 def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
     settings.WEIGHTS_DIR = real_weights_dir()
-    out = io.StringIO()
-    call_command("quick_train", *QUICKLY, "--flip", "--json", stdout=out)
-    result = json.loads(out.getvalue())
+    result = command_json("quick_train", *QUICKLY, "--flip")
     assert {
         "model_version", "labels", "classes", "accuracy", "accuracy_interval", "ece_before", "ece_after",
         "log_loss_before", "log_loss_after", "temperature", "seconds",
@@ -136,8 +131,7 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
     out, err = running.communicate(timeout=300)
     assert running.returncode == 1, err
     assert out == ""
-    assert "Quick training was stopped." in err
-    assert "Traceback" not in err
+    assert_contains(err, "Quick training was stopped.", lacks=["Traceback"])
     (file,) = store.glob("quick/*/kept.npz")
     with np.load(file) as arrays:
         assert arrays["parts"].shape == (20,)

@@ -1,9 +1,8 @@
 """Commands: what a person can act on is one line or one JSON object, with exit code 1."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import call_command
@@ -52,8 +51,5 @@ def test_a_message_and_its_hint_are_sentences() -> None:
 
 
 def test_the_reason_why_something_is_refused() -> None:
-    def refuse() -> None:
-        raise Refusal("No model yet", "Press R.")
-
-    assert reason_of(refuse) == "No model yet. Press R."
+    assert reason_of(Mock(side_effect=Refusal("No model yet", "Press R."))) == "No model yet. Press R."
     assert reason_of(lambda: 1) == ""

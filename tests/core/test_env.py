@@ -1,12 +1,7 @@
 """The variables: documented, typed, refused by name when malformed."""
 
-from __future__ import annotations
-
 import ast
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from hoshina.core import env
 from tests.parts import ROOT
+from tests.processes import run_python
 
 APPS = ("hoshina", "labeling", "modeling", "sampling")
 
@@ -100,32 +96,19 @@ def test_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         env.secret("AL_X")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("AL_PORT", "eighty"),
-        ("AL_EMBEDDING_BACKEND", "magic"),
-        ("AL_LOGIN", "perhaps"),
-        ("AL_DEBUG", "2"),
-        ("AL_HTTPS", "https"),
-        ("AL_LOG_LEVEL", "loud"),
-        ("AL_DATA_DIR", "/no/such/folder"),
-        ("AL_WEIGHTS_DIR", "/no/such/folder"),
-        ("AL_SECRET_KEY_FILE", "/no/such/file"),
-        ("AL_BROKER_URL", "amqp://localhost"),
-        ("AL_DATABASE_URL", "mysql://localhost/x"),
-        ("AL_DATABASE_URL", "nonsense"),
-        ("AL_HOST", "0.0.0.0"),
+        ("AL_PORT", "eighty"), ("AL_EMBEDDING_BACKEND", "magic"), ("AL_LOGIN", "perhaps"), ("AL_DEBUG", "2"),
+        ("AL_HTTPS", "https"), ("AL_LOG_LEVEL", "loud"), ("AL_DATA_DIR", "/no/such/folder"),
+        ("AL_WEIGHTS_DIR", "/no/such/folder"), ("AL_SECRET_KEY_FILE", "/no/such/file"),
+        ("AL_BROKER_URL", "amqp://localhost"), ("AL_DATABASE_URL", "mysql://localhost/x"),
+        ("AL_DATABASE_URL", "nonsense"), ("AL_HOST", "0.0.0.0"),
     ],
-)
+)  # fmt: skip
 def test_a_malformed_value_is_refused_at_start(tmp_path: Path, name: str, value: str) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AL_")}
-    done = subprocess.run(
-        [sys.executable, "-c", "import hoshina.settings"],
-        env={**environment, "AL_STORE_DIR": str(tmp_path), name: value},
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
+    done = run_python("-c", "import hoshina.settings", store=tmp_path, code=1, **{name: value})
     last = done.stderr.strip().splitlines()[-1]
     assert "ImproperlyConfigured" in last
     assert name in last

@@ -1,8 +1,5 @@
 """What every answer has to keep to, as a web server gets it."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from hoshina.wsgi import application
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Frame
+from tests.factories import MakeFolder
 from tests.labeling.factories import Steps
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +33,7 @@ def answer(method: str, path: str) -> tuple[str, dict[str, str], bytes]:
         body.close()
 
 
-def test_no_body_follows_the_answer_to_head(store: Path, picture_folder: Callable[..., Path]) -> None:
+def test_no_body_follows_the_answer_to_head(store: Path, picture_folder: MakeFolder) -> None:
     """Its bytes would be taken for the next answer on the same connection."""
     dataset = dataset_for(picture_folder(2))
     ingest(dataset, Steps())  # type: ignore[arg-type]

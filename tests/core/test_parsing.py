@@ -1,7 +1,5 @@
 """Options that are declared once: what jobs, forms, addresses and commands take, and what all of them refuse."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal

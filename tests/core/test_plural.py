@@ -1,7 +1,5 @@
 """Numbers with their nouns, and no number that is stuck to a plural."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,16 +1,17 @@
 """Telling processes apart, and stopping them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from hoshina.core.processes import describe, lives
 from hoshina.management import supervision
 from tests.parts import wait_until
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_process_is_known_by_number_and_start() -> None:

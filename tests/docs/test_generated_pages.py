@@ -1,7 +1,5 @@
 """Pages of the documentation that are made from the code."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -11,13 +9,9 @@ from django.conf import settings
 
 DOCS = Path(settings.BASE_DIR, "docs")
 PAGES = (
-    "reference/commands.md",
-    "reference/settings.md",
-    "reference/keys.md",
-    "reference/queues.md",
-    "reference/jobs.md",
-    "adr/index.md",
-)
+    "reference/commands.md", "reference/settings.md", "reference/keys.md", "reference/queues.md",
+    "reference/jobs.md", "adr/index.md",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

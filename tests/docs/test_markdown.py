@@ -1,7 +1,5 @@
 """Rules for the Markdown files of the repository."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

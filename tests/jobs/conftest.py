@@ -1,7 +1,5 @@
 """Real stores with real workers: processes of their own, a database file, a broker; nothing is eager."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -14,13 +12,12 @@ from typing import Any
 
 import kombu.pools
 import pytest
-from django.core.management import call_command
-from django.db import connections
 from django.test import override_settings
 
 from hoshina.celery import app
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job
+from tests.databases import database_file
 from tests.jobs import tasks as test_jobs
 from tests.parts import ROOT, redis_server, wait_until
 
@@ -108,34 +105,6 @@ def _use_broker(url: str, transport: str | None, options: dict[str, Any]) -> Non
     app.conf.update(broker_url=url, broker_write_url=url, broker_transport=transport, broker_transport_options=options)
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Path:
-    """Provide a migrated, empty database file to copy."""
-    file = tmp_path_factory.mktemp("migrated") / "app.db"
-    with django_db_blocker.unblock(), _database(file):
-        call_command("migrate", verbosity=0)
-    return file
-
-
-class _database:
-    """This process's Django uses another SQLite file for a while."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __enter__(self) -> None:
-        self.before = connections["default"]
-        self.settings = dict(connections.settings["default"])
-        connections.settings["default"]["NAME"] = str(self.file)
-        del connections["default"]
-
-    def __exit__(self, *_: object) -> None:
-        connections["default"].close()
-        connections.settings["default"].clear()
-        connections.settings["default"].update(self.settings)
-        connections["default"] = self.before
-
-
 @contextmanager
 def open_store(folder: Path, migrated: Path, broker_url: str) -> Iterator[Store]:
     """Return a store in an empty folder; this process's Django and Celery use it meanwhile."""
@@ -148,7 +117,7 @@ def open_store(folder: Path, migrated: Path, broker_url: str) -> Iterator[Store]
         JOB_STALE=2.0, JOB_RESEND=1.0, JOB_HEARTBEAT=0.2,
     )  # fmt: skip
     store = Store(folder, broker_url)
-    with changed, _database(folder / "app.db"):
+    with changed, database_file(folder / "app.db"):
         if broker_url:
             _use_broker(broker_url, None, {"socket_connect_timeout": 2, "socket_timeout": 5, "max_retries": 0})
         else:

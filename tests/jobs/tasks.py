@@ -1,7 +1,5 @@
 """Small jobs that only tests run; what they did is written to files, one line each, so that a kill loses none."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import time

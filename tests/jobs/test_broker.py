@@ -1,7 +1,5 @@
 """The embedded broker, and brokers that are away."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from hoshina.jobs import lifecycle
 from hoshina.jobs.models import Job
 from hoshina.jobs.notify import broker_answers
+from tests.factories import fresh, new_folder
 from tests.jobs.conftest import Store, open_store
 from tests.parts import free_port, redis_server, wait_until
 
@@ -95,8 +94,7 @@ UNREADABLE = {
 def test_a_message_that_cannot_be_read_is_set_aside_and_the_next_one_is_taken(
     tmp_path: Path, kind: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broker = tmp_path / "broker"
-    broker.mkdir()
+    broker = new_folder(tmp_path / "broker")
     (broker / f"0-older.{name}.msg").write_bytes(UNREADABLE[kind])
     send(broker, name, 7)
     (broker / f"9-newer.{name}.msg").write_bytes(UNREADABLE[kind])
@@ -170,8 +168,7 @@ def test_a_worker_outlives_its_broker(tmp_path: Path, migrated: Path, django_db_
         assert worker.poll() is None
         # This process too finds its broker again.
         later = store.enqueue("test_steps", n=1, pause=0)
-        later.refresh_from_db()
-        assert later.sent_at is not None
+        assert fresh(later).sent_at is not None
         store.wait(later, Job.State.SUCCEEDED)
 
 
@@ -180,8 +177,7 @@ def test_an_unwritable_embedded_broker_is_noticed(files_store: Store) -> None:
     (files_store.folder / "broker").write_text("not a folder")
     assert not broker_answers()
     job = files_store.enqueue("test_steps", n=1, pause=0)
-    job.refresh_from_db()
-    assert job.sent_at is None
+    assert fresh(job).sent_at is None
     (files_store.folder / "broker").unlink()
     lifecycle.resend()
     wait_until(lambda: list((files_store.folder / "broker").glob("*.msg")), why="the message")

@@ -1,7 +1,5 @@
 """What ``up`` and the commands draw on a terminal."""
 
-from __future__ import annotations
-
 import io
 import re
 import sys
@@ -41,11 +39,8 @@ def test_a_terminal_gets_a_bar_and_then_a_line(monkeypatch: pytest.MonkeyPatch) 
     assert "Predicting:  50%" in terminal.getvalue()
     assert "/100" not in terminal.getvalue()
     job.state, job.error, job.hint, job.finished_at = (
-        Job.State.FAILED,
-        "One class only.",
-        "Label\nanother.",
-        timezone.now(),
-    )
+        Job.State.FAILED, "One class only.", "Label\nanother.", timezone.now(),
+    )  # fmt: skip
     job.save()
     bars.show([])
     bars.close()

@@ -1,7 +1,5 @@
 """kill -9 at random moments: no job runs for ever, restartable ones end well, finished chunks stay finished."""
 
-from __future__ import annotations
-
 import random
 import time
 

@@ -1,7 +1,5 @@
 """Transitions of a job's row, without workers: what races, repetition and deaths leave behind."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys
@@ -21,15 +19,17 @@ from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
 from hoshina.jobs.runner import Run, seconds_left, stopping
+from tests.factories import fresh, not_none
 from tests.jobs import tasks as test_jobs
 
 pytestmark = pytest.mark.django_db
 assert test_jobs
 S = Job.State
+MakeJob = Callable[..., Job]
 
 
 @pytest.fixture
-def queue_job(tmp_path: Any) -> Callable[..., Job]:
+def queue_job(tmp_path: Any) -> MakeJob:
     def make(kind: str = "test_steps", **params: Any) -> Job:
         given = {"name": "a", "notes": str(tmp_path / "notes"), "n": 2, "pause": 0}
         return lifecycle.enqueue(kind, params={**given, **params})
@@ -46,17 +46,15 @@ def stale(job: Job, **fields: Any) -> Job:
     return job
 
 
-def test_only_one_claims_a_job(queue_job: Callable[..., Job]) -> None:
+def test_only_one_claims_a_job(queue_job: MakeJob) -> None:
     job = queue_job()
-    claimed = lifecycle.claim(job.pk)
-    assert claimed is not None
+    claimed = not_none(lifecycle.claim(job.pk))
     assert (claimed.state, claimed.attempts, claimed.worker) == (S.RUNNING, 1, presence.me())
     assert lifecycle.claim(job.pk) is None
 
 
-def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> None:
-    job = lifecycle.claim(queue_job().pk)
-    assert job is not None
+def test_who_lost_a_job_leaves_its_row_alone(queue_job: MakeJob) -> None:
+    job = not_none(lifecycle.claim(queue_job().pk))
     run = Run(job)
     run.stage("One", total=5)
     Job.objects.filter(pk=job.pk).update(worker="other:1:1", attempts=2)
@@ -68,7 +66,7 @@ def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> N
     assert (job.state, job.stage, job.worker) == (S.RUNNING, "One", "other:1:1")
 
 
-def test_run_now(queue_job: Callable[..., Job], tmp_path: Any) -> None:
+def test_run_now(queue_job: MakeJob, tmp_path: Any) -> None:
     seen = []
     params = {"name": "a", "notes": str(tmp_path / "notes"), "n": 3, "pause": 0}
     job = lifecycle.run_now("test_steps", params=params, on_progress=lambda job: seen.append((job.done, job.total)))
@@ -77,16 +75,13 @@ def test_run_now(queue_job: Callable[..., Job], tmp_path: Any) -> None:
     assert seen[-1] == (3, 3)
 
 
-def test_run_now_takes_over_the_queued_job_but_not_the_running_one(
-    queue_job: Callable[..., Job],
-) -> None:
+def test_run_now_takes_over_the_queued_job_but_not_the_running_one(queue_job: MakeJob) -> None:
     job = queue_job()
     with pytest.raises(Refusal, match="Steps is already queued in another process"):
         lifecycle.run_now("test_steps", params={**job.params, "n": 7})
     assert lifecycle.run_now("test_steps", params=job.params) == job
     assert queue_job() != job
-    running = lifecycle.claim(queue_job().pk)
-    assert running is not None
+    running = not_none(lifecycle.claim(queue_job().pk))
     with pytest.raises(Refusal, match=r"Steps is already running in another process\. Wait for it"):
         lifecycle.run_now("test_steps", params=running.params)
 
@@ -103,7 +98,7 @@ def test_failures_in_the_foreground(tmp_path: Any, caplog: pytest.LogCaptureFixt
     assert set(Job.objects.values_list("state", flat=True)) == {S.FAILED}
 
 
-def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
+def test_reap_loses_or_queues_again(queue_job: MakeJob) -> None:
     plain = stale(queue_job("test_steps", name="plain"))
     again = stale(queue_job("test_again", name="again"))
     third = stale(queue_job("test_again", name="third"), attempts=3)
@@ -125,16 +120,15 @@ def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
     assert [third.pk, asked.pk, unknown.pk]
 
 
-def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: Callable[..., Job]) -> None:
+def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: MakeJob) -> None:
     job = stale(queue_job())
     Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now())
     assert not lifecycle._end_or_requeue(job, hint="")  # it was read before the heartbeat came
-    job.refresh_from_db()
-    assert job.state == S.RUNNING
+    assert fresh(job).state == S.RUNNING
 
 
 def test_a_dead_process_of_this_machine_needs_no_silence(
-    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, settings: Any
+    queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     job = stale(queue_job())
     dead = f"{presence.host()}:999999999:1"
@@ -158,7 +152,7 @@ def other_process() -> Iterator[str]:
 
 
 def test_a_process_that_is_alive_here_keeps_its_job_however_long_it_is_silent(
-    queue_job: Callable[..., Job], other_process: str
+    queue_job: MakeJob, other_process: str
 ) -> None:
     job = stale(queue_job(), worker=other_process)
     long_ago = timezone.now() - timedelta(hours=1)
@@ -168,21 +162,19 @@ def test_a_process_that_is_alive_here_keeps_its_job_however_long_it_is_silent(
     chunk = Chunk.objects.create(job=job, start=0, stop=1, worker=other_process, heartbeat_at=long_ago)
     assert chunks._take(job) is None
     Chunk.objects.create(job=job, start=1, stop=2, worker="elsewhere:1:1", heartbeat_at=long_ago)
-    taken = chunks._take(job)
-    assert taken is not None
+    taken = not_none(chunks._take(job))
     assert taken.start == 1
     assert chunk.pk
 
 
-def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: Callable[..., Job]) -> None:
+def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: MakeJob) -> None:
     """Its end could not be saved, say, while the database was away."""
     job = stale(queue_job(), worker=presence.me(), started_at=timezone.now() - timedelta(minutes=5))
     runner.running.add(job.pk)
     assert lifecycle.reap() == 0
     runner.running.clear()
     assert lifecycle.reap() == 1
-    job.refresh_from_db()
-    assert job.state == S.LOST
+    assert fresh(job).state == S.LOST
 
 
 def test_under_up_nobody_is_told_to_start_a_worker(monkeypatch: pytest.MonkeyPatch, store: Any) -> None:
@@ -193,7 +185,7 @@ def test_under_up_nobody_is_told_to_start_a_worker(monkeypatch: pytest.MonkeyPat
     assert str(store / "logs" / "worker-heavy.log") in message
 
 
-def test_retry_and_cancel(queue_job: Callable[..., Job]) -> None:
+def test_retry_and_cancel(queue_job: MakeJob) -> None:
     job = queue_job()
     assert lifecycle.retry(job) == job  # active: nothing to do
     assert lifecycle.cancel(job).state == S.CANCELLED
@@ -201,22 +193,20 @@ def test_retry_and_cancel(queue_job: Callable[..., Job]) -> None:
     again = lifecycle.retry(job)
     assert (again.state, again.params, again.key) == (S.QUEUED, job.params, job.key)
     assert again != job
-    claimed = lifecycle.claim(again.pk)
-    assert claimed is not None
+    claimed = not_none(lifecycle.claim(again.pk))
     lifecycle.cancel(claimed)
     assert (claimed.state, claimed.cancel_requested) == (S.RUNNING, True)
     lifecycle.execute(claimed)
     assert claimed.state == S.CANCELLED
 
 
-def test_chunks_that_are_done_are_kept(queue_job: Callable[..., Job], tmp_path: Any) -> None:
+def test_chunks_that_are_done_are_kept(queue_job: MakeJob, tmp_path: Any) -> None:
     job = queue_job("test_chunks", n=4)
     Chunk.objects.create(job=job, start=10, stop=20, done=True)
     Chunk.objects.create(job=job, start=20, stop=25, done=True)  # of other shares: not wanted any more
     Chunk.objects.create(job=job, start=30, stop=40, worker="elsewhere:1:1", heartbeat_at=timezone.now())
     Chunk.objects.filter(start=30).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
-    claimed = lifecycle.claim(job.pk)
-    assert claimed is not None
+    claimed = not_none(lifecycle.claim(job.pk))
     lifecycle.execute(claimed)
     assert claimed.state == S.SUCCEEDED, claimed.error
     done = [line.split(":")[0] for line in test_jobs.notes(tmp_path / "notes")]
@@ -224,7 +214,7 @@ def test_chunks_that_are_done_are_kept(queue_job: Callable[..., Job], tmp_path: 
     assert (claimed.done, claimed.total) == (40, 40)
 
 
-def test_what_nobody_asks_for_is_forgotten(queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_asks_for_is_forgotten(queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "quiet_kinds", lambda: ["test_again"])
     days_ago = timezone.now() - timedelta(days=2)
     for kind in ("test_again", "test_chunks"):
@@ -248,8 +238,7 @@ def test_misuse_is_told() -> None:
         registry.background(kind="x", queue="slow", title="X")
     with pytest.raises(ValueError, match="Two functions are registered as job kind 'test_steps'"):
         registry.background(kind="test_steps", queue="heavy", title="X")(lambda run: {})
-    job = lifecycle.claim(lifecycle.enqueue("test_steps", params={"name": "a"}).pk)
-    assert job is not None
+    job = not_none(lifecycle.claim(lifecycle.enqueue("test_steps", params={"name": "a"}).pk))
     with pytest.raises(ValueError, match="belongs to no dataset"):
         _ = Run(job).dataset_id
     with pytest.raises(TypeError, match="registered without chunk"):
@@ -271,9 +260,7 @@ def test_time_left() -> None:
     assert seconds_left(Job(done=5, total=0, stage_started_at=now), now) is None
 
 
-def test_resend_leaves_jobs_alone_whose_workers_are_busy(
-    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resend_leaves_jobs_alone_whose_workers_are_busy(queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Job] = []
     monkeypatch.setattr(notify, "send_run_job", lambda job: bool(sent.append(job) or True))
     job = queue_job()
@@ -293,7 +280,7 @@ def test_resend_leaves_jobs_alone_whose_workers_are_busy(
 
 
 def test_a_worker_on_its_way_out_takes_nothing_and_passes_the_news_on(
-    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or it would take again what it has just given back, and end with it."""
     sent: list[Job] = []

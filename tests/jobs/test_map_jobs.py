@@ -1,17 +1,14 @@
 """A map in a real worker: stopped within its layout, it leaves nothing; asked for again, it is made."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
 
 from hoshina.jobs import lifecycle
 from hoshina.jobs.models import Job
-from labeling.models import Dataset
 from modeling.maps.options import MapOptions
 from modeling.models import Projection
+from tests.factories import MakeDataset
 from tests.jobs.conftest import Store
 from tests.modeling.factories import add_vectors
 from tests.parts import wait_until
@@ -21,7 +18,7 @@ N = 3000
 
 
 def test_a_map_is_cancelled_within_its_layout_and_made_when_asked_again(
-    files_store: Store, make_dataset: Callable[..., Dataset]
+    files_store: Store, make_dataset: MakeDataset
 ) -> None:
     dataset = make_dataset(N)
     add_vectors(dataset, np.random.default_rng(0).standard_normal((N, 80)).astype(np.float32))

@@ -1,7 +1,5 @@
 """The Jobs page, the strip, and /healthz."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable
@@ -17,14 +15,15 @@ from django.utils import timezone
 
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job, Worker
-from labeling.models import Dataset
+from tests.factories import MakeDataset, assert_contains, count_queries, fresh, not_none, said
 
 pytestmark = pytest.mark.django_db
 S = Job.State
+MakeJob = Callable[..., Job]
 
 
 @pytest.fixture
-def make_job() -> Callable[..., Job]:
+def make_job() -> MakeJob:
     def make(state: str = S.QUEUED, **fields: Any) -> Job:
         now = timezone.now()
         given: dict[str, Any] = {"kind": "retrain", "queue": "interactive", "key": str(uuid4()), "state": state}
@@ -42,64 +41,48 @@ def worker() -> None:
     Worker.objects.create(name=presence.me(), queues="interactive,heavy", seen_at=timezone.now())
 
 
-def text(response: Any) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
-
-
-def test_page(client: Client, make_job: Callable[..., Job], make_dataset: Callable[..., Dataset], worker: None) -> None:
-    page = client.get(reverse("jobs:page"))
-    assert page.status_code == 200
-    assert "No jobs yet" in text(page)
-    assert "every 2s" not in page.content.decode()
+def test_page(client: Client, make_job: MakeJob, make_dataset: MakeDataset, worker: None) -> None:
+    assert_contains(said(client.get(reverse("jobs:page")), 200), "No jobs yet", lacks=["every 2s"])
     dataset = make_dataset(3, name="galaxies")
     make_job(S.FAILED, dataset_id=dataset.pk, error="No <labels> yet.", hint="Label something.")
     make_job(S.RUNNING, stage="Fitting", done=43, total=100, stage_started_at=timezone.now() - timedelta(seconds=43))
     page = client.get(reverse("jobs:page"))
     assert "No &lt;labels&gt; yet." in page.content.decode()
     for words in ("galaxies", "Label something.", "Retry", "Fitting", "43 %, 57 s left", "Cancel", "Failed"):
-        assert words in text(page), words
+        assert words in said(page), words
     assert "every 2s" in page.content.decode()
 
 
 @pytest.mark.parametrize(
-    ("done", "total", "words"),
-    [(49_600, 100_000, "49 %, 41 s left, 1,240 images/s"), (100, 0, " 2.5 images/s")],
+    ("done", "total", "words"), [(49_600, 100_000, "49 %, 41 s left, 1,240 images/s"), (100, 0, " 2.5 images/s")]
 )
 def test_how_fast_a_folder_is_read(
-    client: Client,
-    make_job: Callable[..., Job],
-    monkeypatch: pytest.MonkeyPatch,
-    done: int,
-    total: int,
-    words: str,
+    client: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, done: int, total: int, words: str
 ) -> None:
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now)
     began = now - timedelta(seconds=40)
     job = make_job(S.RUNNING, kind="ingest", dataset_id=1, done=done, total=total, stage_started_at=began)
     strip = client.get(reverse("jobs:strip", args=[1]))
-    assert words in text(strip)
+    assert words in said(strip)
     Job.objects.filter(pk=job.pk).update(kind="retrain")
-    assert "images/s" not in text(client.get(reverse("jobs:strip", args=[1])))
+    assert "images/s" not in said(client.get(reverse("jobs:strip", args=[1])))
 
 
-def test_list_is_polled_only_while_something_is_active(client: Client, make_job: Callable[..., Job]) -> None:
+def test_list_is_polled_only_while_something_is_active(client: Client, make_job: MakeJob) -> None:
     job = make_job(S.RUNNING)
     response = client.get(reverse("jobs:list"), headers={"HX-Request": "true"})
     assert response.status_code == 200
     assert "every 2s" in response.content.decode()
     assert "HX-Request" in response["Vary"]
     Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED)
-    response = client.get(reverse("jobs:list"), headers={"HX-Request": "true"})
-    assert response.status_code == 286
-    assert "every" not in response.content.decode()
+    assert "every" not in said(client.get(reverse("jobs:list"), headers={"HX-Request": "true"}), 286)
 
 
-def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: Callable[..., Job]) -> None:
+def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: MakeJob) -> None:
     jobs = [make_job(S.SUCCEEDED, dataset_id=number % 2) for number in range(55)]
     first = client.get(reverse("jobs:page")).content.decode()
-    link = re.search(r'href="([^"]+)">Older', first)
-    assert link
+    link = not_none(re.search(r'href="([^"]+)">Older', first))
     second = client.get(reverse("jobs:page") + link[1].split("/")[-1].replace("&amp;", "&")).content.decode()
     shown = [set(re.findall(r'id="job-([^"]+)"', page)) for page in (first, second)]
     assert [len(ids) for ids in shown] == [50, 5]
@@ -109,31 +92,24 @@ def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: Callable[...
 
 
 def test_the_page_asks_a_constant_number_of_queries(
-    client: Client, make_job: Callable[..., Job], django_assert_num_queries: Any, worker: None
+    client: Client, make_job: MakeJob, django_assert_num_queries: Any, worker: None
 ) -> None:
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
     make_job(S.RUNNING, dataset_id=1)
     client.get(reverse("jobs:page"))
-    with CaptureQueriesContext(connection) as few:
-        client.get(reverse("jobs:page"))
+    few = count_queries(client.get, reverse("jobs:page"))
     for number in range(20):
         make_job(S.RUNNING, dataset_id=number)
-    with CaptureQueriesContext(connection) as many:
-        client.get(reverse("jobs:page"))
-    assert len(many) <= len(few) + 1
+    assert count_queries(client.get, reverse("jobs:page")) <= few + 1
 
 
-def test_cancel_and_retry(client: Client, make_job: Callable[..., Job]) -> None:
+def test_cancel_and_retry(client: Client, make_job: MakeJob) -> None:
     job = make_job()
     cancel = reverse("jobs:cancel", args=[job.pk])
     assert client.get(cancel).status_code == 405
     response = client.post(cancel, headers={"HX-Request": "true"})
     assert response.status_code == 204
     assert "hoshina:job" in json.loads(response["HX-Trigger"])
-    job.refresh_from_db()
-    assert job.state == S.CANCELLED
+    assert fresh(job).state == S.CANCELLED
     response = client.post(reverse("jobs:retry", args=[job.pk]))
     assert response.status_code == 302
     again = Job.objects.exclude(pk=job.pk).get()
@@ -142,7 +118,7 @@ def test_cancel_and_retry(client: Client, make_job: Callable[..., Job]) -> None:
     assert client.post(reverse("jobs:cancel", args=[uuid4()])).status_code == 404
 
 
-def test_nobody_comes_in_without_signing_in(client: Client, make_job: Callable[..., Job], settings: Any) -> None:
+def test_nobody_comes_in_without_signing_in(client: Client, make_job: MakeJob, settings: Any) -> None:
     settings.LOGIN_REQUIRED = True
     job = make_job()
     for name, arguments in (("page", []), ("list", []), ("strip", [1])):
@@ -151,89 +127,78 @@ def test_nobody_comes_in_without_signing_in(client: Client, make_job: Callable[.
         assert fragment.status_code == 401
         assert fragment["HX-Redirect"] == reverse("login")
     assert client.post(reverse("jobs:cancel", args=[job.pk])).status_code == 401
-    job.refresh_from_db()
-    assert job.state == S.QUEUED
+    assert fresh(job).state == S.QUEUED
     client.force_login(User.objects.create_user("ana"))
     assert client.get(reverse("jobs:page")).status_code == 200
 
 
-def test_strip_while_something_runs_and_after(client: Client, make_job: Callable[..., Job]) -> None:
+def test_strip_while_something_runs_and_after(client: Client, make_job: MakeJob) -> None:
     url = reverse("jobs:strip", args=[1])
-    idle = client.get(url).content.decode()
-    assert "every 1s" not in idle
-    assert 'id="strip"' in idle
+    assert_contains(client.get(url), 'id="strip"', lacks=["every 1s"])
     make_job(S.RUNNING, dataset_id=2)
     assert "every 1s" not in client.get(url).content.decode()
     job = make_job(S.RUNNING, dataset_id=1, kind="embed", stage="Fitting", done=1, total=3)
     response = client.get(url)
     assert "HX-Trigger" not in response
     html = response.content.decode()
-    assert "every 1s" in html
-    assert "Fitting" in html
-    assert "33 %" in html
-    poll = re.search(r'hx-get="([^"]+)"', html)
-    assert poll
+    assert_contains(html, "every 1s", "Fitting", "33 %")
+    poll = not_none(re.search(r'hx-get="([^"]+)"', html))
     Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED, finished_at=timezone.now() - timedelta(seconds=40))
     response = client.get(poll[1].replace("&amp;", "&"))
     html = response.content.decode()
-    assert "every 1s" not in html
-    assert 'hx-swap-oob="beforeend:#toasts"' in html
-    assert "data-toast" in html
+    assert_contains(html, 'hx-swap-oob="beforeend:#toasts"', "data-toast", lacks=["every 1s"])
     told = json.loads(response["HX-Trigger"])["hoshina:job-finished"]
     assert told == {"kind": "embed", "kinds": ["embed"], "states": {"embed": "succeeded"}}
     # Told once: the next answer has no toast.
     assert "data-toast" not in client.get(re.search(r'hx-get="([^"]+)"', html)[1]).content.decode()  # type: ignore[index]
 
 
-def test_an_idle_strip_tells_once_what_has_just_ended(client: Client, make_job: Callable[..., Job]) -> None:
+def test_an_idle_strip_tells_once_what_has_just_ended(client: Client, make_job: MakeJob) -> None:
     make_job(S.FAILED, dataset_id=1, kind="retrain", error="Only one class has labels.")
     first = client.get(reverse("jobs:strip", args=[1]))
     assert "data-toast" in first.content.decode()
     assert "hoshina:job-finished" in first["HX-Trigger"]
     # Whatever asks again, and however soon: it asks at the address that the strip brought along.
-    own = re.search(r'hx-get="([^"]+)"', first.content.decode())
-    assert own
+    own = not_none(re.search(r'hx-get="([^"]+)"', first.content.decode()))
     again = client.get(own[1].replace("&amp;", "&"))
     assert "data-toast" not in again.content.decode()
     assert "HX-Trigger" not in again
 
 
-def test_strip_tells_failures_in_their_words(client: Client, make_job: Callable[..., Job]) -> None:
+def test_strip_tells_failures_in_their_words(client: Client, make_job: MakeJob) -> None:
     make_job(S.FAILED, dataset_id=1, error="Only one class has labels.", hint="Label another.")
     response = client.get(reverse("jobs:strip", args=[1]) + "?since=rubbish&watch=x,y")
-    assert "Only one class has labels. Label another." in text(response)
+    assert "Only one class has labels. Label another." in said(response)
 
 
-def test_waiting_says_why(client: Client, make_job: Callable[..., Job]) -> None:
+def test_waiting_says_why(client: Client, make_job: MakeJob) -> None:
     job = make_job(dataset_id=1)
     url = reverse("jobs:strip", args=[1])
-    assert "No worker is running: start one with hoshina worker interactive." in text(client.get(url))
+    assert "No worker is running: start one with hoshina worker interactive." in said(client.get(url))
     Worker.objects.create(name="elsewhere:1:1", queues="heavy", seen_at=timezone.now())
-    assert "No worker is running" in text(client.get(url))
+    assert "No worker is running" in said(client.get(url))
     Worker.objects.create(name="elsewhere:2:1", queues="interactive", seen_at=timezone.now())
-    assert "Waiting for a worker" in text(client.get(url))
+    assert "Waiting for a worker" in said(client.get(url))
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
-    assert "No worker is running" in text(client.get(url))
+    assert "No worker is running" in said(client.get(url))
     Job.objects.filter(pk=job.pk).update(sent_at=None, created_at=timezone.now() - timedelta(seconds=5))
-    assert "The broker cannot be reached. The job starts when the broker is back." in text(client.get(url))
+    assert "The broker cannot be reached. The job starts when the broker is back." in said(client.get(url))
     Job.objects.filter(pk=job.pk).update(state=S.RUNNING, cancel_requested=True)
     Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now(), worker=presence.me())
-    assert "Stopping…" in text(client.get(url))
+    assert "Stopping…" in said(client.get(url))
 
 
-def test_whoever_watches_reaps(client: Client, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_watches_reaps(client: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     from hoshina.jobs import views
 
     job = make_job(S.RUNNING, dataset_id=1, heartbeat_at=timezone.now() - timedelta(minutes=2), worker="elsewhere:1:1")
     monkeypatch.setattr(lifecycle, "_cared_at", 0.0)
     monkeypatch.setattr(views, "_last_reaped", float("-inf"))
     client.get(reverse("jobs:strip", args=[1]))
-    job.refresh_from_db()
-    assert job.state == S.RUNNING  # nobody looked for long: the computer may have slept, its worker too
+    assert fresh(job).state == S.RUNNING  # nobody looked for long: the computer may have slept, its worker too
     monkeypatch.setattr(views, "_last_reaped", float("-inf"))
     client.get(reverse("jobs:strip", args=[1]))
-    job.refresh_from_db()
-    assert job.state == S.LOST
+    assert fresh(job).state == S.LOST
 
 
 def test_healthz(client: Client, settings: Any, store: Any, worker: None) -> None:
@@ -252,7 +217,7 @@ def test_healthz(client: Client, settings: Any, store: Any, worker: None) -> Non
     assert response.json()["broker"] is False
 
 
-def test_admin_shows_jobs(admin_client: Client, make_job: Callable[..., Job]) -> None:
+def test_admin_shows_jobs(admin_client: Client, make_job: MakeJob) -> None:
     job = make_job(S.SUCCEEDED)
     assert "retrain" in admin_client.get(reverse("admin:jobs_job_changelist")).content.decode()
     assert admin_client.get(reverse("admin:jobs_job_change", args=[job.pk])).status_code == 200
@@ -261,12 +226,11 @@ def test_admin_shows_jobs(admin_client: Client, make_job: Callable[..., Job]) ->
 
 @pytest.mark.parametrize(("state", "has_toast"), [(S.SUCCEEDED, False), (S.FAILED, True)])
 def test_a_retrain_that_succeeds_covers_no_tiles(
-    client: Client, make_job: Callable[..., Job], state: str, has_toast: bool
+    client: Client, make_job: MakeJob, state: str, has_toast: bool
 ) -> None:
     """The badge shows the new model; a toast after each one would lie over the images. A failure is news."""
     job = make_job(S.RUNNING, dataset_id=1, kind="retrain")
-    poll = re.search(r'hx-get="([^"]+)"', client.get("/jobs/strip/1/").content.decode())
-    assert poll
+    poll = not_none(re.search(r'hx-get="([^"]+)"', client.get("/jobs/strip/1/").content.decode()))
     Job.objects.filter(pk=job.pk).update(state=state, error="It broke.", finished_at=timezone.now())
     response = client.get(poll[1].replace("&amp;", "&"))
     assert ("data-toast" in response.content.decode()) is has_toast

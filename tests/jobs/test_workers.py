@@ -1,7 +1,5 @@
 """Jobs in real worker processes, on the embedded broker and on a real Redis."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import time
@@ -11,6 +9,7 @@ import pytest
 
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Chunk, Job
+from tests.factories import fresh
 from tests.jobs.conftest import Store
 from tests.parts import wait_until
 
@@ -56,8 +55,7 @@ def test_cancelled_before_it_began(working_store: Store) -> None:
     assert job.state == S.CANCELLED
     lifecycle.cancel(running)
     working_store.wait(working_store.enqueue("test_steps", n=1, pause=0), S.SUCCEEDED)
-    job.refresh_from_db()
-    assert job.state == S.CANCELLED
+    assert fresh(job).state == S.CANCELLED
     assert working_store.lines(job) == []
 
 
@@ -97,8 +95,7 @@ def test_heavy_work_makes_no_retrain_wait(working_store: Store) -> None:
     heavy = working_store.enqueue("test_chunks", n=10000, pause=0.05)
     working_store.wait(heavy, S.RUNNING)
     working_store.wait(working_store.enqueue("test_steps", n=1, pause=0), S.SUCCEEDED)
-    heavy.refresh_from_db()
-    assert heavy.state == S.RUNNING
+    assert fresh(heavy).state == S.RUNNING
     lifecycle.cancel(heavy)
     working_store.wait(heavy, S.CANCELLED)
 
@@ -172,8 +169,7 @@ def test_a_long_call_is_no_death_and_sigterm_does_not_wait_for_it(files_store: S
     assert (job.state, job.attempts) == (S.RUNNING, 1)
     worker.terminate()
     worker.wait(timeout=60)
-    job.refresh_from_db()
-    assert job.state == S.QUEUED
+    assert fresh(job).state == S.QUEUED
 
 
 def test_several_workers_share_the_chunks(any_store: Store) -> None:
@@ -198,8 +194,7 @@ def test_a_helper_makes_way_and_comes_back_and_its_error_fails_the_job(files_sto
     long = files_store.enqueue("test_chunks", n=10000, pause=0.05)
     wait_until(lambda: len(helpers(long)) == 2, why="the helper")
     short = files_store.wait(files_store.enqueue("test_chunks", n=2, pause=0), S.SUCCEEDED)
-    long.refresh_from_db()
-    assert long.state == S.RUNNING
+    assert fresh(long).state == S.RUNNING
     before = len(files_store.lines(long))
     helper = short.worker.split(":")[1]
     wait_until(lambda: helper in helpers(long, before), why="it to help again")

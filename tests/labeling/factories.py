@@ -1,24 +1,21 @@
 """Folders, files and items that tests of labeling share."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from django.http import HttpResponseBase
 from PIL import Image, ImageCms
 
 from hoshina.jobs.errors import Cancelled
+from labeling.images.decoder_pool import decoders
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
-from labeling.models import Dataset, Frame, Item, LabelClass, State
+from labeling.models import Frame, Item, LabelClass, State
 
-FLAT = "{id}_{role}.png"
-ROLES = ("target", "ref", "diff")
 BANDS = ("g", "r", "i")
 
 
@@ -49,26 +46,14 @@ def swapped_profile() -> bytes:
     return bytes(profile).replace("sRGB".encode("utf-16-be"), "Odd!".encode("utf-16-be"))
 
 
-def rename_group(folder: Path, before: str, after: str, template: str = FLAT) -> None:
-    """Rename a group's files."""
-    for role in ROLES:
-        old = folder / template.replace("{id}", before).replace("{role}", role)
-        new = folder / template.replace("{id}", after).replace("{role}", role)
-        new.parent.mkdir(parents=True, exist_ok=True)
-        if old.exists():
-            old.rename(new)
+def forbid_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail when an ingest opens a file."""
 
+    def never(paths: list[Path], *_: object) -> list[Path]:
+        assert not paths, f"{paths} were opened"
+        return paths
 
-def ingest_groups(folder: Path, template: str | None = None, **kwargs: Any) -> dict[str, Any]:
-    return ingest(dataset_for(folder), Steps(), grouping=template, **kwargs)  # type: ignore[arg-type]
-
-
-def write_triplets(folder: Path, ids: Iterable[int], template: str = FLAT, *, roles: Iterable[str] = ROLES) -> None:
-    """Write files of different content each, the same for the same id and role."""
-    for number in ids:
-        for role in roles:
-            name = template.replace("{id}", f"sn{number}").replace("{role}", role)
-            write_png(folder / name, seed=10 * number + ROLES.index(role))
+    monkeypatch.setattr(decoders(), "examined", never)
 
 
 def files_by_item() -> dict[str, dict[str, str]]:
@@ -96,16 +81,6 @@ def labels_by_path() -> dict[str, str]:
     return dict(labelled.values_list("path", "label__name"))
 
 
-def assert_consistent(dataset: Dataset) -> None:
-    dataset.refresh_from_db()
-    items = list(dataset.items.order_by("row"))
-    assert [item.row for item in items] == list(range(dataset.n_items))
-    assert dataset.n_missing == sum(not item.is_available for item in items)
-    assert all(Frame.objects.filter(item=item).exists() for item in items)
-    files = [frame.file for frame in Frame.objects.filter(item__is_available=True)]
-    assert all(file.is_file() for file in files)
-
-
 class Steps:
     """Stands for a job's run: notes the stages and stops after ``limit`` steps."""
 
@@ -126,8 +101,16 @@ class Steps:
             raise Cancelled
 
 
-def ingest_folder(folder: Path, **kwargs: Any) -> dict[str, Any]:
-    return ingest(dataset_for(folder), Steps(), **kwargs)  # type: ignore[arg-type]
+def ingest_folder(folder: Path, name: str | None = None, **kwargs: Any) -> dict[str, Any]:
+    return ingest(dataset_for(folder, name), Steps(), **kwargs)  # type: ignore[arg-type]
+
+
+def ingested_folder(folder: Path, *labeled: str) -> Path:
+    """Ingest a folder and label some of its items; return the folder."""
+    ingest_folder(folder)
+    for path in labeled:
+        label_item(path)
+    return folder
 
 
 def counts_of(result: dict[str, Any]) -> dict[str, int]:

@@ -1,7 +1,5 @@
 """The admin: classes by the rules of the Classes page, everything else to look at."""
 
-from __future__ import annotations
-
 import re
 from html.parser import HTMLParser
 
@@ -18,9 +16,10 @@ from hoshina.core.admin import BoundedPaginator
 from hoshina.jobs.models import Job
 from labeling.decisions import classes
 from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
-from modeling.models import EmbeddingSet, ModelVersion
+from modeling.models import EmbeddingSet
 from sampling.models import Round
-from tests.factories import MakeDataset, assign
+from tests.factories import MakeDataset, assign, call_before, count_queries, fresh, not_none, text
+from tests.modeling.factories import make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -36,9 +35,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     assign(dataset, [0, 1, 2], LabelClass.objects.get(name="cat"))
     Problem.objects.create(dataset=dataset, path="<b>broken</b>.png", reason="The file is empty.")
     vectors = EmbeddingSet.objects.create(dataset=dataset, fingerprint="f" * 64, encoder="hog", dim=4)
-    ModelVersion.objects.create(
-        dataset=dataset, number=1, embedding_set=vectors, class_ids=[1], n_labels=3, n_rows=10, n_decisions=3
-    )
+    make_version(dataset, embedding_set=vectors)
     Round.objects.create(dataset=dataset, queue="random", seed=1, rows=b"\x00" * 80)
     Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key="ingest:1")
     return dataset
@@ -46,10 +43,6 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 
 def url(model: str, page: str, *args: object) -> str:
     return reverse(f"admin:{model.replace('.', '_')}_{page}", args=args)
-
-
-def text(response: object) -> str:
-    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
 
 
 class InlineCode(HTMLParser):
@@ -88,8 +81,7 @@ def test_every_list_and_every_row_opens_without_inline_code(client: Client, data
 @pytest.mark.parametrize("model", READ_ONLY)
 def test_records_cannot_be_added_changed_or_deleted(client: Client, dataset: Dataset, model: str) -> None:
     found = apps.get_model(model)
-    first = found._default_manager.first()
-    assert first is not None
+    first = not_none(found._default_manager.first())
     assert client.get(url(model, "add")).status_code == 403
     assert client.post(url(model, "change", first.pk), {}).status_code == 403
     assert client.post(url(model, "delete", first.pk), {"post": "yes"}).status_code == 403
@@ -109,12 +101,7 @@ def test_a_dataset_is_renamed_and_its_moved_folder_checked(client: Client, datas
         assert words in text(client.post(page, {"name": "new", "root": root}))
     assert client.post(page, {"name": "new", "root": str(tmp_path)}).status_code == 302
     dataset.refresh_from_db()
-    assert (dataset.name, dataset.root, dataset.slug, dataset.n_labelled) == (
-        "new",
-        str(tmp_path),
-        "pictures",
-        3,
-    )
+    assert (dataset.name, dataset.root, dataset.slug, dataset.n_labelled) == ("new", str(tmp_path), "pictures", 3)
 
 
 def test_staff_without_permission_sees_nothing(client: Client, dataset: Dataset) -> None:
@@ -122,8 +109,7 @@ def test_staff_without_permission_sees_nothing(client: Client, dataset: Dataset)
     assert client.get(url("labeling.labelclass", "changelist")).status_code == 403
     cat = LabelClass.objects.get(name="cat")
     assert client.post(url("labeling.labelclass", "delete", cat.pk), {"target": "unlabelled"}).status_code == 403
-    cat.refresh_from_db()
-    assert not cat.is_retired
+    assert not fresh(cat).is_retired
 
 
 # -- Classes --------------------------------------------------------------------------------------
@@ -146,13 +132,9 @@ def test_a_class_is_added(client: Client, dataset: Dataset) -> None:
 )
 def test_a_refused_class_is_said_in_words(client: Client, dataset: Dataset, change: dict[str, str], words: str) -> None:
     new = {"dataset": dataset.pk, "name": "bird", "colour": "#123456", "key": "", "order": "2"} | change
-    response = client.post(url("labeling.labelclass", "add"), new)
-    assert response.status_code == 200
-    assert words in text(response)
+    assert words in text(client.post(url("labeling.labelclass", "add"), new), 200)
     bird = classes.add(dataset, "bird")
-    response = client.post(url("labeling.labelclass", "change", bird.pk), new)
-    assert response.status_code == 200
-    assert words in text(response)
+    assert words in text(client.post(url("labeling.labelclass", "change", bird.pk), new), 200)
     assert LabelClass.objects.count() == 3
 
 
@@ -161,14 +143,7 @@ def test_a_class_keeps_its_dataset_and_its_labels_when_changed(
 ) -> None:
     other = make_dataset(1, name="other")
     cat = LabelClass.objects.get(dataset=dataset, name="cat")
-    data = {
-        "dataset": other.pk,
-        "name": "Cat",
-        "colour": "#000000",
-        "key": "1",
-        "order": "5",
-        "n_items": "99",
-    }
+    data = {"dataset": other.pk, "name": "Cat", "colour": "#000000", "key": "1", "order": "5", "n_items": "99"}
     assert client.post(url("labeling.labelclass", "change", cat.pk), data).status_code == 302
     cat.refresh_from_db()
     assert (cat.dataset, cat.name, cat.order, cat.n_items) == (dataset, "Cat", 5, 3)
@@ -177,13 +152,9 @@ def test_a_class_keeps_its_dataset_and_its_labels_when_changed(
 def test_deleting_a_class_in_use_asks_where_its_labels_go(client: Client, dataset: Dataset) -> None:
     cat, dog = LabelClass.objects.get(name="cat"), LabelClass.objects.get(name="dog")
     page = url("labeling.labelclass", "delete", cat.pk)
-    asked = text(client.get(page))
-    assert "has 3 labels. Where should they go?" in asked
-    unanswered = client.post(page, {})
-    assert unanswered.status_code == 422
-    assert "Choose where its labels go." in text(unanswered)
-    response = client.post(page, {"target": str(dog.pk)}, follow=True)
-    assert "3 labels moved" in text(response)
+    assert "has 3 labels. Where should they go?" in text(client.get(page))
+    assert "Choose where its labels go." in text(client.post(page, {}), 422)
+    assert "3 labels moved" in text(client.post(page, {"target": str(dog.pk)}, follow=True))
     cat.refresh_from_db()
     assert (cat.is_retired, cat.merged_into) == (True, dog)
     assert Item.objects.filter(label=dog).count() == 3
@@ -202,17 +173,11 @@ def test_a_class_deleted_while_the_question_was_open(
     client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cat = LabelClass.objects.get(name="cat")
-    real = classes.delete
-
-    def somebody_is_faster(source: LabelClass, **who: object) -> int:
-        real(source, user=None)
-        return real(source, **who)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(classes, "delete", somebody_is_faster)
+    delete = classes.delete
+    call_before(monkeypatch, classes, "delete", lambda source, **_: delete(source, user=None))  # somebody is faster
     page = url("labeling.labelclass", "delete", cat.pk)
-    response = client.post(page, {"target": "unlabelled"}, follow=True)
-    assert response.status_code == 200
-    assert "“cat” was deleted or merged in the meantime" in text(response)
+    response = text(client.post(page, {"target": "unlabelled"}, follow=True), 200)
+    assert "“cat” was deleted or merged in the meantime" in response
 
 
 def test_selected_classes_are_not_deleted_without_the_question(client: Client, dataset: Dataset) -> None:
@@ -244,11 +209,7 @@ def test_lists_ask_the_database_as_often_for_many_rows(client: Client, dataset: 
         Item.objects.bulk_create(items)
         for row in range(1000 + n, 1000 + n + n):
             assign(dataset, [row], LabelClass.objects.get(name="dog"))
-        with CaptureQueriesContext(
-            connection,
-        ) as asked:
-            assert client.get(url(model, "changelist")).status_code == 200
-        counts.append(len(asked))
+        counts.append(count_queries(lambda: text(client.get(url(model, "changelist")), 200)))
     assert counts[0] == counts[1]
 
 

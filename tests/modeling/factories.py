@@ -1,19 +1,21 @@
 """Embeddings, labels and pictures that tests of models share."""
 
-from __future__ import annotations
-
 import hashlib
-import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from django.utils import timezone
 from PIL import Image
 
-from labeling.decisions.save import Decision, Request, Target, apply, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Action, Dataset, Frame, Item, State
 from modeling import store as arrays
-from modeling.models import EmbeddingSet
+from modeling.backends import EncoderUnavailable, choose_encoder
+from modeling.models import EmbeddingSet, ModelVersion
+from tests.factories import MakeDataset, decide
 
 
 def add_three_kinds(dataset: Dataset, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +46,23 @@ def two_clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(n, 8)).astype(np.float32) + 2.0 * y[:, None], y
 
 
+def clouds_dataset(make_dataset: MakeDataset, n: int, n_labeled: int = 0, **options: Any) -> tuple[Dataset, np.ndarray]:
+    """Make a dataset with vectors of two clouds, its first rows labeled; return it and the classes of all rows."""
+    dataset = make_dataset(n, **options)
+    X, y = two_clouds(n)
+    add_vectors(dataset, X)
+    import_labels(dataset, list(range(n_labeled)), y)
+    return dataset, y
+
+
+def three_kinds_dataset(make_dataset: MakeDataset, n: int, n_labeled: int = 0) -> tuple[Dataset, np.ndarray]:
+    """Make a dataset of three kinds of vectors, its first rows labeled; return it and the classes of all rows."""
+    dataset = make_dataset(n, classes=("cat", "dog", "wolf"))
+    _, y = add_three_kinds(dataset, n)
+    import_labels(dataset, list(range(n_labeled)), y)
+    return dataset, y
+
+
 def import_labels(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
     classes = list(dataset.classes.values_list("pk", flat=True))
     ids = dict(dataset.items.values_list("row", "pk"))
@@ -51,14 +70,24 @@ def import_labels(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
 
 
 def decide_rows(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
-    dataset.refresh_from_db()
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    for item in dataset.items.filter(row__in=rows):
-        request = Request(
-            uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), classes[int(y[item.row])], targets=(Target(item.pk),)
-        )
-        apply(dataset, [request], user=None, holder="me")
+    names = list(dataset.classes.values_list("name", flat=True))
+    for row in rows:
         dataset.refresh_from_db()
+        decide(dataset, Action.Kind.ASSIGN, [row], names[int(y[row])], at=timezone.now(), holder="me", queue="")
+    dataset.refresh_from_db()
+
+
+def make_version(dataset: Dataset, number: int = 1, **facts: Any) -> ModelVersion:
+    """Make a version as the database knows it, without files."""
+    usual = {"class_ids": list(dataset.classes.values_list("pk", flat=True)), "n_labels": 9, "n_decisions": 0}
+    return ModelVersion.objects.create(dataset=dataset, number=number, **{"n_rows": dataset.n_items} | usual | facts)
+
+
+def unavailable(message: str, *arguments: Any, choose: Callable[..., object] = choose_encoder) -> EncoderUnavailable:
+    """Assert that an encoder cannot be had for a reason, and return what is said of it."""
+    with pytest.raises(EncoderUnavailable, match=message) as raised:
+        choose(*arguments)
+    return raised.value
 
 
 def noise_pictures(n: int, seed: int = 0) -> list[Image.Image]:
@@ -83,7 +112,6 @@ def add_item_with_file(dataset: Dataset, row: int, *, colour: int | None = None)
     item, _ = Item.objects.get_or_create(dataset=dataset, row=row, defaults={"path": file.name})
     facts = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": 1, "mtime_ns": 1}
     Frame.objects.update_or_create(
-        item=item,
-        defaults={**facts, "dataset": dataset, "path": file.name, "width": 30, "height": 20, "format": "PNG"},
+        item=item, defaults={**facts, "dataset": dataset, "path": file.name, "width": 30, "height": 20, "format": "PNG"}
     )
     return file

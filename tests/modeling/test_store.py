@@ -1,19 +1,16 @@
 """The arrays on disk: whole or not there, old ones readable while new ones come, plain words when damaged."""
 
-from __future__ import annotations
-
 import shutil
 from collections import namedtuple
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hoshina.core import storage
-from labeling.models import Dataset
 from modeling import store as disk
 from modeling.models import EmbeddingSet
+from tests.factories import MakeDataset, not_none
 
 DIM = 5
 
@@ -21,7 +18,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture
-def vectors_of(make_dataset: Callable[..., Dataset]) -> EmbeddingSet:
+def vectors_of(make_dataset: MakeDataset) -> EmbeddingSet:
     return EmbeddingSet.objects.create(dataset=make_dataset(3), fingerprint="abc", encoder="test", dim=DIM)
 
 
@@ -45,8 +42,7 @@ class TestVectors:
         assert disk.has_parts(vectors_of)
         assert disk.open_vectors(vectors_of) is None
         assert disk.merge_parts(vectors_of, 9) == 5
-        found = disk.open_vectors(EmbeddingSet.objects.get())
-        assert found is not None
+        found = not_none(disk.open_vectors(EmbeddingSet.objects.get()))
         assert isinstance(found.X, np.memmap)
         assert not found.X.flags.writeable
         assert found.X.shape == (9, DIM)
@@ -91,8 +87,7 @@ class TestVectors:
                     truth[int(row)] = (int(stamp), value.tolist()) if usable else (0, [0.0] * DIM)
             n_rows = max(n_rows + 5, *truth, 0)
             disk.merge_parts(vectors_of, n_rows)
-        found = disk.open_vectors(vectors_of)
-        assert found is not None
+        found = not_none(disk.open_vectors(vectors_of))
         assert len(found) >= n_rows
         nothing = (0, [0.0] * DIM)
         stamps = disk.open_stamps(vectors_of)
@@ -122,8 +117,7 @@ class TestVectors:
                 for row, one, lacks in zip(rows.tolist(), frames, missing, strict=True):
                     truth[row] = np.where(lacks[:, None], np.nan, one)
             disk.merge_parts(vectors_of, 60)
-            found = disk.open_vectors(vectors_of)
-            assert found is not None
+            found = not_none(disk.open_vectors(vectors_of))
             known = {row: one for row, one in truth.items() if not np.isnan(one).all()}
             assert found.has.nonzero()[0].tolist() == sorted(known)
             means = np.nanmean(list(known.values()), axis=0)
@@ -149,8 +143,7 @@ class TestVectors:
         vectors[1, 3] = np.inf
         disk.save_part(vectors_of, 0, 2, np.array([0, 1]), np.array([3, 3], np.uint64), vectors)
         assert disk.merge_parts(vectors_of, 2) == 1
-        found = disk.open_vectors(vectors_of)
-        assert found is not None
+        found = not_none(disk.open_vectors(vectors_of))
         assert found.has.tolist() == [True, False]
         assert np.isfinite(found.X).all()
 
@@ -170,8 +163,7 @@ class TestVectors:
         for row in (1, 2, 3):
             save(vectors_of, [row])
             disk.merge_parts(vectors_of, row + 1)
-        found = disk.open_vectors(old)
-        assert found is not None
+        found = not_none(disk.open_vectors(old))
         assert len(found) == 4
         assert found.generation == vectors_of.generation == old.generation
 

@@ -1,23 +1,22 @@
 """Models, decisions and estimates that tests of queues share."""
 
-from __future__ import annotations
-
-import uuid
+from typing import Any
 
 import numpy as np
 from django.utils import timezone
 
-from labeling.decisions.save import Request, Shown, Target, apply
-from labeling.models import Action, Annotation, Dataset, Item, LabelClass
+from labeling.models import Action, Annotation, Dataset
 from modeling.models import ModelVersion
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.algorithms.estimates import wilson
 from sampling.models import AccuracyEstimate
+from tests.factories import decide
+from tests.modeling.factories import make_version
 
 
 def decide_shown(
-    dataset: Dataset, rows: list[int], name: str | None, *, kind: Action.Kind = Action.Kind.ASSIGN, **shown: object
+    dataset: Dataset, rows: list[int], name: str | None, *, kind: Action.Kind = Action.Kind.ASSIGN, **shown: Any
 ) -> None:
     """Return one action on all these rows, shown as said (``queue``, ``round_id``, ``suggested_label_id`` …).
 
@@ -25,22 +24,13 @@ def decide_shown(
     """
     if shown.get("queue") in Annotation.AUDIT_QUEUES:
         shown.setdefault("is_random_draw", True)
-    items = {item.row: item for item in Item.objects.filter(dataset=dataset, row__in=rows)}
-    targets = tuple(
-        Target(items[row].pk, seen=items[row].newest_annotation_id, shown=Shown(**shown))  # type: ignore[arg-type]
-        for row in rows
-    )
-    label_id = LabelClass.objects.get(dataset=dataset, name=name).pk if name else None
-    request = Request(uuid.uuid4(), kind, timezone.now(), label_id, targets=targets)
-    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
+    decide(dataset, kind, rows, name or "", at=timezone.now(), holder="me", **{"queue": "", **shown})
 
 
 def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list[AccuracyEstimate]:
     """Return estimates as versions would leave them: labels, accuracy, audit labels."""
     for number, (n_labels, value, n) in enumerate(points, start=1):
-        version = ModelVersion.objects.create(
-            dataset=dataset, number=number, class_ids=[], n_labels=n_labels, n_rows=0, n_decisions=0
-        )
+        version = make_version(dataset, number, class_ids=[], n_labels=n_labels, n_rows=0)
         interval = wilson(round(value * n), n)
         AccuracyEstimate.objects.create(
             dataset=dataset, model_version=version, n_labels=n_labels, n_items=9999, n_audit=n, value=value,
@@ -49,16 +39,19 @@ def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list
     return accuracy_estimate.history(dataset)
 
 
+def undo(dataset: Dataset) -> None:
+    """Undo the last action of ``decide_shown``."""
+    decide(dataset, Action.Kind.UNDO, at=timezone.now(), holder="me")
+
+
 POINTS = [(60, 0.6, 12), (120, 0.7, 20), (240, 0.8, 30), (480, 0.86, 50)]
 
 
 def add_model(dataset: Dataset, probabilities: np.ndarray) -> ModelVersion:
     number = ModelVersion.objects.filter(dataset=dataset).count() + 1
     ModelVersion.objects.filter(dataset=dataset).update(is_active=False)
-    version = ModelVersion.objects.create(
-        dataset=dataset, number=number, n_labels=4, n_rows=len(probabilities), n_decisions=0, is_active=True,
-        class_ids=list(dataset.classes.values_list("pk", flat=True)), is_calibrated=True,
-    )  # fmt: skip
+    facts = {"n_labels": 4, "n_rows": len(probabilities), "is_calibrated": True}
+    version = make_version(dataset, number, is_active=True, **facts)
     with model_files.save_probabilities(version, *probabilities.shape) as written:
         written[:] = probabilities
     return version

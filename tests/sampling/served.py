@@ -1,7 +1,5 @@
 """Labels sent as the workbench sends them: with the round and the rank that the page was given."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The documentation site under ``/docs/``, and the links to it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re
@@ -13,6 +11,7 @@ from django.conf import settings
 from django.test import Client
 
 from hoshina.templatetags.docs import docs_link, docs_url
+from tests.factories import not_none
 
 pytestmark = pytest.mark.django_db
 
@@ -37,8 +36,7 @@ def site(tmp_path: Path, settings: Any) -> Path:
 
 def test_pages_and_their_files(client: Client, site: Path) -> None:
     home = client.get("/docs/")
-    assert home.status_code == 200
-    assert home["Content-Type"] == "text/html; charset=utf-8"
+    assert (home.status_code, home["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert b"Home" in home.content
     assert client.get("/docs/a.js")["Content-Type"] == "text/javascript; charset=utf-8"
     assert b"Sweeps" in client.get("/docs/explanation/sweeps/").content
@@ -73,8 +71,7 @@ def test_only_the_inline_scripts_of_the_page_are_allowed(client: Client, site: P
     headers = {"if-none-match": client.get(url)["ETag"]} if is_cached else {}
     policy = client.get(url, headers=headers)["Content-Security-Policy"]
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    scripts = re.search(r"script-src ([^;]*)", policy)
-    assert scripts
+    scripts = not_none(re.search(r"script-src ([^;]*)", policy))
     assert scripts[1].split() == ["'self'", f"'sha256-{digest}'"]
     assert "sha256" not in client.get("/docs/")["Content-Security-Policy"]
 
@@ -134,15 +131,7 @@ def anchors(markdown: str) -> set[str]:
 def test_the_pages_about_each_feature_are_linked() -> None:
     pages = {page.partition("#")[0] for _, page in linked_pages()}
     assert pages >= {
-        "index",
-        "explanation/queues",
-        "explanation/sweeps",
-        "explanation/map",
-        "explanation/encoders",
-        "explanation/audited-accuracy",
-        "explanation/calibration",
-        "explanation/quick-training",
-        "reference/formats",
-        "reference/tables",
-        "reference/exports",
-    }
+        "index", "explanation/queues", "explanation/sweeps", "explanation/map", "explanation/encoders",
+        "explanation/audited-accuracy", "explanation/calibration", "explanation/quick-training",
+        "reference/formats", "reference/tables", "reference/exports",
+    }  # fmt: skip

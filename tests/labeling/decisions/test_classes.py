@@ -1,25 +1,20 @@
 """Test the functions that change classes: names, keys, order, and moving labels."""
 
-from __future__ import annotations
-
 import unicodedata
-import uuid
 
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hoshina.core.errors import Refusal
 from labeling.decisions import classes
-from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.assistive import policy
-from tests.factories import MakeDataset
+from tests import factories
+from tests.factories import MakeDataset, call_after, count_queries, fresh, interrupt_at
 
 
 @pytest.fixture
@@ -42,20 +37,9 @@ def names(dataset: Dataset) -> list[str]:
 
 def decide(dataset: Dataset, rows: list[int], kind: Action.Kind, label: LabelClass | None, user: User) -> None:
     """Save decisions about the items of ``rows`` like a browser, one by one with ranks."""
-    items = Item.objects.filter(dataset=dataset, row__in=rows)
-    targets = tuple(
-        Target(item_id=item.pk, seen=item.newest_annotation_id, seconds=1.5, shown=Shown("uncertain", rank=7))
-        for item in items
-    )
-    request = Request(
-        uuid=uuid.uuid4(),
-        kind=kind,
-        at=timezone.now(),
-        label_id=label.pk if label else None,
-        targets=targets,
-    )
-    [result] = apply(dataset, [request], user=user, holder=user.username).results
-    assert result.status == "saved"
+    who = {"user": user, "holder": user.username, "at": timezone.now()}
+    name = label.name if label else ""
+    result = factories.decide(dataset, kind, rows, name, **who, seconds=1.5, queue="uncertain", rank=7)
     assert len(result.items) == len(rows)
 
 
@@ -108,13 +92,10 @@ def test_a_name_without_anything_to_see_is_refused(make_dataset: MakeDataset, db
 @pytest.mark.parametrize(
     ("present", "spelling"),
     [
-        ("spiral", "Spiral"),
-        ("café", "cafe\u0301"),
-        ("ÉLAN", "e\u0301lan"),
-        ("Straße", "STRASSE"),
+        ("spiral", "Spiral"), ("café", "cafe\u0301"), ("ÉLAN", "e\u0301lan"), ("Straße", "STRASSE"),
         ("two  words", "two\nwords"),
     ],
-)
+)  # fmt: skip
 def test_the_same_word_written_otherwise_is_refused(
     make_dataset: MakeDataset, db: None, present: str, spelling: str
 ) -> None:
@@ -130,8 +111,7 @@ def test_the_same_word_written_otherwise_is_refused(
 
 def test_another_dataset_may_use_the_same_name(make_dataset: MakeDataset, db: None) -> None:
     make_dataset(0, name="first")
-    second = make_dataset(0, name="second", classes=())
-    assert classes.add(second, "cat").key == 1
+    assert classes.add(make_dataset(0, name="second", classes=()), "cat").key == 1
 
 
 def test_a_name_of_eighty_characters_fits_and_one_more_is_refused(make_dataset: MakeDataset, db: None) -> None:
@@ -243,8 +223,7 @@ def test_a_merged_label_keeps_who_decided_and_how_it_was_shown(make_dataset: Mak
     assert (moved.label, moved.previous, moved.action.annotator) == (dog, original, bo)
     assert (moved.annotator, moved.decided_at, moved.seconds) == (ana, original.decided_at, 1.5)
     assert (moved.queue, moved.rank) == ("uncertain", 7)
-    original.refresh_from_db()
-    assert original.label is not None
+    assert fresh(original).label is not None
     assert original.label.name == "cat"
 
 
@@ -304,15 +283,7 @@ def test_a_merge_killed_half_way_is_finished_by_asking_again(
     dataset = make_dataset(12)
     cat, dog = named(dataset, "cat"), named(dataset, "dog")
     decide(dataset, list(range(10)), Action.Kind.ASSIGN, cat, ana)
-    real, calls = classes.write_annotations, []
-
-    def dies_in_the_third_batch(*args: object, **kwargs: object) -> None:
-        calls.append(1)
-        real(*args, **kwargs)  # type: ignore[arg-type]
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(classes, "write_annotations", dies_in_the_third_batch)
+    call_after(monkeypatch, classes, "write_annotations", interrupt_at(3))
     with pytest.raises(KeyboardInterrupt):
         classes.merge(cat, dog, user=ana)
     assert_recount(dataset)
@@ -352,7 +323,5 @@ def test_merging_asks_as_often_for_two_hundred_items_as_for_ten(make_dataset: Ma
         dataset = make_dataset(n, name=name)
         decide(dataset, list(range(n)), Action.Kind.ASSIGN, named(dataset, "cat"), ana)
         policy.forget(dataset)  # so that each merge checks whether a model is due
-        with CaptureQueriesContext(connection) as queries:
-            classes.merge(named(dataset, "cat"), named(dataset, "dog"), user=ana)
-        asked.append(len(queries))
+        asked.append(count_queries(classes.merge, named(dataset, "cat"), named(dataset, "dog"), user=ana))
     assert asked[1] == asked[2]

@@ -1,25 +1,30 @@
 """Test items whose files were overwritten after they were labeled."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from labeling.decisions import classes
 from labeling.decisions.content_changes import CONFIRMATION, count_content_changed, mark_content_changed
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from tests.factories import MakeDataset, archive_bytes, decide, opened, table
-from tests.labeling.factories import FLAT, counts_of, ingest_folder, ingest_groups, write_png, write_triplets
+from tests.factories import (
+    MakeDataset,
+    MakeFolder,
+    archive_bytes,
+    assert_contains,
+    count_queries,
+    decide,
+    opened,
+    table,
+)
+from tests.labeling.factories import counts_of, ingest_folder, ingested_folder, write_png
+from tests.labeling.groups import FLAT, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeFolder = Callable[..., Path]
 
 
 def changed() -> list[str]:
@@ -33,8 +38,7 @@ def changed() -> list[str]:
 @pytest.fixture
 def folder(picture_folder: MakeFolder) -> Path:
     """Create five images, of which the first three are labeled cat, unsure and skipped."""
-    folder = picture_folder(5)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(5))
     dataset = Dataset.objects.get()
     for number, name in enumerate(("cat", "dog")):
         LabelClass.objects.create(dataset=dataset, name=name, colour="#0072B2", key=number + 1, order=number)
@@ -100,9 +104,8 @@ def test_a_file_that_is_read_again_for_a_newer_version_is_not_changed(folder: Pa
 def test_marking_takes_one_statement_for_hundreds_of_files(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(400)
     decide(dataset, "assign", range(0, 400, 2), "cat")
-    with CaptureQueriesContext(connection) as queries:
-        mark_content_changed(list(dataset.items.values_list("pk", flat=True)))
-    assert len(queries) == 2
+    pks = list(dataset.items.values_list("pk", flat=True))
+    assert count_queries(mark_content_changed, pks) == 1
     assert count_content_changed(dataset) == 200
 
 
@@ -173,8 +176,7 @@ def test_the_same_class_again_confirms_and_says_so(overwritten: Dataset, client:
     (row,) = (row for row in table(opened(archive_bytes(overwritten)), "labels.csv") if row["label"])
     assert (row["queue"], row["content_changed"]) == ("confirmation", "0")
     page = client.get(f"/d/{overwritten.slug}/items/0/").content.decode()
-    assert "cat (confirmed)" in page
-    assert "The file changed after this decision." not in page
+    assert_contains(page, "cat (confirmed)", lacks=["The file changed after this decision."])
 
 
 def test_another_class_or_none_settles_it_too(overwritten: Dataset) -> None:
@@ -233,8 +235,7 @@ def test_an_imported_label_that_says_something_new_settles_it(overwritten: Datas
 def test_the_detail_says_so_and_offers_both_answers(overwritten: Dataset, client: Client) -> None:
     for address in (f"/d/{overwritten.slug}/items/0/", f"/d/{overwritten.slug}/items/0/detail/"):
         page = client.get(address).content.decode()
-        assert "The file changed after this decision." in page
-        assert 'id="confirm-changed" data-decide="assign"' in page
+        assert_contains(page, "The file changed after this decision.", 'id="confirm-changed" data-decide="assign"')
         assert 'id="clear-changed" data-decide="clear"' in page
     other = client.get(f"/d/{overwritten.slug}/items/1/").content.decode()
     assert "The file changed after this decision." not in other

@@ -1,7 +1,5 @@
 """Test how decisions are saved, undone, refused and counted."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import random
@@ -12,13 +10,12 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.core.http import HOLDER_CHARS
 from labeling.decisions.save import Decision, Request, Result, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, count_queries, fresh
 
 pytestmark = pytest.mark.django_db
 
@@ -129,8 +126,7 @@ def test_undo_keeps_the_earlier_decisions_own_provenance(make_dataset: MakeDatas
     assert newest.action.kind == Action.Kind.UNDO
     assert (newest.queue, newest.round_id, newest.rank, newest.seconds) == ("uncertain", 4, 2, 1.5)
     assert (newest.annotator, newest.decided_at) == (ana, first.decided_at)
-    item.refresh_from_db()
-    assert item.decision_id == first.pk
+    assert fresh(item).decision_id == first.pk
 
 
 def test_each_browser_undoes_its_own_and_not_what_came_later(make_dataset: MakeDataset) -> None:
@@ -166,8 +162,7 @@ def test_own_newer_decision_is_no_conflict(make_dataset: MakeDataset) -> None:
     cat, dog = dataset.classes.all()
     item = dataset.items.get()
     press(dataset, Action.Kind.ASSIGN, [item], label=cat, seen=0)
-    result = press(dataset, Action.Kind.ASSIGN, [item], label=dog, seen=0)
-    assert result.conflicts == []
+    assert press(dataset, Action.Kind.ASSIGN, [item], label=dog, seen=0).conflicts == []
     assert states(dataset) == [(1, "dog")]
 
 
@@ -249,11 +244,8 @@ def test_queries_do_not_grow_with_the_items_of_an_action(make_dataset: MakeDatas
     cat, dog = dataset.classes.all()
     items = list(dataset.items.all())
     press(dataset, Action.Kind.ASSIGN, items[:1], label=cat)  # the first label of a process looks up the policy
-    with CaptureQueriesContext(connection) as few:
-        press(dataset, Action.Kind.ASSIGN, items[1:3], label=cat)
-    with CaptureQueriesContext(connection) as many:
-        press(dataset, Action.Kind.ASSIGN, items[3:9], label=dog)
-    assert len(many) == len(few)
+    few = count_queries(press, dataset, Action.Kind.ASSIGN, items[1:3], label=cat)
+    assert count_queries(press, dataset, Action.Kind.ASSIGN, items[3:9], label=dog) == few
 
 
 def test_actions_from_before_keep_their_undo_but_not_the_session_key(make_dataset: MakeDataset) -> None:

@@ -1,7 +1,5 @@
 """Colour images of an item's bands: the library's word on their pixels, and how they are kept and asked for."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path
@@ -24,8 +22,12 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.signals import reshown
-from tests.labeling.factories import BANDS, ingest_groups, write_bands
+from tests.factories import assert_contains, fresh, heard_from, not_none, text
+from tests.labeling.factories import BANDS, write_bands
+from tests.labeling.groups import ingest_groups
 from tests.labeling.images.pictures import samples
+
+pytestmark = pytest.mark.django_db
 
 FITTED = Composition(layout="rgb", softening=6, range=40)
 BLACK = Rendering(stretch="linear", low=100)
@@ -130,12 +132,9 @@ def colour(item: Item, size: int = 256, v: str = "") -> str:
 
 
 def seen(item: Item) -> Any:
-    found = item_frames(item.dataset, list(item.frames.order_by("id")))
-    assert found is not None
-    return found
+    return not_none(item_frames(item.dataset, list(item.frames.order_by("id"))))
 
 
-@pytest.mark.django_db
 def test_a_colour_image_is_made_once_typed_and_kept(client: Client, shown: Dataset, store: Path) -> None:
     item = shown.items.get(path="m31")
     response = client.get(colour(item, v=seen(item).colour_version))
@@ -154,7 +153,6 @@ def test_a_colour_image_is_made_once_typed_and_kept(client: Client, shown: Datas
     assert client.get(colour(item))["ETag"] != etag
 
 
-@pytest.mark.django_db
 def test_a_band_that_changed_since_the_ingest_is_shown_and_not_kept(
     client: Client, shown: Dataset, store: Path
 ) -> None:
@@ -168,7 +166,6 @@ def test_a_band_that_changed_since_the_ingest_is_shown_and_not_kept(
     assert list(store.glob("thumbs/*/*.png")) == kept
 
 
-@pytest.mark.django_db
 def test_what_has_no_colour_image_says_why(client: Client, shown: Dataset) -> None:
     item = shown.items.get(path="m31")
     assert client.get(colour(item, 300)).status_code == 404
@@ -183,7 +180,6 @@ def test_what_has_no_colour_image_says_why(client: Client, shown: Dataset) -> No
 
 
 # -- Frames together ----------------------------------------------------------------------------------
-@pytest.mark.django_db
 def test_frames_come_in_the_order_of_the_roles_with_what_is_missing(shown: Dataset) -> None:
     whole, holed = (seen(shown.items.get(path=path)) for path in ("m31", "m33"))
     assert [part.role for part in whole.parts] == ["g", "r", "i"]
@@ -206,30 +202,19 @@ def test_frames_lie_beside_each_other_up_to_four() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.django_db
 def test_vectors_are_asked_for_anew_only_when_the_model_sees_something_else(shown: Dataset) -> None:
-    heard: list[int] = []
-
-    def hear(dataset_id: int, **_: Any) -> None:
-        heard.append(dataset_id)
-
-    reshown.connect(hear)
-    try:
+    with heard_from(reshown) as heard:
         assert not compose_as(shown, Composition())
         assert compose_as(shown, Composition(layout="blink"))
         assert heard == []
         assert compose_as(shown, Composition(layout="blink", vectors="average"))
         assert compose_as(shown, Composition(layout="rgb"))
         assert compose_as(shown, Composition(layout="rgb", vectors="average"))
-        assert heard == [shown.pk] * 2
-    finally:
-        reshown.disconnect(hear)
-    shown.refresh_from_db()
-    assert shown.composed_as == Composition(layout="rgb", vectors="average")
+        assert [news["dataset_id"] for news in heard] == [shown.pk] * 2
+    assert fresh(shown).composed_as == Composition(layout="rgb", vectors="average")
 
 
 # -- On the pages -------------------------------------------------------------------------------------
-@pytest.mark.django_db
 def test_tiles_and_detail_show_every_frame_and_say_what_is_missing(client: Client, shown: Dataset) -> None:
     address = reverse("sampling:grid", args=[shown.slug]) + "?queue=all"
     tiles = client.get(address, headers={"HX-Request": "true"}).content.decode()
@@ -244,15 +229,13 @@ def test_tiles_and_detail_show_every_frame_and_say_what_is_missing(client: Clien
     assert 'data-layout="side"' in page
     compose_as(shown, Composition(layout="blink"))
     page = client.get(reverse("labeling:item", args=[shown.slug, 0])).content.decode()
-    assert 'data-layout="blink"' in page
-    assert 'data-rendering="blinking"' in page
+    assert_contains(page, 'data-layout="blink"', 'data-rendering="blinking"')
 
 
 # -- The choice, on the dataset's page of images --------------------------------------------------------
 USUAL = {"plane": "first", "stretch": "usual", "background": "#808080", "layout": "side", "vectors": "concatenate"}
 
 
-@pytest.mark.django_db
 def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown: Dataset) -> None:
     address = reverse("labeling:images", args=[shown.slug])
     page = client.get(address).content.decode()
@@ -267,17 +250,12 @@ def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown
     files = {frame.role: frame.file for frame in shown.items.get(path="m31").frames.all()}
     expected = composite(files, shown.roles, composition)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(picture.content))), np.asarray(expected))
-    shown.refresh_from_db()
-    assert shown.composed_as == Composition()
+    assert fresh(shown).composed_as == Composition()
     assert client.post(address, USUAL | chosen).status_code == 302
-    shown.refresh_from_db()
-    assert shown.composed_as == composition
-    page = client.get(address).content.decode()
-    assert '<option value="r" selected>' in page
-    assert 'value="50.0"' in page
+    assert fresh(shown).composed_as == composition
+    assert_contains(client.get(address), '<option value="r" selected>', 'value="50.0"')
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -292,11 +270,8 @@ def test_what_cannot_be_composed_is_refused_in_words(
     client: Client, shown: Dataset, wrong: dict[str, str], words: str
 ) -> None:
     address = reverse("labeling:images", args=[shown.slug])
-    response = client.post(address, USUAL | wrong)
-    assert response.status_code == 422
-    assert words in response.content.decode()
+    assert words in text(client.post(address, USUAL | wrong), 422)
     assert words in client.get(f"{address}preview/", USUAL | wrong).content.decode()
     item = shown.items.get(path="m31")
     assert client.get(reverse("labeling:rendered_colour", args=[item.pk]), USUAL | wrong).status_code == 404
-    shown.refresh_from_db()
-    assert shown.composed_as == Composition()
+    assert fresh(shown).composed_as == Composition()

@@ -1,10 +1,7 @@
 """The full view is the file itself only where browsers surely show it as tile and model input do."""
 
-from __future__ import annotations
-
 import io
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,10 @@ from labeling.images.browser_formats import format_for_browsers
 from labeling.images.encoder_inputs import squash
 from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
-from labeling.ingest.dataset_folder import dataset_for
-from labeling.ingest.scan import ingest
 from labeling.models import Frame
-from tests.labeling.factories import Steps, content_of, full_url, swapped_profile, thumbnail_url
+from tests.factories import new_folder
+from tests.labeling.factories import content_of, full_url, ingest_folder, swapped_profile, thumbnail_url
+from tests.labeling.images.pictures import oriented, png_chunk
 from tests.labeling.images.quadrants import COLORS, corners, quadrants
 
 PICTURE = Image.fromarray(quadrants(COLORS).astype(np.uint8))
@@ -40,16 +37,7 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
     """Return a PNG with these chunks before the pixels."""
     whole = saved("PNG")
     at = whole.index(b"IDAT") - 4
-    made = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return whole[:at] + made + whole[at:]
-
-
-def exif(turn: int) -> Image.Exif:
-    block = Image.Exif()
-    block[0x0112] = turn
-    return block
+    return whole[:at] + b"".join(png_chunk(*chunk) for chunk in chunks) + whole[at:]
 
 
 def chromaticities(*values: int) -> bytes:
@@ -65,7 +53,7 @@ CONVERTED: dict[str, Callable[[], bytes]] = {
     "chrm.png": lambda: png((b"cHRM", chromaticities(31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600))),
     "cicp.png": lambda: png((b"cICP", bytes([9, 16, 0, 1]))),
     "srgb and gama.png": lambda: png((b"sRGB", b"\x00"), (b"gAMA", struct.pack(">I", 100_000))),
-    "turned.png": lambda: saved("PNG", exif=exif(6)),
+    "turned.png": lambda: saved("PNG", exif=oriented(6)),
     "xmp.webp": lambda: saved("WEBP", xmp=XMP, lossless=True),
     "profile.jpg": lambda: saved("JPEG", icc_profile=swapped_profile()),
     "profile.png": lambda: saved("PNG", icc_profile=swapped_profile()),
@@ -85,8 +73,8 @@ CONVERTED: dict[str, Callable[[], bytes]] = {
 SENT: dict[str, Callable[[], bytes]] = {
     "a.jpg": lambda: saved("JPEG", quality=90),
     "progressive.jpg": lambda: saved("JPEG", progressive=True),
-    "turned.jpg": lambda: saved("JPEG", exif=exif(6)),
-    "exif against xmp.jpg": lambda: saved("JPEG", xmp=XMP, exif=exif(1)),
+    "turned.jpg": lambda: saved("JPEG", exif=oriented(6)),
+    "exif against xmp.jpg": lambda: saved("JPEG", xmp=XMP, exif=oriented(1)),
     "with a tail.jpg": lambda: saved("JPEG") + b"what a camera adds",
     "srgb.jpg": lambda: saved("JPEG", icc_profile=SRGB),
     "gray.jpg": lambda: saved("JPEG", PICTURE.convert("L")),
@@ -126,11 +114,10 @@ def test_what_browsers_show_alike_is_sent_as_it_is(tmp_path: Path, name: str) ->
 
 @pytest.mark.django_db
 def test_tile_full_view_and_model_input_show_the_same(client: Client, store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "in")
     for name, made in (CONVERTED | SENT).items():
         (folder / name).write_bytes(made())
-    ingest(dataset_for(folder), Steps())  # type: ignore[arg-type]
+    ingest_folder(folder)
     frames = list(Frame.objects.order_by("path"))
     assert [frame.path for frame in frames] == sorted(CONVERTED | SENT)
     for frame in frames:

@@ -1,9 +1,6 @@
 """Pictures made ahead: in the queue's order, for whoever came last, and never of files that are not to be shown."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,11 @@ from labeling.images.decoder_pool import pictures
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame
+from tests.factories import MakeFolder, call_before
 from tests.labeling.factories import Steps
 from tests.parts import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeFolder = Callable[..., Path]
 
 
 @pytest.fixture
@@ -38,13 +35,7 @@ def made(monkeypatch: pytest.MonkeyPatch, settings: Any) -> list[int]:
     monkeypatch.setattr(prefetch, "_AT_ONCE", 2)
     prefetch._waiting.clear()
     rows: list[int] = []
-    make = prefetch._make
-
-    def noted(frame: Frame) -> None:
-        rows.append(frame.item.row)
-        make(frame)
-
-    monkeypatch.setattr(prefetch, "_make", noted)
+    call_before(monkeypatch, prefetch, "_make", lambda frame: rows.append(frame.item.row))
     return rows
 
 

@@ -1,13 +1,9 @@
 """Files that are shown otherwise than by an older version: their pictures and vectors are made anew, and no others."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +26,7 @@ from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
 from modeling.encoders.frames import pictured
 from modeling.encoders.input_spec import InputSpec
+from tests.factories import assert_contains, call_before, fresh, new_folder
 from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 from tests.labeling.images.pictures import scan
 from tests.labeling.images.quadrants import COLORS, corners, quadrants
@@ -40,8 +37,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def folder(store: Path, tmp_path: Path) -> Path:
     """Provide a TIFF with white at zero, a TIFF, a photograph, and two of the same without its end."""
-    folder = tmp_path / "in"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "in")
     grays = quadrants([55000, 38000, 21000, 1000]).astype(np.uint16)
     tifffile.imwrite(folder / "white.tif", grays, photometric="miniswhite")
     tifffile.imwrite(folder / "plain.tif", grays)
@@ -101,13 +97,9 @@ def test_only_what_is_shown_otherwise_is_made_anew(
     assert shown["plain.tif"].getpixel((5, 5)) == (255, 0, 0)  # as it was kept
     assert np.diff(corners(np.asarray(shown["white.tif"]))[:, 0]).min() > 40
     asked: list[str] = []
-    examined = Decoders.examined
-
-    def listed(self: Decoders, files: Sequence[str], *more: Any) -> Any:
-        asked.extend(Path(file).name for file in files)
-        return examined(self, files, *more)
-
-    monkeypatch.setattr(Decoders, "examined", listed)
+    call_before(
+        monkeypatch, Decoders, "examined", lambda _, files, *__: asked.extend(Path(file).name for file in files)
+    )
     assert read(folder)["unchanged"] == 4
     assert asked == ["cut.jpg"]  # a third time only the problem is opened
 
@@ -123,8 +115,7 @@ def test_the_version_of_an_address_follows_the_revision(client: Client, folder: 
     read(folder)
     frame = Frame.objects.get(path="white.tif")
     assert frame.version(Rendering()) == picture_hash(frame.sha256, 1)[:12] != frame.sha256[:12]
-    response = client.get(thumbnail_url(frame, v=frame.version(Rendering())))
-    assert "immutable" in response["Cache-Control"]
+    assert "immutable" in client.get(thumbnail_url(frame, v=frame.version(Rendering())))["Cache-Control"]
     old = client.get(thumbnail_url(frame, v=frame.sha256[:12]))
     assert "immutable" not in old["Cache-Control"]
 
@@ -187,13 +178,10 @@ def test_the_page_offers_both_choices(client: Client, folder: Path) -> None:
     read(folder)
     dataset = Dataset.objects.get()
     address = reverse("labeling:images", args=[dataset.slug])
-    page = client.get(address).content.decode()
-    assert 'name="first_row"' in page
-    assert 'name="shows_cut"' in page
+    assert_contains(client.get(address), 'name="first_row"', 'name="shows_cut"')
     sent = {"plane": "first", "stretch": "usual", "background": "#808080", "first_row": "top", "shows_cut": "on"}
     assert client.post(address, sent).status_code == 302
-    dataset.refresh_from_db()
-    assert dataset.shown_as == Rendering(first_row="top", shows_cut=True)
+    assert fresh(dataset).shown_as == Rendering(first_row="top", shows_cut=True)
     assert dataset.shown_words == "first row on top, truncated files shown"
     assert Job.objects.get(kind="ingest").params == {"reread": True}
 
@@ -217,8 +205,7 @@ def test_dicom_files_without_an_ending_are_found_by_their_content(folder: Path) 
 
 
 def test_frames_of_grouped_files_are_read_again_too(store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "grouped"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "grouped")
     grays = quadrants([55000, 38000, 21000, 1000]).astype(np.uint16)
     tifffile.imwrite(folder / "m1_white.tif", grays, photometric="miniswhite")
     tifffile.imwrite(folder / "m1_black.tif", grays)

@@ -1,7 +1,5 @@
 """How a dataset is shown: in its pictures, its vectors, its annotations; and read again where it has to be."""
 
-from __future__ import annotations
-
 import io
 import uuid
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ from labeling.models import Annotation, Dataset, Frame, LabelClass, Problem
 from modeling.encoders.pipeline import has_work
 from modeling.models import EmbeddingSet
 from modeling.store import open_vectors
+from tests.factories import new_folder
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -36,8 +35,7 @@ def plain_encoder(settings: Any) -> None:
 @pytest.fixture
 def sky(tmp_path: Path) -> Dataset:
     """Provide three FITS files: HDU 0 is empty, 1 rises to the right (60 x 40), 2 from top to bottom (30 x 50)."""
-    folder = tmp_path / "sky"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "sky")
     for number in range(3):
         across = np.tile(np.arange(60, dtype=np.float32), (40, 1)) * (number + 1)
         down = np.tile(np.arange(50, dtype=np.float32)[::-1, None], (1, 30)) * (number + 1)

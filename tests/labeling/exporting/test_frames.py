@@ -1,7 +1,5 @@
 """Test exports and imports of items with several frames."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import random
@@ -14,7 +12,7 @@ import pytest
 from labeling.importing.save_table import import_labels
 from labeling.models import Dataset, Frame, Item, LabelClass
 from tests.factories import archive_bytes, decide, manifest, opened, table
-from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_triplets
+from tests.labeling.groups import FLAT, ROLES, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -94,12 +92,9 @@ def test_labels_come_back_by_the_paths_of_items_and_of_files(tmp_path: Path) -> 
     write_triplets(tmp_path / "in", range(4))
     dataset = dataset_of(tmp_path / "in")
     lines = [
-        "path,label",
-        "sn0,real",
-        "sn1_ref.png,bogus",
-        f"{tmp_path / 'in' / 'sn2_diff.png'},real",
+        "path,label", "sn0,real", "sn1_ref.png,bogus", f"{tmp_path / 'in' / 'sn2_diff.png'},real",
         "sn9_ref.png,real",
-    ]
+    ]  # fmt: skip
     report = import_labels(dataset, io.BytesIO("\n".join(lines).encode()), user=None)
     assert (report.applied, list(report.unknown.names)) == (3, ["sn9_ref.png"])
     assert dict(Item.objects.filter(label__isnull=False).values_list("path", "label__name")) == {
@@ -121,6 +116,5 @@ def test_labels_of_single_files_go_to_the_items_that_these_are_part_of(tmp_path:
     grouped = dataset_for(tmp_path / "in", "groups")
     ingest(grouped, Steps(), grouping=FLAT)  # type: ignore[arg-type]
     # The IDs in the file belong to the other dataset, so the paths are used.
-    report = import_labels(grouped, io.BytesIO(labels), user=None, create_classes=True)
-    assert report.applied == 2
+    assert import_labels(grouped, io.BytesIO(labels), user=None, create_classes=True).applied == 2
     assert set(grouped.items.filter(label__name="real").values_list("path", flat=True)) == {"sn1", "sn2"}

@@ -1,23 +1,18 @@
 """Test splits: exact quotas, identical files in the same split, and independence of the order of rows."""
 
-from __future__ import annotations
-
 import hashlib
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from django.conf import settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from labeling.exporting.splits import assign_splits, joined, quotas, split_key
+from tests.processes import run_python
 
 # Do not fail on a busy machine.
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -91,8 +86,7 @@ def test_different_files_meet_the_quotas_exactly(sizes: list[int], shares: tuple
     splits = assign_splits(keys_of(range(len(classes))), classes, proportions=shares)
     expected = quotas(sizes, shares)
     for label in range(len(sizes)):
-        counts = np.bincount(splits[classes == label], minlength=3)
-        assert counts.tolist() == expected[label].tolist()
+        assert np.bincount(splits[classes == label], minlength=3).tolist() == expected[label].tolist()
 
 
 @unhurried
@@ -131,21 +125,12 @@ def test_nothing_to_divide() -> None:
     assert nothing.shape == (0,)
 
 
+@pytest.mark.slow
 def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
     code = (
         "import django; django.setup(); from labeling.exporting.splits import split_key; print(split_key('ab' * 32, 7))"
     )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=settings.BASE_DIR,
-            env=os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for seed in ("1", "2")
-    }
+    outputs = {run_python("-c", code, PYTHONHASHSEED=seed).stdout.strip() for seed in ("1", "2")}
     keyed = hashlib.blake2b(b"ab" * 32, digest_size=8, key=b"7", person=b"hoshina-split")
     assert outputs == {str(int.from_bytes(keyed.digest(), "big"))}
     assert split_key("ab" * 32, 7) != split_key("ab" * 32, 8)
@@ -187,8 +172,7 @@ def test_items_are_joined_through_any_key(columns: list[list[int]]) -> None:
 
 def test_keys_of_all_64_bits_are_joined_exactly() -> None:
     first = np.array([2**64 - 1, 2**64 - 2, 5], dtype=np.uint64)
-    second = np.array([7, 5, 2**64 - 2], dtype=np.uint64)
-    assert joined([first, second]).tolist() == [7, 5, 5]
+    assert joined([first, np.array([7, 5, 2**64 - 2], dtype=np.uint64)]).tolist() == [7, 5, 5]
 
 
 def test_groups_of_several_classes_keep_every_class_near_its_quota() -> None:

@@ -1,19 +1,14 @@
 """Columns by row: whole or not there at all, older readers served, words found."""
 
-from __future__ import annotations
-
 import bisect
 import contextlib
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from django.conf import settings
 from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +18,7 @@ from labeling.fields import column_of
 from labeling.fields.columns import Draft, Vocabulary, packed, save_column
 from labeling.models import Dataset, Field
 from tests.factories import MakeDataset
+from tests.processes import run_python
 
 Kind = Field.Kind
 
@@ -130,17 +126,10 @@ columns.save_column(field, columns.Draft(Field.Kind.TEXT, np.array([1, 1, 1], np
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_a_process_killed_while_it_writes_leaves_the_older_values(store: Path) -> None:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AL_")},
-        "AL_STORE_DIR": str(store),
-        "DJANGO_SETTINGS_MODULE": "hoshina.settings",
-    }
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_python("-c", KILLED, store=store, code=-signal.SIGKILL)
     with contextlib.closing(sqlite3.connect(store / "app.db")) as database:
         (facts,) = database.execute("SELECT id, generation, kind FROM labeling_field")
     assert (store / "fields" / str(facts[0]) / "words-2.npy").exists()  # it had begun

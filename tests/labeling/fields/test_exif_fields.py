@@ -1,7 +1,5 @@
 """EXIF facts to fields: what the page offers, kinds, and files that come later."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,11 @@ from django.test import Client
 from PIL import ExifTags, Image
 
 from hoshina.core.errors import Refusal
-from hoshina.jobs.lifecycle import claim, execute, run_now
-from hoshina.jobs.models import Job
-from labeling.fields import column_of, header_fields
-from labeling.fields.item_values import texts_of
+from labeling.fields import header_fields
 from labeling.ingest.dataset_folder import dataset_for
-from labeling.models import Dataset, Field
+from labeling.models import Dataset
+from tests.factories import assert_contains, new_folder
+from tests.labeling.fields.conftest import ingest, read, run_queued, texts
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -36,34 +33,12 @@ def save(file: Path, seed: int, *, latitude: float | None = None, day: int = 0, 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "trap"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "trap")
     save(folder / "IMG_2.jpg", 1, latitude=-33.5, day=2, model="007")
     save(folder / "IMG_10.png", 2, latitude=48.25, day=10, model="8")
     save(folder / "IMG_9.webp", 3, day=9, model="8")
     save(folder / "plain.jpg", 4)
     return folder
-
-
-@pytest.fixture
-def dataset(store: Path, folder: Path, settings: Any) -> Dataset:
-    settings.EMBEDDING_BACKEND = "hog"
-    dataset = dataset_for(folder, None)
-    ingest(dataset)
-    return dataset
-
-
-def ingest(dataset: Dataset) -> None:
-    run_now("ingest", dataset_id=dataset.pk)
-    dataset.refresh_from_db()
-
-
-def read(dataset: Dataset, *names: str) -> dict[str, Any]:
-    return dict(run_now("read_cards", dataset_id=dataset.pk, params={"cards": list(names)}).result)
-
-
-def texts(dataset: Dataset, name: str) -> list[str]:
-    return list(texts_of(column_of(Field.objects.get(dataset=dataset, name=name)), np.arange(dataset.n_items)))
 
 
 def test_rows_are_in_natural_order(dataset: Dataset) -> None:
@@ -78,8 +53,7 @@ def test_the_page_offers_exif_by_plain_names(dataset: Dataset, client: Client) -
         ("DateTimeOriginal", 3), ("Model", 3), ("GPSLatitude", 2),
     ]  # fmt: skip
     page = client.get(f"/d/{dataset.slug}/fields/cards/").content.decode()
-    assert 'value="GPSLatitude"' in page
-    assert "decimal degrees, south negative" in page
+    assert_contains(page, 'value="GPSLatitude"', "decimal degrees, south negative")
 
 
 def test_exif_becomes_fields_of_the_right_kind(dataset: Dataset) -> None:
@@ -97,9 +71,7 @@ def test_new_files_fill_them_at_ingest(dataset: Dataset, folder: Path) -> None:
     call_command("import_fields", "--cards", "Model,DateTimeOriginal", "--json")
     save(folder / "IMG_1.jpg", 9, day=30, model="M 9")
     ingest(dataset)
-    claimed = claim(Job.objects.get(kind="read_cards", state=Job.State.QUEUED).pk)
-    assert claimed is not None
-    execute(claimed)
+    claimed = run_queued("read_cards")
     assert (claimed.result["files"], texts(dataset, "Model")[-1]) == (1, "M 9")
     assert not header_fields.has_work(dataset)
 
@@ -114,12 +86,10 @@ def test_a_fits_card_of_the_same_word_is_another(dataset: Dataset) -> None:
 
 def test_of_an_item_with_both_the_fits_header_counts(store: Path, tmp_path: Path, settings: Any) -> None:
     settings.EMBEDDING_BACKEND = "hog"
-    folder = tmp_path / "both"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "both")
     save(folder / "a_1.jpg", 1, model="preview")
     fits.PrimaryHDU(np.arange(64.0).reshape(8, 8), fits.Header({"MODEL": "ccd"})).writeto(folder / "a_2.fits")
     dataset = dataset_for(folder, None)
-    run_now("ingest", dataset_id=dataset.pk, params={"grouping": "{id}_{role}"})
-    dataset.refresh_from_db()
+    ingest(dataset, grouping="{id}_{role}")
     read(dataset, "MODEL")
     assert texts(dataset, "MODEL") == ["ccd"]

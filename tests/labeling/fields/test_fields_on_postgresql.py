@@ -1,7 +1,5 @@
 """Fields on PostgreSQL: what finds items, fields and rounds in the database gives the same there."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.parts import run_on_postgresql

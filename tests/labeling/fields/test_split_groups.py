@@ -1,9 +1,6 @@
 """A dataset remembers by which field its images belong together."""
 
-from __future__ import annotations
-
 import io
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from labeling.fields.columns import empty
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field
-from tests.factories import MakeDataset, decide, opened, table
+from tests.factories import MakeDataset, command_json, decide, fresh, not_none, opened, table
 
 N = 60
 URL = "/d/pictures/fields/together/"
@@ -40,9 +37,7 @@ def dataset(store: Path, make_dataset: MakeDataset, transactional_db: None) -> D
 
 
 def command(name: str, *arguments: str) -> dict[str, Any]:
-    out = io.StringIO()
-    call_command(name, *arguments, "--json", stdout=out)
-    found = json.loads(out.getvalue())
+    found = command_json(name, *arguments)
     assert isinstance(found, dict)
     return found
 
@@ -51,15 +46,12 @@ def test_the_page_keeps_the_choice_and_tells_its_groups(dataset: Dataset, client
     assert "Only identical files always go to the same split." in client.get("/d/pictures/fields/").content.decode()
     answer = client.post(URL, {"field": "night"}).content.decode()
     assert "<b>10</b> groups; the largest has <b>6</b> of 60 images. 5 images without a night" in answer
-    dataset.refresh_from_db()
-    assert dataset.together_by == Field.objects.get(name="night")
-    page = client.get("/d/pictures/fields/").content.decode()
-    assert '<option value="night" selected>' in page
+    assert fresh(dataset).together_by == Field.objects.get(name="night")
+    assert '<option value="night" selected>' in client.get("/d/pictures/fields/").content.decode()
     answer = client.post(URL, {"field": "nights"})
     assert (answer.status_code, "There is no field &#x27;nights&#x27;" in answer.content.decode()) == (422, True)
     client.post(URL, {"field": ""})
-    dataset.refresh_from_db()
-    assert dataset.together_by is None
+    assert fresh(dataset).together_by is None
 
 
 def test_the_choice_follows_a_name_and_goes_with_its_field(dataset: Dataset, client: Client) -> None:
@@ -78,8 +70,7 @@ def test_the_choice_follows_a_name_and_goes_with_its_field(dataset: Dataset, cli
 
 
 def test_new_values_of_the_field_are_other_groups(dataset: Dataset) -> None:
-    field = split_groups.choose(dataset, "night")
-    assert field is not None
+    field = not_none(split_groups.choose(dataset, "night"))
     import_fields(dataset, io.BytesIO(b"path,night\nimage0011.png,n0\nimage0023.png,n0\n"), Wish())
     field.refresh_from_db()
     tally = split_groups.tally_of(dataset, field)
@@ -107,8 +98,7 @@ def test_a_large_group_and_a_field_without_values_are_told(dataset: Dataset, cli
 
 
 def test_damaged_values_are_told_on_the_page(dataset: Dataset, client: Client, store: Path) -> None:
-    field = split_groups.choose(dataset, "night")
-    assert field is not None
+    field = not_none(split_groups.choose(dataset, "night"))
     for file in (store / "fields" / str(field.pk)).glob("values-*.npy"):
         file.unlink()
     split_groups._counted.cache_clear()
@@ -156,8 +146,7 @@ def test_an_export_keeps_to_the_choice_unless_told_otherwise(dataset: Dataset, c
         assert len(splits) == n_groups
         assert all(len(sides) == 1 for sides in splits.values())
     for query, n_groups in (("", 10), ("?group_by=", 0)):
-        content = b"".join(client.get(f"/d/pictures/export.zip{query}"))
-        assert len(_splits(content)) == n_groups
+        assert len(_splits(b"".join(client.get(f"/d/pictures/export.zip{query}")))) == n_groups
 
 
 def test_keys_join_files_and_groups(dataset: Dataset) -> None:

@@ -1,7 +1,5 @@
 """Write small image files of all supported formats, for tests and benchmarks."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import struct
@@ -15,6 +13,27 @@ import pydicom
 import tifffile
 from astropy.io import fits
 from PIL import Image
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_file(width: int, height: int, body: bytes, *more: bytes, bits: int = 8, kind: int = 2) -> bytes:
+    """Return a PNG of a declared size, with compressed pixels and more chunks before them."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + b"".join([header, *more, png_chunk(b"IDAT", body), png_chunk(b"IEND", b"")])
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+def oriented(turn: int) -> Image.Exif:
+    """Return an EXIF block with an orientation."""
+    block = Image.Exif()
+    block[0x0112] = turn
+    return block
 
 
 def png16(pixels: np.ndarray) -> bytes:
@@ -35,14 +54,8 @@ def png16(pixels: np.ndarray) -> bytes:
         )
         predicted = [np.zeros_like(row), left, above, (left + above) // 2, paeth][y % 5]
         rows.append(bytes([y % 5]) + ((row - predicted) % 256).astype(np.uint8).tobytes())
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     kind = {2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+    return png_file(width, height, zlib.compress(b"".join(rows)), bits=16, kind=kind)
 
 
 def scan(pixels: np.ndarray, **elements: Any) -> bytes:

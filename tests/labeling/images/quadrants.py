@@ -1,16 +1,17 @@
 """Provide a test picture of 96 by 64 pixels with four quadrants, in colors or in increasing grays."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from labeling.images.open_image import open_image
+from labeling.images.file_check import examine
+from labeling.images.open_image import ImageProblem, open_image
 from labeling.images.rendering import Rendering
 
-WIDTH, HEIGHT = 96, 64
+SHAPE = HEIGHT, WIDTH = 64, 96
 COLORS = np.array([[220, 40, 40], [40, 180, 60], [40, 60, 220], [230, 220, 60]])
 
 
@@ -30,6 +31,15 @@ def corners(pixels: np.ndarray) -> np.ndarray:
 
 def opened(file: Path, **choices: Any) -> np.ndarray:
     return np.asarray(open_image(file, rendering=Rendering(**choices)))
+
+
+def assert_refused(
+    file: Path, message: str, *, by: Iterable[Callable[..., object]] = (examine, open_image), **options: Any
+) -> None:
+    """Assert that whatever reads the file says why it does not."""
+    for read in by:
+        with pytest.raises(ImageProblem, match=message):
+            read(file, **options)
 
 
 def assert_rising(file: Path, **choices: Any) -> None:

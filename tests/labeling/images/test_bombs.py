@@ -1,18 +1,11 @@
 """Test that decompression bombs cost only a decoder, and a full disk only a cached picture."""
 
-from __future__ import annotations
-
 import io
-import os
 import signal
-import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +17,8 @@ from labeling.images.decoder_pool import Decoders
 from labeling.images.file_check import Examined
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT
+from tests.labeling.images.pictures import noise, png_chunk, png_file
+from tests.processes import run_python
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -36,16 +31,8 @@ def zeros(wbits: int = 15) -> bytes:
     return b"".join(packer.compress(bytes(2**20)) for _ in range(UNPACKED)) + packer.flush()
 
 
-def png(width: int, height: int, body: bytes, *more: bytes) -> bytes:
-    def chunk(content: bytes) -> bytes:
-        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
-
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(map(chunk, [header, *more, b"IDAT" + body, b"IEND"]))
-
-
 def png_text() -> bytes:
-    return png(60, 40, zlib.compress(bytes(40 * 181)), b"zTXta\0\0" + zeros())
+    return png_file(60, 40, zlib.compress(bytes(40 * 181)), png_chunk(b"zTXt", b"a\0\0" + zeros()))
 
 
 def tiff_bands() -> bytes:
@@ -85,8 +72,8 @@ def fits_tile() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: png(60_000, 60_000, zeros()), "3,600 megapixels"),
-        (lambda: png(60, 40, zeros()), None),  # the image is complete, and data after it is not decompressed
+        (lambda: png_file(60_000, 60_000, zeros()), "3,600 megapixels"),
+        (lambda: png_file(60, 40, zeros()), None),  # the image is complete, and data after it is not decompressed
         (png_text, "damaged"),
         (tiff_strip, None),
         # The optional package stops when a band is full.
@@ -137,14 +124,9 @@ print(known.width, [one.name for one in pictures().folder.rglob("*") if one.suff
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="only Unix limits the size of files")
 def test_where_no_picture_can_be_written_none_is_left_in_half_and_the_file_is_known_all_the_same(
-    tmp_path: Path, settings: Any
+    tmp_path: Path,
 ) -> None:
     """Limit the size of files, which interrupts writes like a full disk."""
-    noise = np.random.default_rng(1).integers(0, 255, (900, 900, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.png")
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
-    process = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "a.png")],
-        env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    noise(900, 900).save(tmp_path / "a.png")
+    process = run_python("-c", FULL, tmp_path / "a.png", store=tmp_path / "s")
     assert process.stdout.split() == ["True", "900", "[]"]

@@ -1,7 +1,5 @@
 """Test colors that a file describes by other means than a profile."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

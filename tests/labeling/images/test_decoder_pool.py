@@ -1,13 +1,12 @@
 """Test decoder processes, and how they handle files that crash them or exceed their limits."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,9 @@ from labeling.images.file_headers import header_of, values_of
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
 from tests.labeling.factories import orion_header
+from tests.labeling.images.pictures import noise
 from tests.parts import wait_until
+from tests.processes import environment
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -37,11 +38,19 @@ def _alone_and_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder_pool, "_LOOK", 0.02)
 
 
+@contextmanager
+def decoding(n: int, seconds: float = 60, megabytes: int = 4096) -> Iterator[Decoders]:
+    decoders = Decoders(n, seconds=seconds, megabytes=megabytes)
+    try:
+        yield decoders
+    finally:
+        decoders.end()
+
+
 @pytest.fixture
 def few() -> Iterator[Decoders]:
-    decoders = Decoders(2, seconds=60, megabytes=4096)
-    yield decoders
-    decoders.end()
+    with decoding(2) as decoders:
+        yield decoders
 
 
 def pictures_in(folder: Path, n: int) -> list[Path]:
@@ -119,19 +128,22 @@ def test_whoever_asked_first_is_answered_first(tmp_path: Path) -> None:
     assert order == list(range(8))
 
 
-class Killer(threading.Thread):
-    """Kill the first ``n`` decoders that this process starts, as soon as they run."""
+@contextmanager
+def killing(n: int) -> Iterator[None]:
+    """End the first ``n`` decoders that this process starts, as soon as they run; wait until all are killed."""
+    killed = set[int]()
 
-    def __init__(self, n: int) -> None:
-        super().__init__(daemon=True)
-        self.n, self.killed = n, set[int]()
-
-    def run(self) -> None:
-        while len(self.killed) < self.n:
+    def kill() -> None:
+        while len(killed) < n:
             for child in children():
-                if child.pid not in self.killed and len(self.killed) < self.n:
-                    self.killed.add(child.pid)
+                if child.pid not in killed and len(killed) < n:
+                    killed.add(child.pid)
                     child.kill()
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    yield
+    thread.join()
 
 
 def slow_picture(file: Path) -> Path:
@@ -142,14 +154,11 @@ def slow_picture(file: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_file_whose_decoder_crashed_once_is_tried_again(few: Decoders, tmp_path: Path) -> None:
-    killer = Killer(1)
-    killer.start()
     files = [slow_picture(tmp_path / "slow.png"), *pictures_in(tmp_path, 2)]
-    assert all(isinstance(result, Examined) for result in few.examined(files, DEFAULT))
-    killer.join()
-    killer = Killer(1)  # the decoder that is idle now
-    killer.start()
-    killer.join()
+    with killing(1):
+        assert all(isinstance(result, Examined) for result in few.examined(files, DEFAULT))
+    with killing(1):  # the decoder that is idle now
+        pass
     assert few.picture(files[1], 256, DEFAULT)[1] == ".png"
 
 
@@ -157,24 +166,20 @@ def test_a_file_whose_decoder_crashed_once_is_tried_again(few: Decoders, tmp_pat
 def test_of_several_files_asked_for_at_once_the_right_one_is_given_up(tmp_path: Path) -> None:
     small = pictures_in(tmp_path, 6)
     files = [*small[:3], slow_picture(tmp_path / "slow.png"), *small[3:]]
-    strict = Decoders(1, seconds=60, megabytes=150)
-    try:
+    with decoding(1, megabytes=150) as strict:
         results = list(strict.examined(files, DEFAULT))
-    finally:
-        strict.end()
     assert isinstance(results[3], ImageProblem)
     assert "150 MB" in results[3].reason
     assert results[:3] + results[4:] == [examine(file) for file in small]
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_through(
     few: Decoders, tmp_path: Path
 ) -> None:
     files = [slow_picture(tmp_path / "slow.png"), *pictures_in(tmp_path, 3)]
-    killer = Killer(2)
-    killer.start()
-    results = list(few.examined(files, DEFAULT))
-    killer.join()
+    with killing(2):
+        results = list(few.examined(files, DEFAULT))
     assert isinstance(results[0], ImageProblem)
     assert "crashed on this file" in results[0].reason
     assert [isinstance(result, Examined) for result in results[1:]] == [True] * 3
@@ -182,18 +187,14 @@ def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("limits", "message"),
-    [({"seconds": 0.2, "megabytes": 4096}, "took longer than 0.2 s"), ({"seconds": 60, "megabytes": 150}, "150 MB")],
+    ("limits", "message"), [({"seconds": 0.2}, "took longer than 0.2 s"), ({"megabytes": 150}, "150 MB")]
 )
 def test_what_takes_too_long_or_too_much_is_given_up(limits: dict[str, Any], message: str, tmp_path: Path) -> None:
-    strict = Decoders(1, **limits)
     file = slow_picture(tmp_path / "slow.png")
-    try:
+    with decoding(1, **limits) as strict:
         with pytest.raises(ImageProblem, match=message):
             strict.picture(file, 256, DEFAULT)
         assert not children()
-    finally:
-        strict.end()
 
 
 def fits_in(folder: Path, n: int) -> list[Path]:
@@ -225,11 +226,8 @@ def test_what_decoders_say_of_headers_and_whom_it_costs(few: Decoders, tmp_path:
     """Check that results equal those of this process, and that files that crash or block decoders give a reason."""
     (file,) = fits_in(tmp_path, 1)
     ask, plainly = ABOUT_HEADERS[name]
-    killer = Killer(2)
-    killer.start()
-    with pytest.raises(ImageProblem, match="crashed on this file"):
+    with killing(2), pytest.raises(ImageProblem, match="crashed on this file"):
         ask(few, file)
-    killer.join()
     assert ask(few, file) == plainly(file)
     few._idle[0]._seconds = 0.5
     children()[0].suspend()
@@ -255,10 +253,8 @@ def test_a_header_may_come_without_the_sky(few: Decoders, tmp_path: Path) -> Non
 def test_cards_of_many_files_come_in_their_order_from_all_decoders(few: Decoders, tmp_path: Path) -> None:
     files = fits_in(tmp_path, 130)
     files[60].write_text("words")
-    killer = Killer(1)
-    killer.start()
-    values = list(few.card_values(files, ["OBJECT"], DEFAULT))
-    killer.join()
+    with killing(1):
+        values = list(few.card_values(files, ["OBJECT"], DEFAULT))
     assert isinstance(values[60], ImageProblem)
     assert values[:60] + values[61:] == [[f"M {number}"] for number in range(130) if number != 60]
     assert len(children()) == 2
@@ -268,14 +264,11 @@ def test_cards_of_many_files_come_in_their_order_from_all_decoders(few: Decoders
     assert len(few._idle) == len(children()) == 2
 
 
+@pytest.mark.slow
 def test_a_format_that_takes_too_much_memory_to_find_out_is_given_up(tmp_path: Path) -> None:
     """Check a PNG file, all of which is decoded to find its orientation."""
-    strict = Decoders(1, seconds=60, megabytes=150)
-    try:
-        with pytest.raises(ImageProblem, match="150 MB"):
-            strict.format_for_browsers(slow_picture(tmp_path / "slow.png"), DEFAULT)
-    finally:
-        strict.end()
+    with decoding(1, megabytes=150) as strict, pytest.raises(ImageProblem, match="150 MB"):
+        strict.format_for_browsers(slow_picture(tmp_path / "slow.png"), DEFAULT)
 
 
 def test_many_threads_share_a_few_decoders(few: Decoders, tmp_path: Path) -> None:
@@ -306,6 +299,7 @@ def test_what_is_made_ahead_leaves_room_for_those_who_wait(few: Decoders, tmp_pa
     assert order[0] == "asked"
 
 
+@pytest.mark.slow
 def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     file = pictures_in(tmp_path, 1)[0]
     script = (
@@ -316,9 +310,9 @@ def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None
         f"decoders().picture(Path({str(file)!r}), 256, DEFAULT)\n"
         "print('ready', flush=True); sys.stdin.read()\n"
     )
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
+    variables = environment(tmp_path / "s", DJANGO_SETTINGS_MODULE="hoshina.settings")
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables
     ) as asking:
         assert asking.stdout is not None
         assert asking.stdout.readline().strip() == b"ready"
@@ -330,8 +324,7 @@ def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None
 
 
 def test_an_ingest_keeps_the_pictures_of_large_files(few: Decoders, tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    Image.fromarray(rng.integers(0, 255, (600, 700, 3), dtype=np.uint8)).save(tmp_path / "large.png")
+    noise(700, 600).save(tmp_path / "large.png")
     files = [tmp_path / "large.png", pictures_in(tmp_path, 1)[0]]
     large, small = few.examined(files, DEFAULT, Keep(pictures()))
     assert isinstance(large, Examined)

@@ -1,8 +1,7 @@
 """Test the cache of encoder inputs, which ingest fills while decoding files."""
 
-from __future__ import annotations
-
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from labeling.images.file_check import Keep, examine
 from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.thumbnails import TILE, Cache
+from tests.factories import not_none
 
 
 def photo(file: Path, width: int = 900, height: int = 700, *, seed: int = 0) -> Path:
@@ -34,8 +34,7 @@ def test_what_is_kept_is_what_an_encoder_would_see(tmp_path: Path, suffix: str, 
     for rendering in (DEFAULT, Rendering(is_inverted=True)):
         cache = squares(tmp_path, side=side, rendering=rendering)
         sha256 = examine(file, rendering, Keep(None, cache)).sha256
-        cached = cache.find(sha256)
-        assert cached is not None
+        cached = not_none(cache.find(sha256))
         seen = squash(open_for_resizing(file, decode_side(side), rendering), side)
         np.testing.assert_array_equal(cached, seen)
     assert len(list((tmp_path / "squares").rglob("*.rgb"))) == 2
@@ -87,10 +86,7 @@ def test_no_room_on_the_disk_is_no_fault_of_the_file(tmp_path: Path, monkeypatch
     file = photo(tmp_path / "a.jpg")
     cache = squares(tmp_path)
 
-    def full(self: Path, target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=OSError(28, "No space left on device")))
     assert examine(file, DEFAULT, Keep(None, cache)).width == 900
     assert [file for file in (tmp_path / "squares").rglob("*") if file.is_file()] == []
 

@@ -1,12 +1,8 @@
 """Test EXIF metadata in all formats that have them, in all hemispheres, and in broken blocks."""
 
-from __future__ import annotations
-
 import io
 import shutil
-import struct
 import subprocess
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from labeling.images.exif import COMMENTS, facts_in, name_of
 from labeling.images.file_headers import header_of, values_of
 from labeling.images.library_warnings import without_warnings
 from labeling.images.problems import ImageProblem
+from tests.labeling.images.pictures import png_chunk
 
 Rationals = tuple[tuple[int, int], ...]
 SYDNEY: Rationals = ((33, 1), (51, 1), (354, 10))
@@ -75,14 +72,9 @@ def test_tiff_needs_no_pixels_that_pillow_knows(tmp_path: Path) -> None:
         file = tmp_path / f"{is_big}.tif"
         tags = [(271, 2, 6, "Zeiss", True), (306, 2, 20, "2021:05:03 14:22:11", True)]
         tifffile.imwrite(
-            file,
-            np.zeros((4, 4, 5)),
-            extratags=tags,
-            metadata=None,
-            bigtiff=is_big,
-            byteorder="<" if is_big else ">",
-            photometric="minisblack",
-        )
+            file, np.zeros((4, 4, 5)), extratags=tags, metadata=None, bigtiff=is_big,
+            byteorder="<" if is_big else ">", photometric="minisblack",
+        )  # fmt: skip
         with file.open("rb") as stream:
             values = facts_in(stream)
         assert values == {"Make": "Zeiss", "DateTime": "2021-05-03T14:22:11"}
@@ -91,9 +83,7 @@ def test_tiff_needs_no_pixels_that_pillow_knows(tmp_path: Path) -> None:
 def test_a_png_may_have_its_block_behind_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.BytesIO()
     Image.new("RGB", (8, 8)).save(stream, "PNG")
-    content = block().tobytes()[6:]
-    chunk = b"eXIf" + content
-    chunk = struct.pack(">I", len(content)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    chunk = png_chunk(b"eXIf", block().tobytes()[6:])
     png = stream.getvalue()
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda self: pytest.fail("Pixels were decoded."))
     assert facts_in(io.BytesIO(png[:-12] + chunk + png[-12:])) == WHOLE

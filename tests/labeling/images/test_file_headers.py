@@ -1,9 +1,6 @@
 """Test FITS headers: cards of the image and of the file, and the position in the sky."""
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +16,7 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
 from labeling.views import items
+from tests.factories import MakeDataset, assert_contains, text
 from tests.labeling.factories import orion_header
 
 
@@ -80,7 +78,7 @@ def test_a_damaged_card_costs_only_itself(tmp_path: Path) -> None:
 
 @pytest.mark.django_db
 def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
-    client: Client, make_dataset: Callable[..., Dataset], tmp_path: Path
+    client: Client, make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
     dataset = make_dataset(2)
     dataset.data_dir.mkdir()
@@ -97,9 +95,7 @@ def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
     assert client.get(reverse("labeling:file_header", args=[frame.pk + 1])).status_code == 404
     assert "SECOND" not in client.get(address).content.decode()
     Dataset.objects.update(rendering=Rendering(hdu=1).as_params())
-    html = client.get(address).content.decode()
-    assert "SECOND&lt;B&gt;" in html
-    assert "no usable WCS" in html
+    assert_contains(client.get(address), "SECOND&lt;B&gt;", "no usable WCS")
     Dataset.objects.update(rendering=Rendering(hdu=7).as_params())
     assert "has no HDU 7" in client.get(address).content.decode()
     frame.file.unlink()
@@ -108,7 +104,7 @@ def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
 
 @pytest.mark.django_db
 def test_a_header_whose_decoder_fails_is_told(
-    client: Client, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+    client: Client, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_dataset(1)
     dataset.data_dir.mkdir()
@@ -118,9 +114,7 @@ def test_a_header_whose_decoder_fails_is_told(
     strict = Decoders(1, seconds=60, megabytes=1)  # the first check of its memory ends it
     monkeypatch.setattr(items, "decoders", lambda: strict)
     monkeypatch.setattr(decoder_pool, "_LOOK", 0.01)
-    answer = client.get(reverse("labeling:file_header", args=[frame.pk]))
-    assert answer.status_code == 200
-    assert "took more than 1 MB" in answer.content.decode()
+    assert "took more than 1 MB" in text(client.get(reverse("labeling:file_header", args=[frame.pk])), 200)
 
 
 def test_what_is_no_fits_is_a_problem(tmp_path: Path) -> None:

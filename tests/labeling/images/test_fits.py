@@ -1,7 +1,5 @@
 """Test FITS files whose first row is at the top, or whose first image is empty."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +29,12 @@ def write(file: Path, pixels: np.ndarray = GRAYS, **cards: Any) -> Path:
 @pytest.mark.parametrize(
     ("cards", "choice", "is_top"),
     [
-        ({"ROWORDER": "TOP-DOWN"}, "bottom", True),
-        ({"ROWORDER": "top-down "}, "bottom", True),
-        ({"ROWORDER": "TOP-DOWN"}, "top", True),
-        ({"ROWORDER": "BOTTOM-UP"}, "top", False),
-        ({"ROWORDER": "BOTTOM-UP"}, "bottom", False),
-        ({"ROWORDER": "sideways"}, "bottom", False),
-        ({}, "bottom", False),
-        ({}, "top", True),
+        ({"ROWORDER": "TOP-DOWN"}, "bottom", True), ({"ROWORDER": "top-down "}, "bottom", True),
+        ({"ROWORDER": "TOP-DOWN"}, "top", True), ({"ROWORDER": "BOTTOM-UP"}, "top", False),
+        ({"ROWORDER": "BOTTOM-UP"}, "bottom", False), ({"ROWORDER": "sideways"}, "bottom", False),
+        ({}, "bottom", False), ({}, "top", True),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("kind", ["plain", "cube", "rice"])
 def test_the_first_row_is_where_the_header_or_the_dataset_says(
     tmp_path: Path, cards: dict[str, str], choice: str, is_top: bool, kind: str

@@ -1,7 +1,5 @@
 """Test that reading selected header cards gives the same values as reading the whole file with astropy."""
 
-from __future__ import annotations
-
 import gzip
 import random
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Test walking a folder: order, links, cycles and permissions."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

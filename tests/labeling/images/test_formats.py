@@ -1,7 +1,5 @@
 """Test scientific images against reference results: high bit depth, planes, color spaces and gigapixels."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import tracemalloc
@@ -23,13 +21,10 @@ from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_for_resizing, open_image
 from labeling.images.rendering import Rendering
 from tests.labeling.factories import swapped_profile
-from tests.labeling.images.pictures import png16, samples, scan
+from tests.labeling.images.pictures import oriented, png16, samples, scan
+from tests.labeling.images.quadrants import opened
 
 RAMP = np.linspace(0, 4000, 64 * 64).reshape(64, 64)
-
-
-def opened(file: Path, **choices: Any) -> np.ndarray:
-    return np.asarray(open_image(file, rendering=Rendering(**choices)))
 
 
 def gray(file: Path, **choices: Any) -> np.ndarray:
@@ -250,8 +245,6 @@ def test_every_fits_file_of_sunpy_shows_sensibly_or_says_why_not() -> None:
 
 
 # -- Colors ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 def test_colors_come_by_their_profile(tmp_path: Path, suffix: str) -> None:
     image = Image.new("RGB", (32, 32), (255, 0, 0))
@@ -365,14 +358,8 @@ def test_what_is_too_large_comes_reduced_and_right(
 def test_a_quarter_of_a_gigapixel_comes_within_the_memory(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "giant.tif") as writer:
         tiles = (np.full((2048, 2048), 10 + number % 200, np.uint8) for number in range(8 * 8))
-        writer.write(
-            tiles,
-            shape=(16384, 16384),
-            dtype=np.uint8,
-            tile=(2048, 2048),
-            compression="zlib",
-            compressionargs={"level": 1},
-        )
+        how = {"tile": (2048, 2048), "compression": "zlib", "compressionargs": {"level": 1}}
+        writer.write(tiles, shape=(16384, 16384), dtype=np.uint8, **how)
     tracemalloc.start()
     image = open_image(tmp_path / "giant.tif", max_side=256)
     peak = tracemalloc.get_traced_memory()[1]
@@ -416,15 +403,13 @@ def test_pictures_of_telephones(tmp_path: Path, suffix: str) -> None:
     pillow_heif.register_heif_opener()
     image = Image.new("RGB", (64, 48), (250, 10, 10))
     image.paste((10, 10, 250), (32, 0, 64, 48))
-    exif = Image.Exif()
-    exif[0x0112] = 6
     image.save(tmp_path / f"a.{suffix}", quality=95)
     assert abs(opened(tmp_path / f"a.{suffix}")[24, 10].astype(int) - [250, 10, 10]).max() < 12
     examined = examine(tmp_path / f"a.{suffix}")
     assert (examined.format, examined.width, examined.height) == ({"heic": "HEIF"}.get(suffix, "AVIF"), 64, 48)
     assert format_for_browsers(tmp_path / f"a.{suffix}") == ""
     if suffix == "avif":  # pillow-heif can't write an orientation
-        image.save(tmp_path / "turned.avif", quality=95, exif=exif)
+        image.save(tmp_path / "turned.avif", quality=95, exif=oriented(6))
         turned = opened(tmp_path / "turned.avif")
         assert turned.shape == (64, 48, 3)
         assert abs(turned[10, 24].astype(int) - [250, 10, 10]).max() < 12

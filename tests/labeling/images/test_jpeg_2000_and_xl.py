@@ -1,7 +1,5 @@
 """Test JPEG 2000, which Pillow reads, and JPEG XL, which imagecodecs reads."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,7 @@ from labeling.images.browser_formats import format_for_browsers
 from labeling.images.file_check import examine
 from labeling.images.open_image import DEFAULT_EXTENSIONS, ImageProblem, open_image
 from labeling.images.pixel_values import values_in
-from tests.labeling.images.quadrants import (
-    COLORS,
-    HEIGHT,
-    WIDTH,
-    assert_colors,
-    assert_rising,
-    corners,
-    opened,
-    quadrants,
-)
+from tests.labeling.images.quadrants import COLORS, SHAPE, assert_colors, assert_rising, corners, opened, quadrants
 
 PICTURE = quadrants(COLORS).astype(np.uint8)
 GRAYS = quadrants([1000, 21000, 38000, 55000]).astype(np.uint16)
@@ -61,7 +50,7 @@ def test_jpeg_xl(tmp_path: Path, kind: str, container: bool) -> None:
     }[kind]
     file.write_bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, usecontainer=container))
     examined = examine(file)
-    assert (examined.format, examined.width, examined.height) == ("JPEG XL", WIDTH, HEIGHT)
+    assert (examined.format, examined.width, examined.height) == ("JPEG XL", *SHAPE[::-1])
     assert format_for_browsers(file) == ""
     if kind == "rgb":
         assert_colors(file)
@@ -69,14 +58,13 @@ def test_jpeg_xl(tmp_path: Path, kind: str, container: bool) -> None:
         assert corners(opened(file, background="#010203")).tolist() == [*COLORS[:3].tolist(), [1, 2, 3]]
     else:
         assert_rising(file)
-        assert values_in(file).shape == (HEIGHT, WIDTH)
+        assert values_in(file).shape == SHAPE
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 256), (256, 256), (300, 200), (640, 480), (1000, 3), (2000, 1125)])
 def test_the_size_of_a_jpeg_xl_is_known_by_its_header(size: tuple[int, int]) -> None:
     for how in ({}, {"usecontainer": True}):
-        content = imagecodecs.jpegxl_encode(np.zeros(size[::-1], np.uint8), **how)
-        assert jpegxl.size_of(content) == size
+        assert jpegxl.size_of(imagecodecs.jpegxl_encode(np.zeros(size[::-1], np.uint8), **how)) == size
 
 
 def test_a_jpeg_xl_that_claims_too_much_is_refused_by_its_header(

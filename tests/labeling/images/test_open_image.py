@@ -1,7 +1,5 @@
 """Test opening, examining and shrinking image files, with valid and damaged files of all kinds."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os
@@ -11,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,6 +23,9 @@ from labeling.images.browser_formats import format_for_browsers
 from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_image
 from labeling.images.problems import MAX_PIXELS
+from tests.factories import call_before, not_none
+from tests.labeling.images.pictures import noise, oriented, png_file
+from tests.labeling.images.quadrants import assert_refused
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
@@ -42,11 +44,6 @@ def corners(image: Image.Image) -> list[tuple[int, ...]]:
     width, height = image.size
     places = [(x, y) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
     return [tuple(round(channel / 64) for channel in image.getpixel(place)) for place in places]
-
-
-def noise(width: int, height: int) -> Image.Image:
-    pixels = np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
 
 
 # -- Formats, modes, orientation ------------------------------------------------------------------
@@ -75,10 +72,8 @@ def test_images_are_upright_by_exif(tmp_path: Path, suffix: str, turn: int) -> N
         8: Image.Transpose.ROTATE_270,
     }  # fmt: skip
     held = quadrants().transpose(camera[turn]) if turn in camera else quadrants()
-    exif = Image.Exif()
-    exif[0x0112] = turn
     file = tmp_path / f"image.{suffix}"
-    held.save(file, exif=exif)
+    held.save(file, exif=oriented(turn))
     for image in (open_image(file), open_image(file, max_side=24)):
         assert corners(image) == corners(quadrants())
         assert image.width > image.height
@@ -204,21 +199,11 @@ def test_fits_without_an_image_truncated_or_unknown_says_so(tmp_path: Path) -> N
     (tmp_path / "cut.fits").write_bytes((tmp_path / "whole.fits").read_bytes()[:20_000])
     astropy_fits.PrimaryHDU(np.full((5, 5), np.nan, np.float32)).writeto(tmp_path / "nan.fits")
     for name, message in [("table", "no image"), ("cut", "truncated"), ("nan", "no finite value")]:
-        for read in (examine, open_image):
-            with pytest.raises(ImageProblem, match=message):
-                read(tmp_path / f"{name}.fits")
+        assert_refused(tmp_path / f"{name}.fits", message)
 
 
 # -- Files that cannot be read ------------------------------------------------------------------
-def bomb(width: int, height: int) -> bytes:
-    """Return a tiny PNG whose header declares a huge picture."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(kind + content).to_bytes(4, "big")
-        return len(content).to_bytes(4, "big") + kind + content + check
-
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+BOMB = png_file(100_000, 90_000, zlib.compress(b""))  # a tiny file whose header declares a huge picture
 
 
 @pytest.mark.parametrize(
@@ -234,27 +219,18 @@ def bomb(width: int, height: int) -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         (bytes(range(256)) * 4, "not an image in a supported format"),
         (b"\x89PNG\r\n\x1a\n", "damaged"),
-        (bomb(100_000, 90_000), r"100,000 × 90,000 pixels \(9,000 megapixels\)\. The limit is 200"),
+        (BOMB, r"100,000 × 90,000 pixels \(9,000 megapixels\)\. The limit is 200"),
     ],
 )  # fmt: skip
 def test_what_is_no_image_is_refused_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "image.jpg"
     file.write_bytes(content)
-    for read in (examine, open_image, format_for_browsers):
-        with pytest.raises(ImageProblem, match=message):
-            read(file)
+    assert_refused(file, message, by=(examine, open_image, format_for_browsers))
 
 
 def test_a_bomb_of_fits_is_refused_by_its_header(tmp_path: Path) -> None:
-    header = astropy_fits.Header(
-        [
-            ("SIMPLE", True),
-            ("BITPIX", 8),
-            ("NAXIS", 2),
-            ("NAXIS1", 20_000),
-            ("NAXIS2", MAX_PIXELS // 20_000 + 1),
-        ]
-    )
+    size = [("NAXIS", 2), ("NAXIS1", 20_000), ("NAXIS2", MAX_PIXELS // 20_000 + 1)]
+    header = astropy_fits.Header([("SIMPLE", True), ("BITPIX", 8), *size])
     file = tmp_path / "bomb.fits"
     with file.open("wb") as stream:
         stream.write(header.tostring().encode())
@@ -270,9 +246,7 @@ def test_truncated_files_are_refused(tmp_path: Path, suffix: str, share: float) 
     content = (tmp_path / f"whole.{suffix}").read_bytes()
     file = tmp_path / f"cut.{suffix}"
     file.write_bytes(content[: int(len(content) * share)])
-    for read in (examine, open_image):
-        with pytest.raises(ImageProblem, match=r"truncated|damaged"):
-            read(file)
+    assert_refused(file, r"truncated|damaged")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -303,10 +277,7 @@ def test_damaged_bytes_never_raise_anything_else(
 
 def test_missing_folders_and_pipes_are_problems(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
-    for path, message in [
-        (tmp_path / "gone.png", "no longer exists"),
-        (tmp_path / "folder.png", "not a regular file"),
-    ]:
+    for path, message in [(tmp_path / "gone.png", "no longer exists"), (tmp_path / "folder.png", "not a regular file")]:
         with pytest.raises(ImageProblem, match=message):
             examine(path)
     if hasattr(os, "mkfifo"):
@@ -326,14 +297,7 @@ def test_large_files_are_hashed_as_a_stream(tmp_path: Path, monkeypatch: pytest.
 def test_a_file_that_grows_while_it_is_read_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "growing.bmp"
     noise(50, 40).save(file)
-    decode = file_check.decoded
-
-    def slow_decode(*args: object) -> object:
-        with file.open("ab") as stream:
-            stream.write(b"more")
-        return decode(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(file_check, "decoded", slow_decode)
+    call_before(monkeypatch, file_check, "decoded", lambda *_: file.write_bytes(file.read_bytes() + b"more"))
     with pytest.raises(ImageProblem, match="changed while"):
         examine(file)
 
@@ -358,10 +322,8 @@ def test_stretch_clips_and_maps_linearly() -> None:
 
 # -- Browsers ---------------------------------------------------------------------------------------
 def test_browsers_get_only_what_they_show_alike(tmp_path: Path) -> None:
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    quadrants().save(tmp_path / "turned.jpg", exif=turned)
-    quadrants().save(tmp_path / "turned.png", exif=turned)
+    quadrants().save(tmp_path / "turned.jpg", exif=oriented(6))
+    quadrants().save(tmp_path / "turned.png", exif=oriented(6))
     quadrants().save(tmp_path / "plain.png")
     quadrants().convert("CMYK").save(tmp_path / "cmyk.jpg")
     quadrants().save(tmp_path / "plain.tif")
@@ -407,14 +369,8 @@ def test_many_threads_may_ask_at_once_and_leave_nothing_behind(tmp_path: Path) -
 
 def test_who_asks_at_once_waits_for_the_one_who_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise(600, 600).save(tmp_path / "a.jpg")
-    calls, render = [], thumbnails.render
-
-    def slowly(*args: Any) -> tuple[bytes, str]:
-        calls.append(args)
-        time.sleep(0.05)
-        return render(*args)
-
-    monkeypatch.setattr(thumbnails, "render", slowly)
+    calls: list[Any] = []
+    call_before(monkeypatch, thumbnails, "render", lambda *args: [calls.append(args), time.sleep(0.05)])
     with ThreadPoolExecutor(6) as pool:
         for _ in range(12):
             pool.submit(thumbnails.thumbnail, tmp_path / "a.jpg", "ef" * 32, 256, cache_in(tmp_path))
@@ -438,10 +394,7 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.
     noise(600, 600).save(tmp_path / "a.jpg")
     replace = Path.replace
 
-    def full(file: Path, target: Path) -> Path:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(OSError, match="No space"):
         thumbnails.thumbnail(tmp_path / "a.jpg", "ef" * 32, 256, cache_in(tmp_path))
     # Ingest continues, because a picture is not part of a file's properties.
@@ -455,8 +408,7 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.
 def test_reading_a_large_file_keeps_the_picture_that_a_page_would_ask_for(tmp_path: Path) -> None:
     noise(1500, 1000).save(tmp_path / "a.jpg", quality=98)
     examined = file_check.examine(tmp_path / "a.jpg", keep=file_check.Keep(cache_in(tmp_path)))
-    file = cache_in(tmp_path).find(examined.sha256, 256)
-    assert file is not None
+    file = not_none(cache_in(tmp_path).find(examined.sha256, 256))
     assert file.read_bytes() == thumbnails.render(tmp_path / "a.jpg", 256)[0]
     assert (examined.width, examined.height) == (1500, 1000)
 

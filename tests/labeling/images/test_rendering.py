@@ -1,7 +1,5 @@
 """Test the options of renderings, their checks and their keys."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

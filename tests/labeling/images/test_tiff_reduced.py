@@ -3,12 +3,9 @@
 Each file repeats one piece many times. A separate process opens it, and its memory is measured.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import json
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -20,7 +17,8 @@ import tifffile
 from PIL import Image
 
 from labeling.images.problems import MAX_PIXELS
-from tests.parts import ROOT, missing
+from tests.parts import missing
+from tests.processes import run_python
 
 SIDE, TILE, ROWS = 14336, 1024, 64
 # A process that opens no file needs about 70 MB. The whole image would need 590 MB.
@@ -48,9 +46,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 def report_of(file: Path, imagecodecs: str) -> dict[str, Any]:
     if imagecodecs == "with" and importlib.util.find_spec("imagecodecs") is None:
         missing("no imagecodecs in this environment")
-    command = [sys.executable, "-c", OPEN, str(file), imagecodecs]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    result: dict[str, Any] = json.loads(process.stdout)
+    result: dict[str, Any] = json.loads(run_python("-c", OPEN, file, imagecodecs).stdout)
     assert result["megabytes"] < MOST_MEGABYTES
     return result
 
@@ -114,6 +110,7 @@ def test_packed_giants_come_reduced_within_the_memory(
     assert abs(red - expected)[inner].max() < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["lzw", "jpeg"])
 def test_what_needs_imagecodecs_says_so_at_once(tmp_path: Path, how: str) -> None:
     giant(tmp_path / "a.tif", how, is_tiled=True)

@@ -1,7 +1,5 @@
 """Test truncated files: complete pictures are always shown, others if a setting allows it."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_for_resizing, open_image
 from labeling.images.pixel_values import values_in
 from labeling.images.rendering import Rendering
-from tests.labeling.images.quadrants import COLORS, assert_colors, corners, opened, quadrants
+from tests.labeling.images.pictures import noise, oriented
+from tests.labeling.images.quadrants import COLORS, assert_colors, assert_refused, corners, opened, quadrants
 
 SHOWN = Rendering(shows_cut=True)
 
@@ -27,18 +26,12 @@ def content(suffix: str, **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def noise(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(2).integers(0, 255, (height, width, 3), dtype=np.uint8))
-
-
 @pytest.mark.parametrize(
     "how", [{}, {"progressive": True}, {"quality": 95, "subsampling": 0}, {"restart_marker_rows": 1}]
 )
 @pytest.mark.parametrize("turn", [1, 6])
 def test_a_jpeg_without_its_end_is_shown_with_a_note(tmp_path: Path, how: dict[str, Any], turn: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = turn
-    whole = content("JPEG", exif=exif, **how)
+    whole = content("JPEG", exif=oriented(turn), **how)
     assert whole.endswith(b"\xff\xd9")
     (tmp_path / "whole.jpg").write_bytes(whole)
     (tmp_path / "a.jpg").write_bytes(whole[:-2])
@@ -66,11 +59,8 @@ def test_a_jpeg_that_is_cut_is_refused_unless_cut_files_are_wanted(
     noise(640, 480).save(buffer, "JPEG", quality=90, **how)
     whole = buffer.getvalue()
     (tmp_path / "a.jpg").write_bytes(whole[: int(len(whole) * share)])
-    for read in (examine, open_image):
-        with pytest.raises(ImageProblem, match="truncated"):
-            read(tmp_path / "a.jpg")
-    examined = examine(tmp_path / "a.jpg", SHOWN)
-    assert "is shown gray" in examined.note
+    assert_refused(tmp_path / "a.jpg", "truncated")
+    assert "is shown gray" in examine(tmp_path / "a.jpg", SHOWN).note
     if not how:
         pixels = opened(tmp_path / "a.jpg", shows_cut=True)
         assert abs(pixels[-8:, -100:].astype(int) - 128).max() <= 2

@@ -1,7 +1,5 @@
 """Test that only decoder processes open images, not the process that serves pages, scans folders or reads cards."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from labeling.images.rendering import Rendering
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Frame, Item
 from labeling.views.images import _fields
+from tests.factories import new_folder
 from tests.labeling.factories import BANDS, orion_header, write_bands
 
 pytestmark = pytest.mark.usefixtures("store", "transactional_db")
@@ -62,8 +61,7 @@ def test_readers_would_be_noticed(opened_here: list[str], tmp_path: Path) -> Non
 
 
 def test_single_files(opened_here: list[str], client: Client, tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "in")
     fits.PrimaryHDU(np.arange(24, dtype=np.float32).reshape(4, 6), orion_header()).writeto(folder / "a.fits")
     for name in ("b.png", "c.jpg", "d.tif"):
         Image.new("RGB", (8, 6), "green").save(folder / name)

@@ -1,7 +1,5 @@
 """Test the demo images: scikit-learn's digits as files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

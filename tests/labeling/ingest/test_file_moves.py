@@ -1,12 +1,10 @@
 """Test that items follow moved and renamed files by content."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +17,33 @@ from PIL import Image
 from hoshina.jobs.errors import Cancelled
 from labeling.ingest import file_moves
 from labeling.ingest import scan as ingest_module
-from labeling.ingest.dataset_folder import dataset_for
-from labeling.ingest.moves import Member
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
+from tests.factories import MakeFolder, call_before
 from tests.labeling.factories import (
     Steps,
     counts_of,
     ingest_folder,
+    ingested_folder,
     label_item,
     labels_by_path,
     write_png,
 )
+from tests.labeling.groups import assert_consistent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeFolder = Callable[..., Path]
 
 
 def consistent(dataset: Dataset) -> None:
-    """Assert that counters, rows, and the paths of items and frames agree with each other."""
-    dataset.refresh_from_db()
+    """Assert that counters, rows, files, and the paths of items and frames agree with each other."""
+    assert_consistent(dataset)
     items = list(dataset.items.order_by("row"))
-    assert dataset.n_items == len(items)
-    assert [item.row for item in items] == list(range(len(items)))
-    assert dataset.n_missing == sum(not item.is_available for item in items)
     assert dict(Frame.objects.values_list("item_id", "path")) == {item.pk: item.path for item in items}
 
 
 # -- One thing at a time ------------------------------------------------------------------------------
 def test_a_renamed_file_keeps_its_item(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(3)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(3))
     before = Item.objects.get(path="image0001.png")
     label_item("image0001.png")
     (folder / "deep").mkdir()
@@ -78,9 +72,7 @@ def test_a_renamed_folder_keeps_all_items_in_a_few_queries(picture_folder: MakeF
 
 
 def test_an_item_that_was_missing_for_long_is_found_again(picture_folder: MakeFolder, tmp_path: Path) -> None:
-    folder = picture_folder(3)
-    ingest_folder(folder)
-    label_item("image0000.png")
+    folder = ingested_folder(picture_folder(3), "image0000.png")
     (folder / "image0000.png").rename(tmp_path / "away.png")
     assert counts_of(ingest_folder(folder)) == {"items": 3, "unchanged": 2, "missing": 1}
     (tmp_path / "away.png").rename(folder / "z.png")
@@ -90,9 +82,7 @@ def test_an_item_that_was_missing_for_long_is_found_again(picture_folder: MakeFo
 
 
 def test_a_copy_is_a_new_item(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
-    label_item("image0000.png")
+    folder = ingested_folder(picture_folder(2), "image0000.png")
     (folder / "a copy.png").write_bytes((folder / "image0000.png").read_bytes())
     os.utime(folder / "image0000.png", ns=(1, 1))  # touched, but with the same content
     assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "unchanged": 2}
@@ -118,8 +108,7 @@ def test_of_identical_files_those_with_labels_are_found_first_and_each_once(pict
 
 def test_renumbered_files_keep_their_labels(picture_folder: MakeFolder) -> None:
     """Give all paths but the first the content of another, and add a new one."""
-    folder = picture_folder(6)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(6))
     for number in range(6):
         label_item(f"image{number:04d}.png")
     for number in reversed(range(6)):
@@ -131,9 +120,7 @@ def test_renumbered_files_keep_their_labels(picture_folder: MakeFolder) -> None:
 
 
 def test_two_files_that_changed_places(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
-    label_item("image0000.png")
+    folder = ingested_folder(picture_folder(2), "image0000.png")
     (folder / "image0000.png").rename(folder / "aside")
     (folder / "image0001.png").rename(folder / "image0000.png")
     (folder / "aside").rename(folder / "image0001.png")
@@ -145,10 +132,7 @@ def test_two_files_that_changed_places(picture_folder: MakeFolder) -> None:
 def test_an_image_that_was_overwritten_by_another_is_missing_and_comes_back(
     picture_folder: MakeFolder, tmp_path: Path
 ) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
-    label_item("image0000.png")
-    label_item("image0001.png")
+    folder = ingested_folder(picture_folder(2), "image0000.png", "image0001.png")
     content = (folder / "image0001.png").read_bytes()
     (folder / "image0000.png").replace(folder / "image0001.png")
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "missing": 1}
@@ -163,10 +147,7 @@ def test_an_image_that_was_overwritten_by_another_is_missing_and_comes_back(
 
 
 def test_an_edited_file_is_the_same_item_and_its_old_content_elsewhere_too(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
-    label_item("image0000.png")
-    label_item("image0001.png")
+    folder = ingested_folder(picture_folder(2), "image0000.png", "image0001.png")
     write_png(folder / "image0000.png", seed=70)
     (folder / "z.png").write_bytes((folder / "image0001.png").read_bytes())
     write_png(folder / "image0001.png", seed=71)
@@ -177,9 +158,7 @@ def test_an_edited_file_is_the_same_item_and_its_old_content_elsewhere_too(pictu
 
 @pytest.mark.parametrize("name", ["before.png", "z after.png"])
 def test_a_path_that_cannot_be_read_any_more_lets_its_item_go(picture_folder: MakeFolder, name: str) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
-    label_item("image0000.png")
+    folder = ingested_folder(picture_folder(2), "image0000.png")
     (folder / name).write_bytes((folder / "image0000.png").read_bytes())
     (folder / "image0000.png").write_bytes(b"rubbish")
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "unchanged": 1, "n_failed": 1}
@@ -203,8 +182,7 @@ def test_labels_stay_within_their_dataset(picture_folder: MakeFolder) -> None:
 def test_a_root_that_was_moved_and_sorted_anew(
     picture_folder: MakeFolder, tmp_path: Path, settings: Any, variable: bool
 ) -> None:
-    folder = picture_folder(4)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(4))
     for number in range(4):
         label_item(f"image{number:04d}.png")
     moved = tmp_path / "elsewhere"
@@ -213,8 +191,7 @@ def test_a_root_that_was_moved_and_sorted_anew(
         (folder / f"image{number:04d}.png").rename(moved / "sorted" / f"{number}.png")
     folder.rmdir()
     settings.DATA_DIR = moved if variable else None
-    dataset = dataset_for(moved, "pictures")
-    assert counts_of(ingest(dataset, Steps())) == {"items": 4, "moved": 4}  # type: ignore[arg-type]
+    assert counts_of(ingest_folder(moved, "pictures")) == {"items": 4, "moved": 4}
     assert labels_by_path() == {f"sorted/{number}.png": f"was image{number:04d}.png" for number in range(4)}
     assert Dataset.objects.count() == 1
 
@@ -223,9 +200,7 @@ def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
     picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Simulate a case-insensitive disk, which also finds the file under its old name, with a link."""
-    folder = picture_folder(2)
-    ingest_folder(folder)
-    label_item("image0000.png")
+    folder = ingested_folder(picture_folder(2), "image0000.png")
     (folder / "image0000.png").rename(folder / "IMAGE0000.png")
     stat = Path.stat
 
@@ -252,13 +227,8 @@ def test_a_thousand_black_images_are_looked_at_once_each(
         (folder / f"black {number}.png").rename(folder / f"moved {number}.png")
     write_png(folder / "one more.png", seed=5)
     checked: list[str] = []
-    is_free = file_moves.FreeItemFinder._is_free
-
-    def counted(self: file_moves.FreeItemFinder, free_item: file_moves.FreeItem, stray: Member) -> bool:
-        checked.append(free_item.path)
-        return is_free(self, free_item, stray)
-
-    monkeypatch.setattr(file_moves.FreeItemFinder, "_is_free", counted)
+    finder = file_moves.FreeItemFinder
+    call_before(monkeypatch, finder, "_is_free", lambda _, free_item, stray: checked.append(free_item.path))
     assert counts_of(ingest_folder(folder)) == {"items": 42, "new": 1, "moved": 20, "unchanged": 21}
     assert labels_by_path() == {"moved 20.png": "was black 30.png"}
     assert max(Counter(checked).values()) == 1
@@ -373,7 +343,7 @@ def walked(files: dict[str, int]) -> list[str]:
     return sorted(files, key=lambda path: [(part != path.split("/")[-1], part) for part in path.split("/")])
 
 
-def label_some(dataset: Dataset, oracle: Oracle, rng: random.Random, names: itertools.count[int]) -> None:
+def label_some(dataset: Dataset, oracle: Oracle, rng: random.Random, names: Iterator[int]) -> None:
     for item in dataset.items.filter(is_available=True, label=None).order_by("path"):
         if rng.random() < 0.4:
             name = f"label {next(names)}"

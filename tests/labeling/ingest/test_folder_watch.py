@@ -1,7 +1,5 @@
 """Test watched folders: new files are ingested automatically, unless they are still being written."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -21,13 +19,12 @@ from hoshina.jobs.models import Job
 from labeling.ingest import folder_watch
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.folder_watch import check_due_folders, pause_after, take_snapshot
-from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
-from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
+from tests.factories import MakeDataset, MakeFolder, assert_contains, fresh
+from tests.labeling.factories import counts_of, ingest_folder, write_png
 from tests.parts import free_port, wait_until
 from tests.processes import Up
 
-MakeFolder = Callable[..., Path]
 PNG = [".png"]
 
 
@@ -114,7 +111,7 @@ class TestSettled:
         assert Frame.objects.get(path="image0000.png").sha256 == before
 
     def test_a_folder_where_all_is_being_written_is_not_empty(self, picture_folder: MakeFolder) -> None:
-        result = ingest(dataset_for(picture_folder(2)), Steps(), settled=30.0)  # type: ignore[arg-type]
+        result = ingest_folder(picture_folder(2), settled=30.0)
         assert (result["items"], result["waiting"], result["n_failed"]) == (0, 2, 0)
 
 
@@ -160,8 +157,7 @@ class TestDue:
         assert not Job.objects.exists()
         Dataset.objects.update(is_watched=True)
         check_due_folders()
-        dataset.refresh_from_db()
-        assert dataset.next_look_at is not None
+        assert fresh(dataset).next_look_at is not None
         assert dataset.next_look_at > timezone.now()
         assert Job.objects.count() == 1
 
@@ -175,8 +171,7 @@ class TestDue:
         before = dataset.last_look
         Job.objects.update(state=Job.State.SUCCEEDED)
         self.look()
-        dataset.refresh_from_db()
-        assert dataset.last_look != before
+        assert fresh(dataset).last_look != before
         assert Job.objects.count() == 2
 
     def test_a_disk_that_is_away_makes_nothing_missing(self, dataset: Dataset, tmp_path: Path) -> None:
@@ -189,8 +184,7 @@ class TestDue:
         self.look()
         assert Job.objects.filter(kind="ingest").count() == 1
         assert Item.objects.filter(is_available=True).count() == 3
-        dataset.refresh_from_db()
-        assert dataset.next_look_at is not None
+        assert fresh(dataset).next_look_at is not None
 
     def test_the_endings_of_the_last_ingest_are_looked_for(self, dataset: Dataset) -> None:
         (dataset.data_dir / "image0000.png").rename(dataset.data_dir / "one.pic")
@@ -220,27 +214,19 @@ class TestDue:
 
 # -- The page -------------------------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_the_buttons_of_the_page(client: Client, make_dataset: Callable[..., Dataset]) -> None:
+def test_the_buttons_of_the_page(client: Client, make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
     Job.objects.create(
-        kind="ingest",
-        queue="heavy",
-        dataset_id=dataset.pk,
-        key="old",
-        state="succeeded",
+        kind="ingest", queue="heavy", dataset_id=dataset.pk, key="old", state="succeeded",
         params={"extensions": [".pic"]},
-    )
-    page = client.get("/datasets/").content.decode()
-    assert "Rescan<span" in page
-    assert 'aria-pressed="false"' in page
+    )  # fmt: skip
+    assert_contains(client.get("/datasets/"), "Rescan<span", 'aria-pressed="false"')
     assert client.post(f"/d/{dataset.slug}/look-again/").headers["Location"] == "/datasets/"
     assert Job.objects.get(state="queued").params == {"extensions": [".pic"]}
 
     client.post(f"/d/{dataset.slug}/watch/", {"on": "1"})
     assert Dataset.objects.get().is_watched
-    page = client.get("/datasets/").content.decode()
-    assert 'aria-pressed="true"' in page
-    assert ">watched<" in page
+    assert_contains(client.get("/datasets/"), 'aria-pressed="true"', ">watched<")
     client.post(f"/d/{dataset.slug}/watch/", {"on": "0"})
     assert not Dataset.objects.get().is_watched
     for url in ("look-again", "watch"):

@@ -1,7 +1,5 @@
 """Test that items follow moved and renamed groups of files by content."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil
@@ -13,20 +11,9 @@ from labeling.images.file_check import Examined
 from labeling.ingest import moves
 from labeling.ingest.moves import Member, PendingFiles
 from labeling.models import Dataset, Frame, Item
-from tests.labeling.factories import (
-    FLAT,
-    ROLES,
-    assert_consistent,
-    available_paths,
-    counts_of,
-    files_by_item,
-    ingest_groups,
-    label_item,
-    labels_by_path,
-    rename_group,
-    write_png,
-    write_triplets,
-)
+from tests.factories import call_before, interrupt_at
+from tests.labeling.factories import available_paths, counts_of, files_by_item, label_item, labels_by_path, write_png
+from tests.labeling.groups import FLAT, ROLES, assert_consistent, ingest_groups, rename_group, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -244,15 +231,7 @@ def test_an_interrupted_move_is_finished_the_next_time(tmp_path: Path, monkeypat
     for number in range(6):
         label_item(f"a/sn{number}")
     (folder / "a").rename(folder / "b")
-    original, calls = GroupWriter._move, []
-
-    def stop(self: GroupWriter, *args: object, **kwargs: object) -> list[str]:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return original(self, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(GroupWriter, "_move", stop)
+    call_before(monkeypatch, GroupWriter, "_move", interrupt_at(3))
     with pytest.raises(KeyboardInterrupt):
         ingest_groups(folder)
     assert Frame.objects.filter(path__startswith="b/").count() == 12

@@ -1,36 +1,29 @@
 """Test ingest of items with several files: files join whenever they arrive, and items are never split."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs.errors import Cancelled
-from labeling.images.decoder_pool import decoders
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem, State
 from labeling.signals import regrouped
+from tests.factories import count_queries, heard_from
 from tests.labeling.factories import (
-    FLAT,
-    ROLES,
     Steps,
-    assert_consistent,
     available_paths,
     counts_of,
     files_by_item,
-    ingest_groups,
+    forbid_opening,
     label_item,
     labels_by_path,
     write_png,
-    write_triplets,
 )
+from tests.labeling.groups import FLAT, ROLES, assert_consistent, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -59,15 +52,9 @@ def test_again_changes_nothing_opens_nothing_and_asks_little(tmp_path: Path, mon
     (tmp_path / "in" / "sn3_ref.png").unlink()
     ingest_groups(tmp_path / "in", FLAT)
     before = list(Item.objects.values()), list(Frame.objects.values())
-
-    def never(paths: list[Path], *_: object) -> list[Path]:
-        assert not paths, f"{paths} were opened"
-        return paths
-
-    monkeypatch.setattr(decoders(), "examined", never)
-    with CaptureQueriesContext(connection) as queries:
-        assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 70, "unchanged": 209}
-    assert len(queries) < 30  # fewer than one per file
+    forbid_opening(monkeypatch)
+    assert count_queries(ingest_groups, tmp_path / "in") < 30  # fewer than one per file
+    assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 70, "unchanged": 209}
     assert counts_of(ingest_groups(tmp_path / "in", FLAT)) == {"items": 70, "unchanged": 209}
     assert (list(Item.objects.values()), list(Frame.objects.values())) == before
 
@@ -120,11 +107,8 @@ def test_one_file_cannot_be_read_and_its_item_lives_with_the_others(tmp_path: Pa
 def test_of_two_files_for_one_role_the_second_is_a_problem_until_the_first_is_gone(tmp_path: Path) -> None:
     write_triplets(tmp_path / "in", [0], "{id}_{role}.a.png")
     write_png(tmp_path / "in" / "sn0_ref.b.png", seed=50)
-    assert counts_of(ingest_groups(tmp_path / "in", "{id}_{role:target,ref,diff}.*")) == {
-        "items": 1,
-        "new": 3,
-        "n_failed": 1,
-    }
+    result = ingest_groups(tmp_path / "in", "{id}_{role:target,ref,diff}.*")
+    assert counts_of(result) == {"items": 1, "new": 3, "n_failed": 1}
     assert Problem.objects.get().reason == "The item “sn0” already has a file for “ref”: sn0_ref.a.png."
     assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 1, "unchanged": 3, "n_failed": 1}
     (tmp_path / "in" / "sn0_ref.a.png").unlink()
@@ -217,11 +201,8 @@ def test_stopped_anywhere_it_goes_on_where_it_was(
         dataset.refresh_from_db()
     n_stored = Frame.objects.count()
     assert 0 < n_stored < 60
-    assert counts_of(ingest_groups(tmp_path / "in", template)) == {
-        "items": 20,
-        "new": 60 - n_stored,
-        "unchanged": n_stored,
-    }
+    result = ingest_groups(tmp_path / "in", template)
+    assert counts_of(result) == {"items": 20, "new": 60 - n_stored, "unchanged": n_stored}
     assert all(frames.keys() == set(ROLES) for frames in files_by_item().values())
     assert_consistent(dataset)
 
@@ -240,20 +221,12 @@ def test_what_another_run_wrote_meanwhile_is_not_written_twice(tmp_path: Path, m
 # -- Grouped otherwise --------------------------------------------------------------------------------
 def test_where_nothing_is_decided_files_can_be_grouped_otherwise(tmp_path: Path) -> None:
     write_triplets(tmp_path / "in", range(4))
-    heard: list[int] = []
-
-    def hear(sender: object, *, dataset_id: int, **kwargs: object) -> None:
-        heard.append(dataset_id)
-
-    regrouped.connect(hear)
-    try:
+    with heard_from(regrouped) as heard:
         assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 12, "new": 12}
         assert counts_of(ingest_groups(tmp_path / "in", FLAT)) == {"items": 4, "new": 12}
         assert counts_of(ingest_groups(tmp_path / "in", "")) == {"items": 12, "new": 12}
-    finally:
-        regrouped.disconnect(hear)
     dataset = Dataset.objects.get()
-    assert (heard, dataset.grouping, dataset.roles) == ([dataset.pk] * 2, "", [])
+    assert ([news["dataset_id"] for news in heard], dataset.grouping, dataset.roles) == ([dataset.pk] * 2, "", [])
     assert_consistent(dataset)
 
 
@@ -266,8 +239,7 @@ def test_items_that_somebody_decided_about_are_neither_merged_nor_split(tmp_path
         ingest_groups(tmp_path / "in", FLAT)
     assert list(Item.objects.values()) == before
     ingest_groups(tmp_path / "in", "")  # already the current grouping
-    other = dataset_for(tmp_path / "in", "in groups")
-    assert counts_of(ingest(other, Steps(), grouping=FLAT)) == {"items": 4, "new": 12}  # type: ignore[arg-type]
+    assert counts_of(ingest_groups(tmp_path / "in", FLAT, name="in groups")) == {"items": 4, "new": 12}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Test grouping templates (matching, validation, preview) against simple reference implementations."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import string
@@ -170,14 +168,11 @@ def test_any_template_finds_what_trying_every_way_finds(
 @pytest.mark.parametrize(
     ("roles", "expected"),
     [
-        ("diff ref target", "target ref diff"),
-        ("after before", "before after"),
-        ("z g i r u y", "u g r i z y"),
-        ("SCI diff TEMPLATE", "SCI TEMPLATE diff"),
-        ("f10 f9 f1", "f1 f9 f10"),
+        ("diff ref target", "target ref diff"), ("after before", "before after"), ("z g i r u y", "u g r i z y"),
+        ("SCI diff TEMPLATE", "SCI TEMPLATE diff"), ("f10 f9 f1", "f1 f9 f10"),
         ("mask weight ref", "ref mask weight"),
     ],
-)
+)  # fmt: skip
 def test_roles_come_in_the_order_that_people_expect(roles: str, expected: str) -> None:
     for order in itertools.permutations(roles.split()):
         assert in_order(order) == expected.split()

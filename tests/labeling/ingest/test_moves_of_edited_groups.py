@@ -3,8 +3,6 @@
 Labels follow a group if the match is unambiguous, and never go to another group.
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 from dataclasses import dataclass, field
@@ -16,20 +14,9 @@ import pytest
 from labeling.ingest.group_writer import GroupWriter
 from labeling.ingest.writer import Writer
 from labeling.models import Dataset, Item
-from tests.labeling.factories import (
-    FLAT,
-    ROLES,
-    assert_consistent,
-    available_paths,
-    counts_of,
-    files_by_item,
-    ingest_groups,
-    label_item,
-    labels_by_path,
-    rename_group,
-    write_png,
-    write_triplets,
-)
+from tests.factories import call_before
+from tests.labeling.factories import available_paths, counts_of, files_by_item, label_item, labels_by_path, write_png
+from tests.labeling.groups import FLAT, ROLES, assert_consistent, ingest_groups, rename_group, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 TEMPLATES = [FLAT, "{id}/{role}.png", "{role}/{id}.png"]
@@ -46,14 +33,15 @@ def share_reference(folder: Path, template: str, names: list[str]) -> None:
         shutil.copyfile(file_of(folder, template, names[0], "ref"), file_of(folder, template, name, "ref"))
 
 
-def two_labelled(folder: Path, template: str = FLAT, *, is_shared: bool = False) -> None:
-    """Ingest and label sn0 and sn1 in a/."""
+def two_labelled(folder: Path, template: str = FLAT, *, is_shared: bool = False) -> Path:
+    """Ingest and label sn0 and sn1 in a/, and return the folder."""
     write_triplets(folder / "a", range(2), template)
     if is_shared:
         share_reference(folder, template, ["a/sn0", "a/sn1"])
     ingest_groups(folder, template)
     for number in range(2):
         label_item(f"a/sn{number}")
+    return folder
 
 
 # -- One file edited ----------------------------------------------------------------------------------
@@ -64,8 +52,7 @@ def two_labelled(folder: Path, template: str = FLAT, *, is_shared: bool = False)
 def test_a_moved_group_of_which_a_file_was_edited_is_the_same_item(
     tmp_path: Path, template: str, edited: str, is_shared: bool, after: str
 ) -> None:
-    folder = tmp_path / "in"
-    two_labelled(folder, template, is_shared=is_shared)
+    folder = two_labelled(tmp_path / "in", template, is_shared=is_shared)
     row = Item.objects.get(path="a/sn0").row
     for role in ROLES:
         to = file_of(folder, template, after, role)
@@ -87,8 +74,7 @@ def test_two_groups_that_changed_places_while_one_was_edited(
     tmp_path: Path, template: str, edited: str | None, is_shared: bool
 ) -> None:
     """Test distinct references and a shared one, which is then unchanged in both places."""
-    folder = tmp_path / "in"
-    two_labelled(folder, template, is_shared=is_shared)
+    folder = two_labelled(tmp_path / "in", template, is_shared=is_shared)
     for before, after in (("sn0", "aside"), ("sn1", "sn0"), ("aside", "sn1")):
         rename_group(folder / "a", before, after, template)
     if edited:
@@ -101,8 +87,7 @@ def test_two_groups_that_changed_places_while_one_was_edited(
 
 def test_an_edited_file_that_came_before_the_others_makes_way(tmp_path: Path) -> None:
     """Test a file that had become a separate item without a decision."""
-    folder = tmp_path / "in"
-    two_labelled(folder)
+    folder = two_labelled(tmp_path / "in")
     write_png(folder / "b" / "sn0_ref.png", seed=999)
     ingest_groups(folder)
     for role in ("target", "diff"):
@@ -115,8 +100,7 @@ def test_an_edited_file_that_came_before_the_others_makes_way(tmp_path: Path) ->
 
 
 def test_it_stays_where_somebody_decided_about_it_meanwhile(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    two_labelled(folder)
+    folder = two_labelled(tmp_path / "in")
     write_png(folder / "b" / "sn0_ref.png", seed=999)
     ingest_groups(folder)
     label_item("b/sn0")
@@ -132,8 +116,7 @@ def test_it_stays_where_somebody_decided_about_it_meanwhile(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("order", [("target", "ref", "diff"), ("diff", "target", "ref")])
 def test_files_that_move_one_by_one_between_ingests(tmp_path: Path, order: tuple[str, ...]) -> None:
-    folder = tmp_path / "in"
-    two_labelled(folder)
+    folder = two_labelled(tmp_path / "in")
     (folder / "b").mkdir()
     for role in order:
         (folder / "a" / f"sn0_{role}.png").rename(folder / "b" / f"sn0_{role}.png")
@@ -144,19 +127,11 @@ def test_files_that_move_one_by_one_between_ingests(tmp_path: Path, order: tuple
 
 def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Move files during the scan, so that they are found at their old and then at their new paths."""
-    folder = tmp_path / "in"
-    two_labelled(folder)
+    folder = two_labelled(tmp_path / "in")
     shutil.copytree(folder / "a", folder / "b")
     write_png(folder / "b" / "sn0_ref.png", seed=999)
-    real = GroupWriter.settle
-
-    def settle(self: GroupWriter) -> None:
-        shutil.rmtree(folder / "a")
-        real(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GroupWriter, "settle", settle)
-        ingest_groups(folder)
+    call_before(monkeypatch, GroupWriter, "settle", lambda _: shutil.rmtree(folder / "a"))
+    ingest_groups(folder)
     assert labels_by_path() == {"b/sn0": "was a/sn0", "b/sn1": "was a/sn1"}
     assert Dataset.objects.get().n_items == 2
     assert_consistent(Dataset.objects.get())
@@ -164,8 +139,7 @@ def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytes
 
 # -- Never guessed ------------------------------------------------------------------------------------
 def test_of_two_copies_each_edited_none_is_taken(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    two_labelled(folder)
+    folder = two_labelled(tmp_path / "in")
     for number, other in enumerate(("x", "y")):
         for role in ROLES:
             shutil.copyfile(folder / "a" / f"sn0_{role}.png", folder / f"{other}_{role}.png")
@@ -214,8 +188,7 @@ def test_files_that_others_have_too_are_no_reason_to_take_a_group_for_an_item(tm
 
 
 def test_a_copy_whose_original_was_edited_leaves_the_label_where_it_is(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    two_labelled(folder)
+    folder = two_labelled(tmp_path / "in")
     for role in ROLES:
         shutil.copyfile(folder / "a" / f"sn0_{role}.png", folder / f"copy_{role}.png")
     write_png(folder / "a" / "sn0_target.png", seed=999)

@@ -1,7 +1,5 @@
 """Test moved files on PostgreSQL, because the statements for many rows are handwritten SQL."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.parts import run_on_postgresql

@@ -1,30 +1,25 @@
 """Test ingest of folders with all kinds of content, repeatedly."""
 
-from __future__ import annotations
-
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs.errors import Cancelled
-from labeling.images.decoder_pool import decoders
 from labeling.images.folder_walk import FoundFile
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.signals import ingested
-from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
+from tests.factories import MakeFolder, count_queries, fresh, heard_from
+from tests.labeling.factories import Steps, counts_of, forbid_opening, ingest_folder, ingested_folder, write_png
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeFolder = Callable[..., Path]
 
 
 def rows(dataset: Dataset) -> dict[str, int]:
@@ -35,8 +30,7 @@ def rows(dataset: Dataset) -> dict[str, int]:
 def test_a_folder_becomes_items_with_frames(tmp_path: Path) -> None:
     write_png(tmp_path / "in" / "b.png", seed=1)
     write_png(tmp_path / "in" / "deep" / "er" / "a.png", seed=2, size=20)
-    result = ingest_folder(tmp_path / "in")
-    assert counts_of(result) == {"items": 2, "new": 2}
+    assert counts_of(ingest_folder(tmp_path / "in")) == {"items": 2, "new": 2}
     dataset = Dataset.objects.get(name="in")
     assert (dataset.n_items, dataset.n_missing) == (2, 0)
     assert rows(dataset) == {"b.png": 0, "deep/er/a.png": 1}
@@ -49,22 +43,15 @@ def test_a_folder_becomes_items_with_frames(tmp_path: Path) -> None:
 
 
 def test_again_changes_nothing_and_opens_nothing(picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = picture_folder(5)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(5))
     before = list(Item.objects.values()), list(Frame.objects.values())
-
-    def never(paths: list[Path], *_: object) -> list[Path]:
-        assert not paths, f"{paths} were opened"
-        return paths
-
-    monkeypatch.setattr(decoders(), "examined", never)
+    forbid_opening(monkeypatch)
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5}
     assert (list(Item.objects.values()), list(Frame.objects.values())) == before
 
 
 def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp_path: Path) -> None:
-    folder = picture_folder(4)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(4))
     dataset = Dataset.objects.get()
     old = Frame.objects.get(path="image0001.png").sha256
     write_png(folder / "image0001.png", seed=99, size=30)
@@ -82,22 +69,19 @@ def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 4, "missing": 1}
     (tmp_path / "away.png").rename(folder / "image0002.png")
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
-    dataset.refresh_from_db()
-    assert dataset.n_missing == 0
+    assert fresh(dataset).n_missing == 0
     assert Item.objects.get(path="image0002.png").is_available
 
 
 def test_a_file_that_was_only_touched_is_unchanged(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(1)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(1))
     os.utime(folder / "image0000.png", ns=(1, 1_000_000_000))
     assert counts_of(ingest_folder(folder)) == {"items": 1, "unchanged": 1}
     assert Frame.objects.get().mtime_ns == 1_000_000_000
 
 
 def test_labels_of_missing_files_stay(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(2))
     item = Item.objects.get(path="image0000.png")
     Item.objects.filter(pk=item.pk).update(state=2)
     (folder / "image0000.png").unlink()
@@ -161,8 +145,7 @@ def test_a_solved_problem_is_forgotten_and_a_new_one_takes_the_item_away(picture
     ingest_folder(folder)
     write_png(folder / "a.png")
     (folder / "image0000.png").write_bytes(b"rubbish")
-    result = ingest_folder(folder)
-    assert counts_of(result) == {"items": 3, "new": 1, "unchanged": 1, "n_failed": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "unchanged": 1, "n_failed": 1}
     assert [problem.path for problem in Problem.objects.all()] == ["image0000.png"]
     assert not Item.objects.get(path="image0000.png").is_available
     assert Dataset.objects.get().n_missing == 1
@@ -244,8 +227,7 @@ def test_a_folder_without_images_says_so_here_and_on_the_problems_page(tmp_path:
 
 
 def test_a_folder_that_lost_all_its_images_keeps_its_items(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(2))
     for file in folder.iterdir():
         file.unlink()
     assert counts_of(ingest_folder(folder)) == {"items": 2, "missing": 2, "n_failed": 1}
@@ -255,8 +237,7 @@ def test_a_folder_that_lost_all_its_images_keeps_its_items(picture_folder: MakeF
 
 
 def test_a_folder_that_is_gone_changes_nothing(picture_folder: MakeFolder, tmp_path: Path) -> None:
-    folder = picture_folder(2)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(2))
     dataset = Dataset.objects.get()
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(Refusal, match="does not exist"):
@@ -314,8 +295,7 @@ def test_a_name_of_another_folder_is_refused_until_that_folder_is_gone(
 
 
 def test_al_data_dir_moves_the_root(picture_folder: MakeFolder, tmp_path: Path, settings: Any) -> None:
-    folder = picture_folder(3)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(3))
     moved = tmp_path / "moved"
     folder.rename(moved)
     settings.DATA_DIR = moved
@@ -357,29 +337,21 @@ def test_batches_add_up_and_progress_grows(picture_folder: MakeFolder) -> None:
 @pytest.mark.parametrize("limit", [1, 4, 9, 17])
 def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFolder, limit: int) -> None:
     folder = picture_folder(30)
-    dataset_ids: list[int] = []
-
-    def hear(dataset_id: int, **_: object) -> None:
-        dataset_ids.append(dataset_id)
-
-    ingested.connect(hear)
-    try:
+    with heard_from(ingested) as heard:
         dataset = dataset_for(folder)
         with pytest.raises(Cancelled):
             ingest(dataset, Steps(limit))  # type: ignore[arg-type]
         dataset.refresh_from_db()
         stored = rows(dataset)
         assert dataset.n_items == len(stored) <= 2 * (limit + 1)
-        assert dataset_ids == []
+        assert heard == []
         result = ingest_folder(folder)
         assert counts_of(result) == {
             key: n for key, n in (("items", 30), ("new", 30 - len(stored)), ("unchanged", len(stored))) if n
         }
         assert rows(dataset).items() >= stored.items()
         assert sorted(rows(dataset).values()) == list(range(30))
-        assert dataset_ids == [dataset.pk]
-    finally:
-        ingested.disconnect(hear)
+        assert [news["dataset_id"] for news in heard] == [dataset.pk]
 
 
 def test_two_datasets_have_rows_of_their_own(picture_folder: MakeFolder) -> None:
@@ -390,20 +362,14 @@ def test_two_datasets_have_rows_of_their_own(picture_folder: MakeFolder) -> None
 
 
 def test_reading_again_takes_few_queries(picture_folder: MakeFolder) -> None:
-    folder = picture_folder(300)
-    ingest_folder(folder)
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        ingest_folder(folder)
-    assert len(queries) < 18  # fewer than one per file
+    folder = ingested_folder(picture_folder(300))
+    assert count_queries(ingest_folder, folder) < 18  # fewer than one per file
 
 
 def test_what_another_run_wrote_meanwhile_is_not_written_twice(
     picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = picture_folder(5)
-    ingest_folder(folder)
+    folder = ingested_folder(picture_folder(5))
     write_png(folder / "zzz.png")
     # Simulate another run that writes between this run's lookup and its own write.
     monkeypatch.setattr(ingest_module._Ingestion, "_records_of", lambda self, group: {})

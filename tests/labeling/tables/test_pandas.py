@@ -1,9 +1,6 @@
 """Test round trips of labels.csv through pandas, with numbers and class names that pandas reads as missing."""
 
-from __future__ import annotations
-
 import io
-from collections.abc import Callable
 from typing import Any
 
 import pandas
@@ -11,7 +8,7 @@ import pytest
 
 from labeling.importing.save_table import import_labels
 from labeling.models import Dataset, Item
-from tests.factories import archive_bytes, decide, opened
+from tests.factories import MakeDataset, archive_bytes, decide, opened
 from tests.parts import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +18,7 @@ READ: dict[str, Any] = {"dtype": {"label": str}, "keep_default_na": False, "na_v
 
 
 @pytest.fixture
-def exported(make_dataset: Callable[..., Dataset]) -> tuple[Dataset, bytes]:
+def exported(make_dataset: MakeDataset) -> tuple[Dataset, bytes]:
     dataset = make_dataset(20, classes=NAMES)
     for row, name in enumerate(NAMES):
         decide(dataset, "assign", [row, row + 10], name)
@@ -58,7 +55,7 @@ def test_the_line_in_the_docs_keeps_every_class(exported: tuple[Dataset, bytes])
 
 @pytest.mark.parametrize("index", [True, False])
 def test_what_pandas_writes_comes_back_the_same(
-    exported: tuple[Dataset, bytes], make_dataset: Callable[..., Dataset], index: bool
+    exported: tuple[Dataset, bytes], make_dataset: MakeDataset, index: bool
 ) -> None:
     dataset, content = exported
     written = pandas.read_csv(io.BytesIO(content), **READ).to_csv(index=index).encode()
@@ -78,7 +75,7 @@ def test_a_default_round_trip_loses_no_label(exported: tuple[Dataset, bytes]) ->
     assert decided(dataset) == before
 
 
-def test_numbers_that_pandas_made_floats_of(make_dataset: Callable[..., Dataset]) -> None:
+def test_numbers_that_pandas_made_floats_of(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(4, classes=("0", "1"))
     table = pandas.DataFrame({"path": [f"image000{row}.png" for row in range(4)], "label": [1, None, 0, 1]})
     written = table.to_csv(index=False).encode()

@@ -1,7 +1,5 @@
 """Test reading tables: encodings, separators, and the item keys of other programs."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """The list of classes as a page and as the dialog's fragment."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 
@@ -13,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from labeling.decisions import classes
 from labeling.models import Action, Dataset, Item, LabelClass
-from tests.factories import MakeDataset, assign
+from tests.factories import MakeDataset, assert_contains, assign, call_before, fresh, not_none, text
 
 pytestmark = pytest.mark.django_db
 
@@ -41,10 +39,6 @@ def names() -> list[str]:
     return list(LabelClass.objects.active().values_list("name", flat=True))
 
 
-def text(response: object) -> str:
-    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
-
-
 def says_changed(response: object) -> bool:
     return "hoshina:classes" in json.loads(response.headers.get("HX-Trigger", "{}"))  # type: ignore[attr-defined]
 
@@ -67,9 +61,7 @@ def test_an_empty_list_says_what_to_do(client: Client, make_dataset: MakeDataset
 
 def test_names_are_escaped(client: Client, dataset: Dataset) -> None:
     classes.add(dataset, "<script>alert(1)</script>")
-    found = text(client.get(url("class_list")))
-    assert "<script>" not in found
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in found
+    assert_contains(client.get(url("class_list")), "&lt;script&gt;alert(1)&lt;/script&gt;", lacks=["<script>"])
 
 
 @pytest.mark.parametrize("name", ["classes", "class_list"])
@@ -78,10 +70,8 @@ def test_lists_are_only_read(client: Client, dataset: Dataset, name: str) -> Non
 
 
 def test_changes_are_only_posted(client: Client, dataset: Dataset, cat: LabelClass) -> None:
-    assert client.get(url("class_add")).status_code == 405
-    assert client.get(url("class_move", cat.pk)).status_code == 405
-    assert client.put(url("class_edit", cat.pk)).status_code == 405
-    assert client.put(url("class_delete", cat.pk)).status_code == 405
+    assert all(client.get(page).status_code == 405 for page in (url("class_add"), url("class_move", cat.pk)))
+    assert all(client.put(url(name, cat.pk)).status_code == 405 for name in ("class_edit", "class_delete"))
     assert names() == ["cat", "dog"]
 
 
@@ -136,9 +126,7 @@ def test_a_refused_name_comes_back_with_words(client: Client, dataset: Dataset, 
 def test_editing_opens_one_row(client: Client, cat: LabelClass) -> None:
     found = text(client.get(url("class_edit", cat.pk)))
     assert found.count("<form id=") == 1
-    assert 'value="cat"' in found
-    assert 'value="#E69F00"' in found
-    assert '<option value="1" selected>' in found
+    assert_contains(found, 'value="cat"', 'value="#E69F00"', '<option value="1" selected>')
 
 
 def test_an_edit_is_kept(client: Client, cat: LabelClass) -> None:
@@ -148,8 +136,7 @@ def test_an_edit_is_kept(client: Client, cat: LabelClass) -> None:
     cat.refresh_from_db()
     assert (cat.name, cat.colour, cat.key) == ("lion", "#010203", 9)
     client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#010203", "key": ""})
-    cat.refresh_from_db()
-    assert cat.key is None
+    assert fresh(cat).key is None
 
 
 @pytest.mark.parametrize(
@@ -176,9 +163,7 @@ def test_a_refused_edit_comes_back_with_words(
 
 def test_a_taken_key_offers_to_swap(client: Client, cat: LabelClass, dog: LabelClass) -> None:
     data = {"name": "cat", "colour": "#E69F00", "key": "2"}
-    offered = text(client.post(url("class_edit", cat.pk), data))
-    assert "Swap keys with dog" in offered
-    assert '<option value="2" selected>' in offered
+    assert_contains(client.post(url("class_edit", cat.pk), data), "Swap keys with dog", '<option value="2" selected>')
     assert client.post(url("class_edit", cat.pk), data | {"swap": "1"}).status_code == 200
     assert dict(LabelClass.objects.values_list("name", "key")) == {"cat": 2, "dog": 1}
 
@@ -193,9 +178,7 @@ def test_moving(client: Client, cat: LabelClass) -> None:
 
 # -- Merging and deleting -------------------------------------------------------------------------
 def test_deleting_an_unused_class_asks_once(client: Client, cat: LabelClass) -> None:
-    asked = text(client.get(url("class_delete", cat.pk)))
-    assert "has no labels. Delete it?" in asked
-    assert "<select" not in asked
+    assert_contains(client.get(url("class_delete", cat.pk)), "has no labels. Delete it?", lacks=["<select"])
     response = client.post(url("class_delete", cat.pk))
     assert says_changed(response)
     assert "Deleted “cat”." in text(response)
@@ -207,14 +190,10 @@ def test_deleting_a_class_in_use_asks_where_its_labels_go(
 ) -> None:
     assign(dataset, [0, 1, 2], cat)
     asked = text(client.get(url("class_delete", cat.pk)))
-    assert "has 3 labels. Where should they go?" in asked
-    assert "no class (unlabeled)" in asked
-    assert f'<option value="{dog.pk}">dog</option>' in asked
-    assert f'<option value="{cat.pk}"' not in asked
+    assert_contains(asked, "has 3 labels. Where should they go?", "no class (unlabeled)")
+    assert_contains(asked, f'<option value="{dog.pk}">dog</option>', lacks=[f'<option value="{cat.pk}"'])
 
-    unanswered = client.post(url("class_delete", cat.pk))
-    assert unanswered.status_code == 422
-    assert "Choose where its labels go." in text(unanswered)
+    assert "Choose where its labels go." in text(client.post(url("class_delete", cat.pk)), 422)
     assert names() == ["cat", "dog"]
 
     response = client.post(url("class_delete", cat.pk), {"target": "unlabelled"})
@@ -225,8 +204,7 @@ def test_deleting_a_class_in_use_asks_where_its_labels_go(
 
 def test_deleting_into_another_class(client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass) -> None:
     assign(dataset, [0, 1], cat)
-    response = client.post(url("class_delete", cat.pk), {"target": str(dog.pk)})
-    assert "2 labels moved" in text(response)
+    assert "2 labels moved" in text(client.post(url("class_delete", cat.pk), {"target": str(dog.pk)}))
     assert Item.objects.filter(label=dog).count() == 2
     action = Action.objects.get(kind=Action.Kind.MERGE)
     assert action.annotator == User.objects.get()
@@ -236,8 +214,7 @@ def test_deleting_into_another_class(client: Client, dataset: Dataset, cat: Labe
 
 def test_merging_needs_a_class(client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass) -> None:
     assign(dataset, [5], cat)
-    asked = text(client.get(url("class_merge", cat.pk)))
-    assert "no class (unlabeled)" not in asked
+    assert "no class (unlabeled)" not in text(client.get(url("class_merge", cat.pk)))
     for target in ("", "unlabelled", str(cat.pk), "999999", "x"):
         assert client.post(url("class_merge", cat.pk), {"target": target}).status_code == 422
     assert names() == ["cat", "dog"]
@@ -246,14 +223,11 @@ def test_merging_needs_a_class(client: Client, dataset: Dataset, cat: LabelClass
 
 
 def test_a_class_of_another_dataset_is_no_target(client: Client, cat: LabelClass, make_dataset: MakeDataset) -> None:
-    stranger = LabelClass.objects.filter(dataset=make_dataset(1, name="other")).first()
-    assert stranger is not None
-    response = client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)})
-    assert response.status_code == 422
-    assert "deleted or merged in the meantime" in text(response)
+    stranger = not_none(LabelClass.objects.filter(dataset=make_dataset(1, name="other")).first())
+    page = text(client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)}), 422)
+    assert "deleted or merged in the meantime" in page
     assert client.post(url("class_edit", stranger.pk), {"name": "mine"}).status_code == 422
-    stranger.refresh_from_db()
-    assert stranger.name == "cat"
+    assert fresh(stranger).name == "cat"
 
 
 @pytest.mark.parametrize("name", ["class_edit", "class_move", "class_merge", "class_delete"])
@@ -270,16 +244,9 @@ def test_a_class_deleted_meanwhile_is_said_in_words(client: Client, cat: LabelCl
 def test_a_class_deleted_between_look_and_change(
     client: Client, cat: LabelClass, dog: LabelClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = classes.edit
-
-    def somebody_is_faster(found: LabelClass, **values: object) -> LabelClass:
-        classes.merge(found, dog, user=None)
-        return real(found, **values)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(classes, "edit", somebody_is_faster)
-    response = client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#000000"})
-    assert response.status_code == 422
-    assert "“cat” was deleted or merged in the meantime" in text(response)
+    call_before(monkeypatch, classes, "edit", lambda found, **_: classes.merge(found, dog, user=None))
+    page = text(client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#000000"}), 422)
+    assert "“cat” was deleted or merged in the meantime" in page
 
 
 def test_the_list_asks_the_database_as_often_for_many_classes_and_items(

@@ -1,8 +1,5 @@
 """Home, the list of datasets, adding a folder, and the Problems page."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -10,15 +7,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Problem
 from labeling.views import datasets as views
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, MakeFolder, assert_contains, count_queries, text
 
 pytestmark = pytest.mark.django_db
 
@@ -26,26 +21,21 @@ HOME, DATASETS = "/", "/datasets/"
 PROBLEMS = "/d/pictures/problems/"
 
 
-def text(response: object) -> str:
-    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
-
-
 # -- Home -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("command", ["uv run hoshina", "hoshina"])
 def test_home_without_datasets_says_how_to_begin(client: Client, settings: Any, command: str) -> None:
     assert settings.COMMAND == "uv run hoshina", "the tests run in a checkout"
     settings.COMMAND = command
-    found = text(client.get(HOME))
-    assert f">{command} up FOLDER<" in found
-    assert f">{command} up --demo<" in found
-    assert 'name="folder"' in found
+    assert_contains(client.get(HOME), f">{command} up FOLDER<", f">{command} up --demo<", 'name="folder"')
 
 
-def test_home_leads_to_the_newest_dataset_and_then_to_the_one_used_last(
-    client: Client, make_dataset: MakeDataset
-) -> None:
-    for name in ("first", "second", "third"):
-        make_dataset(1, name=name)
+@pytest.fixture
+def three(make_dataset: MakeDataset) -> list[Dataset]:
+    return [make_dataset(1, name=name) for name in ("first", "second", "third")]
+
+
+@pytest.mark.usefixtures("three")
+def test_home_leads_to_the_newest_dataset_and_then_to_the_one_used_last(client: Client) -> None:
     assert client.get(HOME).headers["Location"] == "/d/third/"
     client.get("/d/second/classes/")
     assert client.get(HOME).headers["Location"] == "/d/second/"
@@ -53,9 +43,8 @@ def test_home_leads_to_the_newest_dataset_and_then_to_the_one_used_last(
     assert client.get(HOME).headers["Location"] == "/d/third/"
 
 
-def test_home_leads_to_the_dataset_that_the_address_asks_for(client: Client, make_dataset: MakeDataset) -> None:
-    for name in ("first", "second", "third"):
-        make_dataset(1, name=name)
+@pytest.mark.usefixtures("three")
+def test_home_leads_to_the_dataset_that_the_address_asks_for(client: Client) -> None:
     client.get("/d/second/classes/")
     assert client.get(HOME, {"dataset": "first"}).headers["Location"] == "/d/first/"
     for unknown in ("nowhere", "no\x00where", "\x00"):
@@ -75,10 +64,7 @@ def test_the_list_shows_how_far_each_dataset_is(client: Client, make_dataset: Ma
         Problem.objects.create(dataset=dataset, path=f"{number}", reason="empty")
     make_dataset(0, name="empty")
     found = text(client.get(DATASETS))
-    assert "1,234 of 12,345" in found
-    assert 'max="12345" value="1234"' in found
-    assert "11,111" in found
-    assert "7 missing" in found
+    assert_contains(found, "1,234 of 12,345", 'max="12345" value="1234"', "11,111", "7 missing")
     assert f'<a href="{PROBLEMS}">3</a>' in found
     assert found.count('<th scope="row">') == 2
 
@@ -90,14 +76,12 @@ def test_the_list_asks_the_database_as_often_for_many(client: Client, make_datas
         for name in names:
             dataset = make_dataset(n, name=name)
             Problem.objects.bulk_create(Problem(dataset=dataset, path=f"{i}", reason="x") for i in range(n))
-        with CaptureQueriesContext(connection) as queries:
-            client.get(DATASETS)
-        asked.append(len(queries))
+        asked.append(count_queries(client.get, DATASETS))
     assert asked[0] == asked[1] == 3
 
 
 # -- Adding a folder ------------------------------------------------------------------------------
-def test_a_folder_is_added_and_read(client: Client, picture_folder: Callable[..., Path], store: Path) -> None:
+def test_a_folder_is_added_and_read(client: Client, picture_folder: MakeFolder, store: Path) -> None:
     folder = picture_folder(3)
     response = client.post(DATASETS, {"folder": f" {folder} ", "name": "Holiday  pictures"})
     dataset = Dataset.objects.get()
@@ -108,9 +92,7 @@ def test_a_folder_is_added_and_read(client: Client, picture_folder: Callable[...
     assert client.get(HOME).headers["Location"] == dataset.get_absolute_url()
 
 
-def test_without_a_name_it_is_called_after_the_folder(
-    client: Client, picture_folder: Callable[..., Path], store: Path
-) -> None:
+def test_without_a_name_it_is_called_after_the_folder(client: Client, picture_folder: MakeFolder, store: Path) -> None:
     client.post(DATASETS, {"folder": str(picture_folder(1, name="Sky & Sea"))})
     assert Dataset.objects.get().name == "Sky & Sea"
 
@@ -142,12 +124,11 @@ def test_folders_that_cannot_be_added_are_refused_in_words(
 
 def test_what_was_typed_comes_back_escaped(client: Client) -> None:
     found = text(client.post(DATASETS, {"folder": '"><script>alert(1)</script>'}))
-    assert "<script>alert" not in found
-    assert "&quot;&gt;&lt;script&gt;" in found
+    assert_contains(found, "&quot;&gt;&lt;script&gt;", lacks=["<script>alert"])
 
 
 def test_with_a_login_only_staff_adds_folders(
-    client: Client, picture_folder: Callable[..., Path], store: Path, settings: object
+    client: Client, picture_folder: MakeFolder, store: Path, settings: object
 ) -> None:
     settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
     folder = str(picture_folder(1))
@@ -162,9 +143,7 @@ def test_with_a_login_only_staff_adds_folders(
 
 def test_no_folder_is_added_while_one_stands_for_all(client: Client, tmp_path: Path, settings: object) -> None:
     settings.DATA_DIR = tmp_path  # type: ignore[attr-defined]
-    found = text(client.get(DATASETS))
-    assert 'name="folder"' not in found
-    assert "AL_DATA_DIR is set" in found
+    assert_contains(client.get(DATASETS), "AL_DATA_DIR is set", lacks=['name="folder"'])
     assert client.post(DATASETS, {"folder": str(tmp_path)}).status_code == 403
 
 
@@ -186,11 +165,8 @@ def test_problems_are_grouped_by_reason(client: Client, make_dataset: MakeDatase
     found = text(client.get(PROBLEMS))
     assert found.index("a.png") < found.index("c.png") < found.index("d.png") < found.index("b.png")
     assert found.count("<h2>empty</h2>") == 1
-    assert '<td class="number">3</td>' in found
-    assert "elsewhere" not in found
-    filtered = text(client.get(PROBLEMS, {"reason": "truncated"}))
-    assert "b.png" in filtered
-    assert "a.png" not in filtered
+    assert_contains(found, '<td class="number">3</td>', lacks=["elsewhere"])
+    assert_contains(client.get(PROBLEMS, {"reason": "truncated"}), "b.png", lacks=["a.png"])
 
 
 def test_names_with_markup_and_newlines_are_harmless(client: Client, make_dataset: MakeDataset) -> None:
@@ -205,8 +181,7 @@ def test_names_with_markup_and_newlines_are_harmless(client: Client, make_datase
         Problem.objects.create(dataset=dataset, path=path, reason="<b>why</b>")
         found = text(client.get(PROBLEMS))
         assert shown in found
-        assert "<script>alert" not in found
-        assert "<b>why" not in found
+        assert_contains(found, lacks=["<script>alert", "<b>why"])
 
 
 def test_many_problems_are_paged_without_gaps(
@@ -237,9 +212,7 @@ def test_reasons_are_counted_among_a_bounded_number(
     monkeypatch.setattr(views, "REASONS_AMONG", 5)
     dataset = make_dataset(1)
     Problem.objects.bulk_create(Problem(dataset=dataset, path=f"{i}", reason="x") for i in range(9))
-    found = text(client.get(PROBLEMS))
-    assert "Counts cover the first 5 files." in found
-    assert '<td class="number">5</td>' in found
+    assert_contains(client.get(PROBLEMS), "Counts cover the first 5 files.", '<td class="number">5</td>')
 
 
 def test_problems_ask_the_database_as_often_for_many(client: Client, make_dataset: MakeDataset) -> None:
@@ -248,9 +221,7 @@ def test_problems_ask_the_database_as_often_for_many(client: Client, make_datase
     asked = []
     for n in (10, 200):
         Problem.objects.bulk_create(Problem(dataset=dataset, path=f"{n} {i}", reason=f"r{i}") for i in range(n))
-        with CaptureQueriesContext(connection) as queries:
-            client.get(PROBLEMS)
-        asked.append(len(queries))
+        asked.append(count_queries(client.get, PROBLEMS))
     assert asked[0] == asked[1] == 6
 
 

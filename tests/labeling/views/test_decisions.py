@@ -1,7 +1,5 @@
 """The address that decisions are sent to."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from typing import Any

@@ -1,13 +1,12 @@
 """The page on which files are grouped: a trial while a template is typed, and the job that does it."""
 
-from __future__ import annotations
-
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -15,7 +14,9 @@ from hoshina.jobs.models import Job
 from labeling.ingest.grouping_preview import suggest
 from labeling.models import Dataset, Item, State
 from labeling.views import grouping as views
-from tests.labeling.factories import FLAT, ingest_groups, write_triplets
+from tests import factories
+from tests.factories import assert_contains
+from tests.labeling.groups import FLAT, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -28,8 +29,8 @@ def dataset(tmp_path: Path) -> Dataset:
     return Dataset.objects.get()
 
 
-def text(response: Any) -> str:
-    return " ".join(unescape(response.content.decode()).split())
+def text(response: HttpResponse, status: int | None = None) -> str:
+    return " ".join(unescape(factories.text(response, status)).split())
 
 
 def page(dataset: Dataset) -> str:
@@ -41,16 +42,11 @@ def trial(dataset: Dataset) -> str:
 
 
 def test_the_page_proposes_what_fits_and_tells_what_is_so_now(client: Client, dataset: Dataset) -> None:
-    found = text(client.get(page(dataset)))
-    assert "<code>{id}_{role}.png</code>" in found
-    assert "Each file is an item." in found
+    assert_contains(text(client.get(page(dataset))), "<code>{id}_{role}.png</code>", "Each file is an item.")
     found = text(client.get(page(dataset), {"template": FLAT}))
-    assert 'value="{id}_{role}.png"' in found
-    assert "<b>4 items</b>: 3 complete, 1 incomplete" in found
+    assert_contains(found, 'value="{id}_{role}.png"', "<b>4 items</b>: 3 complete, 1 incomplete")
     ingest_groups(dataset.data_dir, "{id}_{role:target,diff}.png")
-    found = text(client.get(page(dataset)))
-    assert 'value="{id}_{role}.png"' in found
-    assert 'value="target, diff"' in found
+    assert_contains(text(client.get(page(dataset))), 'value="{id}_{role}.png"', 'value="target, diff"')
 
 
 def test_the_trial_is_a_fragment_that_writes_nothing(client: Client, dataset: Dataset) -> None:
@@ -104,10 +100,8 @@ def test_labels_that_would_be_lost_are_told_before_anything_is_done(client: Clie
     Item.objects.filter(path="sn0_ref.png").update(state=State.UNSURE)
     Dataset.objects.update(n_unsure=1)
     assert "1 item has a decision" in text(client.get(page(dataset)))
-    response = client.post(page(dataset), {"template": FLAT})
-    assert response.status_code == 422
-    assert "1 image of in has a decision" in text(response)
-    assert "import the labels.csv" in text(response)
+    response = text(client.post(page(dataset), {"template": FLAT}), 422)
+    assert_contains(response, "1 image of in has a decision", "import the labels.csv")
     assert not Job.objects.filter(kind="ingest").exists()
 
 

@@ -1,54 +1,37 @@
 """One item: its image, its decisions, its neighbours; as a page and as the side pane's fragment."""
 
-from __future__ import annotations
-
-import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from labeling.decisions import classes
-from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Dataset, Frame, Item, LabelClass
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, MakeFolder, assert_contains, count_queries, decide, text
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 
 
 @pytest.fixture
-def dataset(make_dataset: MakeDataset, picture_folder: Callable[..., Path]) -> Dataset:
+def dataset(make_dataset: MakeDataset, picture_folder: MakeFolder) -> Dataset:
     dataset = make_dataset(5)
     assert str(picture_folder(5)) == dataset.root
     return dataset
 
 
-def act(
-    dataset: Dataset, row: int, kind: Action.Kind, label: str = "", user: User | None = None, **shown: object
-) -> None:
-    targets = ()
-    if kind != Action.Kind.UNDO:
-        item = Item.objects.get(dataset=dataset, row=row)
-        targets = (Target(item.pk, item.newest_annotation_id, 2.5, Shown(**shown)),)  # type: ignore[arg-type]
-    label_id = LabelClass.objects.get(dataset=dataset, name=label).pk if label else None
-    request = Request(uuid=uuid.uuid4(), kind=kind, at=AT, label_id=label_id, targets=targets)
-    [result] = apply(dataset, [request], user=user, holder="browser").results
-    assert result.status == "saved"
+def act(dataset: Dataset, row: int, kind: Action.Kind, label: str = "", user: User | None = None, **shown: Any) -> None:
+    rows = [] if kind == Action.Kind.UNDO else [row]
+    decide(dataset, kind, rows, label, user=user, at=AT, seconds=2.5, **{"queue": "", **shown})
 
 
 def url(name: str, row: int, query: str = "") -> str:
     return reverse(f"labeling:{name}", args=["pictures", row]) + query
-
-
-def text(response: object) -> str:
-    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
 
 
 def test_page_and_fragment_show_the_same_item(client: Client, dataset: Dataset) -> None:
@@ -80,21 +63,18 @@ def test_neighbours_are_by_row_and_of_the_same_dataset(
 ) -> None:
     make_dataset(9, name="other")
     Item.objects.filter(dataset=dataset, row=1).delete()
-    for row, before, after in ((0, None, 2), (2, 0, 3), (4, 3, None)):
+    for row, *neighbours in ((0, None, 2), (2, 0, 3), (4, 3, None)):
         found = text(client.get(url(name, row)))
-        assert (
-            (f'rel="prev" href="{url("item", before)}"' in found) if before is not None else 'rel="prev"' not in found
-        )
-        assert (f'rel="next" href="{url("item", after)}"' in found) if after is not None else 'rel="next"' not in found
+        for rel, other in zip(("prev", "next"), neighbours, strict=True):
+            link = f'rel="{rel}"' if other is None else f'rel="{rel}" href="{url("item", other)}"'
+            assert (link in found) is (other is not None)
 
 
 @pytest.mark.parametrize("name", ["item", "detail"])
 @pytest.mark.parametrize("row", [5, 2**63 - 1, 2**63, 10**30])
 def test_an_unknown_row_is_said_in_words(client: Client, dataset: Dataset, name: str, row: int) -> None:
-    response = client.get(url(name, row))
-    assert response.status_code == 404
-    assert f"pictures has no item {row}." in text(response)
-    assert "Its items are numbered from 0 to 4." in text(response)
+    page = text(client.get(url(name, row)), 404)
+    assert_contains(page, f"pictures has no item {row}.", "Its items are numbered from 0 to 4.")
 
 
 @pytest.mark.parametrize("name", ["item", "detail"])
@@ -123,10 +103,7 @@ def test_words_stand_for_a_picture_that_is_not_there(client: Client, dataset: Da
 def test_a_file_that_may_not_be_reached_is_no_error(
     client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuses(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "is_file", refuses)
+    monkeypatch.setattr(Path, "is_file", Mock(side_effect=PermissionError(13, "Permission denied")))
     assert "The file is no longer in" in text(client.get(url("detail", 0)))
 
 
@@ -136,8 +113,7 @@ def test_paths_are_escaped_and_on_one_line(client: Client, dataset: Dataset) -> 
     Frame.objects.filter(item__row=0).update(path=nasty)
     for name in ("item", "detail"):
         found = text(client.get(url(name, 0)))
-        assert "<img src=x" not in found
-        assert r"&lt;img src=x onerror=alert(1)&gt;\nnew\u202egnp.png" in found
+        assert_contains(found, r"&lt;img src=x onerror=alert(1)&gt;\nnew\u202egnp.png", lacks=["<img src=x"])
 
 
 # -- Deciding -------------------------------------------------------------------------------------
@@ -157,9 +133,7 @@ def test_buttons_carry_what_the_outbox_needs(client: Client, dataset: Dataset) -
 def test_retired_classes_are_not_offered(client: Client, dataset: Dataset) -> None:
     for one in LabelClass.objects.all():
         classes.delete(one, user=None)
-    found = text(client.get(url("detail", 1)))
-    assert 'data-decide="assign"' not in found
-    assert "Add a class first" in found
+    assert_contains(client.get(url("detail", 1)), "Add a class first", lacks=['data-decide="assign"'])
 
 
 # -- History --------------------------------------------------------------------------------------
@@ -177,8 +151,7 @@ def test_the_history_tells_who_what_when_and_how_it_was_shown(client: Client, da
         "drawn with probability 0.25", "model version 7", "suggestion dog 72 % (hidden)", "2.5 s on screen",
     ):  # fmt: skip
         assert words in found
-    assert "Now:" in found
-    assert "<b>cat</b>" in found
+    assert_contains(found, "Now:", "<b>cat</b>")
 
 
 def test_undone_decisions_are_marked(client: Client, dataset: Dataset) -> None:
@@ -198,8 +171,7 @@ def test_a_merge_and_a_deletion_are_told(client: Client, dataset: Dataset) -> No
     classes.merge(LabelClass.objects.get(name="cat"), LabelClass.objects.get(name="dog"), user=bo)
     classes.delete(LabelClass.objects.get(name="dog"), user=bo)
     found = text(client.get(url("detail", 1)))
-    assert "dog (class “cat” was merged)" in found
-    assert "unlabeled (class “dog” was deleted)" in found
+    assert_contains(found, "dog (class “cat” was merged)", "unlabeled (class “dog” was deleted)")
     assert found.count("bo,") == 2
 
 
@@ -235,9 +207,6 @@ def test_the_database_is_asked_as_often_for_many_items_and_decisions(
     for dataset, n in ((small, 1), (big, 15)):
         for _ in range(n):
             act(dataset, 5, Action.Kind.ASSIGN, "cat", ana, suggested_label_id=1, suggested_probability=0.5)
-    asked = []
-    for slug in ("pictures", "pictures", "big"):
-        with CaptureQueriesContext(connection) as queries:
-            assert client.get(reverse(f"labeling:{name}", args=[slug, 5])).status_code == 200
-        asked.append(len(queries))
-    assert asked[1] == asked[2] <= 11
+    few, many = (reverse(f"labeling:{name}", args=[slug, 5]) for slug in ("pictures", "big"))
+    assert client.get(few).status_code == client.get(many).status_code == 200
+    assert count_queries(client.get, few) == count_queries(client.get, many) <= 11

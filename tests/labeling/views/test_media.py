@@ -1,7 +1,5 @@
 """Thumbnails and full views: right bytes, right headers, and nothing from outside of the folder."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os
@@ -9,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,44 +19,39 @@ from labeling.display.settings import compose_as
 from labeling.images.composite import Composition
 from labeling.images.decoder_pool import Decoders
 from labeling.images.rendering import Rendering
-from labeling.ingest.dataset_folder import dataset_for
-from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item
 from labeling.views import media
-from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
+from tests.factories import call_before, new_folder, text
+from tests.labeling.factories import content_of, full_url, ingest_folder, thumbnail_url
+from tests.labeling.groups import ingest_groups
+from tests.labeling.images.pictures import noise
 
 pytestmark = pytest.mark.django_db
+MakeFrames = Callable[..., list[Frame]]
 
 
 @pytest.fixture
-def frames(store: Path, tmp_path: Path) -> Callable[..., list[Frame]]:
+def frames(store: Path, tmp_path: Path) -> MakeFrames:
     """Save images by name to a folder, ingest it, and return the frames in the order of their names."""
 
     def make(**images: Image.Image) -> list[Frame]:
-        folder = tmp_path / "in"
-        folder.mkdir()
+        folder = new_folder(tmp_path / "in")
         for name, image in images.items():
             image.save(folder / name.replace("_", "."))
-        dataset = dataset_for(folder)
-        ingest(dataset, Steps())  # type: ignore[arg-type]
-        return list(Frame.objects.filter(dataset=dataset).order_by("path"))
+        ingest_folder(folder)
+        return list(Frame.objects.order_by("path"))
 
     return make
-
-
-def noise(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8))
 
 
 def picture(response: HttpResponseBase) -> Image.Image:
     return Image.open(io.BytesIO(content_of(response)))
 
 
-def test_a_thumbnail_is_small_typed_and_kept(client: Client, frames: Callable[..., list[Frame]], store: Path) -> None:
+def test_a_thumbnail_is_small_typed_and_kept(client: Client, frames: MakeFrames, store: Path) -> None:
     frame, small = frames(large_png=noise(600, 300), small_png=noise(20, 30))
     response = client.get(thumbnail_url(frame))
-    assert response.status_code == 200
-    assert response["Content-Type"] == "image/jpeg"
+    assert (response.status_code, response["Content-Type"]) == (200, "image/jpeg")
     assert picture(response).size == (256, 128)
     assert picture(client.get(thumbnail_url(frame, 512))).size == (512, 256)
     assert len(list((store / "thumbs").rglob("*.jpg"))) == 2
@@ -66,9 +60,7 @@ def test_a_thumbnail_is_small_typed_and_kept(client: Client, frames: Callable[..
     assert picture(response).size == (20, 30)
 
 
-def test_a_versioned_address_is_kept_for_ever_and_any_is_asked_for_by_tag(
-    client: Client, frames: Callable[..., list[Frame]]
-) -> None:
+def test_a_versioned_address_is_kept_for_ever_and_any_is_asked_for_by_tag(client: Client, frames: MakeFrames) -> None:
     (frame,) = frames(a_png=noise(20, 20))
     response = client.get(thumbnail_url(frame, v=frame.sha256[:12]))
     assert response["Cache-Control"] == "private, max-age=31536000, immutable"
@@ -81,9 +73,7 @@ def test_a_versioned_address_is_kept_for_ever_and_any_is_asked_for_by_tag(
         plain.close()
 
 
-def test_other_sizes_and_methods_and_frames_are_refused_with_words(
-    client: Client, frames: Callable[..., list[Frame]]
-) -> None:
+def test_other_sizes_and_methods_and_frames_are_refused_with_words(client: Client, frames: MakeFrames) -> None:
     (frame,) = frames(a_png=noise(20, 20))
     response = client.get(thumbnail_url(frame, 9999))
     assert (response.status_code, response["Content-Type"]) == (404, "text/plain; charset=utf-8")
@@ -92,33 +82,27 @@ def test_other_sizes_and_methods_and_frames_are_refused_with_words(
     assert client.get(f"/api/file/{frame.item_id + 1}").status_code == 404
 
 
-def test_a_missing_or_broken_file_is_404_with_the_reason(client: Client, frames: Callable[..., list[Frame]]) -> None:
+def test_a_missing_or_broken_file_is_404_with_the_reason(client: Client, frames: MakeFrames) -> None:
     frame, other = frames(a_png=noise(20, 20), b_png=noise(20, 20))
     frame.file.unlink()
     other.file.write_bytes(b"only words")
     for address in (thumbnail_url(frame), full_url(frame)):
         response = client.get(address)
-        assert response.status_code == 404
-        assert "missing" in response.content.decode()
+        assert "missing" in text(response, 404)
         assert response["Cache-Control"] == "no-store"
     assert "not an image but text" in client.get(thumbnail_url(other)).content.decode()
 
 
 def test_on_a_full_disk_pictures_are_shown_all_the_same(
-    client: Client, frames: Callable[..., list[Frame]], monkeypatch: pytest.MonkeyPatch
+    client: Client, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (frame,) = frames(a_png=Image.new("RGB", (30, 30), "red"))
-
-    def full_disk(*_: object) -> Path:
-        raise OSError(errno.ENOSPC, "No space left on device", "/store/thumbnails/ab/draft.part")
-
-    monkeypatch.setattr(Decoders, "thumbnail", full_disk)
+    full_disk = OSError(errno.ENOSPC, "No space left on device", "/store/thumbnails/ab/draft.part")
+    monkeypatch.setattr(Decoders, "thumbnail", Mock(side_effect=full_disk))
     assert picture(client.get(thumbnail_url(frame))).getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_a_file_changed_since_the_ingest_is_shown_and_not_kept(
-    client: Client, frames: Callable[..., list[Frame]], store: Path
-) -> None:
+def test_a_file_changed_since_the_ingest_is_shown_and_not_kept(client: Client, frames: MakeFrames, store: Path) -> None:
     (frame,) = frames(a_png=Image.new("RGB", (30, 30), "red"))
     Image.new("RGB", (40, 40), "blue").save(frame.file)
     response = client.get(thumbnail_url(frame, v=frame.sha256[:12]))
@@ -127,29 +111,23 @@ def test_a_file_changed_since_the_ingest_is_shown_and_not_kept(
     assert not (store / "thumbs").exists()
 
 
-def test_the_full_view_is_the_file_itself_where_browsers_can(
-    client: Client, frames: Callable[..., list[Frame]]
-) -> None:
+def test_the_full_view_is_the_file_itself_where_browsers_can(client: Client, frames: MakeFrames) -> None:
     shown = frames(a_png=noise(20, 20), b_jpg=noise(20, 20), c_webp=noise(20, 20), d_bmp=noise(20, 20))
     for frame, kind in zip(shown, ["png", "jpeg", "webp", "bmp"], strict=True):
         response = client.get(full_url(frame))
-        assert response["Content-Type"] == f"image/{kind}"
-        assert response["X-Content-Type-Options"] == "nosniff"
+        assert (response["Content-Type"], response["X-Content-Type-Options"]) == (f"image/{kind}", "nosniff")
         assert content_of(response) == frame.file.read_bytes()
         response.close()
 
 
 def test_whether_browsers_can_show_a_file_is_asked_once_for_each_content_and_rendering(
-    client: Client, frames: Callable[..., list[Frame]], monkeypatch: pytest.MonkeyPatch
+    client: Client, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, bool]] = []
-    ask = Decoders.format_for_browsers
-
-    def counting(own: Decoders, file: Path, rendering: Rendering) -> str:
-        asked.append((file.name, rendering.is_inverted))
-        return ask(own, file, rendering)
-
-    monkeypatch.setattr(Decoders, "format_for_browsers", counting)
+    call_before(
+        monkeypatch, Decoders, "format_for_browsers",
+        lambda _, file, rendering: asked.append((file.name, rendering.is_inverted)),
+    )  # fmt: skip
     (frame,) = frames(a_png=noise(20, 20))
     for _ in range(3):
         content_of(client.get(full_url(frame)))
@@ -163,8 +141,9 @@ def test_whether_browsers_can_show_a_file_is_asked_once_for_each_content_and_ren
     assert asked == [("a.png", False), ("a.png", True), ("a.png", False), ("a.png", False)]
 
 
+@pytest.mark.slow
 def test_a_full_view_whose_decoder_fails_is_404_with_the_reason(
-    client: Client, frames: Callable[..., list[Frame]], monkeypatch: pytest.MonkeyPatch
+    client: Client, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (frame,) = frames(a_png=Image.new("RGB", (9_000, 9_000)))
     strict = Decoders(1, seconds=60, megabytes=150)
@@ -179,9 +158,7 @@ def test_a_full_view_whose_decoder_fails_is_404_with_the_reason(
         strict.end()
 
 
-def test_the_full_view_of_other_files_is_a_picture_of_full_size(
-    client: Client, frames: Callable[..., list[Frame]]
-) -> None:
+def test_the_full_view_of_other_files_is_a_picture_of_full_size(client: Client, frames: MakeFrames) -> None:
     deep = Image.fromarray(np.linspace(0, 900, 700 * 600).reshape(600, 700).astype(np.uint16))
     for frame in frames(cmyk_jpg=noise(600, 500).convert("CMYK"), deep_png=deep, plain_tif=noise(600, 500)):
         response = client.get(full_url(frame))
@@ -191,7 +168,7 @@ def test_the_full_view_of_other_files_is_a_picture_of_full_size(
     assert picture(response).getpixel((3, 3)) == noise(600, 500).getpixel((3, 3))
 
 
-def test_what_is_transparent_is_grey_in_every_view(client: Client, frames: Callable[..., list[Frame]]) -> None:
+def test_what_is_transparent_is_grey_in_every_view(client: Client, frames: MakeFrames) -> None:
     clear = Image.new("RGBA", (80, 70), (0, 0, 0, 0))
     clear.paste((0, 0, 0, 255), (20, 20, 60, 50))
     for frame in frames(a_png=clear, b_webp=clear, c_png=clear.convert("P")):
@@ -207,7 +184,7 @@ def test_what_is_transparent_is_grey_in_every_view(client: Client, frames: Calla
 def test_strange_names_are_shown(client: Client, store: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "in").mkdir()
     noise(30, 30).save(tmp_path / "in" / name)
-    ingest(dataset_for(tmp_path / "in"), Steps())  # type: ignore[arg-type]
+    ingest_folder(tmp_path / "in")
     frame = Frame.objects.get()
     for address in (thumbnail_url(frame), full_url(frame)):
         response = client.get(address)
@@ -244,13 +221,11 @@ def forge(client: Client, dataset: Dataset, path: str) -> None:
         item=item, dataset=dataset, path=path, sha256="ab" * 32, size=1, mtime_ns=1, width=20, height=20, format="PNG"
     )
     for address in (thumbnail_url(frame), full_url(frame)):
-        response = client.get(address)
-        assert response.status_code == 404
-        assert "outside" in response.content.decode()
+        assert "outside" in text(client.get(address), 404)
 
 
 def test_a_moved_root_is_served_from_where_it_is_now(
-    client: Client, frames: Callable[..., list[Frame]], tmp_path: Path, settings: object
+    client: Client, frames: MakeFrames, tmp_path: Path, settings: object
 ) -> None:
     (frame,) = frames(a_png=noise(20, 20))
     (tmp_path / "in").rename(tmp_path / "moved")
@@ -259,32 +234,25 @@ def test_a_moved_root_is_served_from_where_it_is_now(
     assert client.get(thumbnail_url(frame)).status_code == 200
 
 
-def test_who_is_not_signed_in_sees_no_picture(
-    client: Client, frames: Callable[..., list[Frame]], settings: object
-) -> None:
+def test_who_is_not_signed_in_sees_no_picture(client: Client, frames: MakeFrames, settings: object) -> None:
     (frame,) = frames(a_png=noise(20, 20))
     settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
     for address in (thumbnail_url(frame), full_url(frame)):
-        response = client.get(address)
-        assert response.status_code in {302, 401}
+        assert client.get(address).status_code in {302, 401}
 
 
 # -- Addresses ----------------------------------------------------------------------------------------
 @pytest.fixture
 def triplet(store: Path, tmp_path: Path) -> Item:
     """Provide an item of three files: g is 10, r is 20, i is 30 everywhere."""
-    folder = tmp_path / "bands"
-    folder.mkdir()
+    folder = new_folder(tmp_path / "bands")
     for value, role in ((10, "g"), (20, "r"), (30, "i")):
         Image.new("L", (20, 12), value).save(folder / f"m31_{role}.png")
-    dataset = dataset_for(folder)
-    dataset.grouping, dataset.roles = "{id}_{role}.png", ["g", "r", "i"]
-    dataset.save()
-    ingest(dataset, Steps())  # type: ignore[arg-type]
+    ingest_groups(folder, "{id}_{role:g,r,i}.png")
     return Item.objects.get()
 
 
-def test_a_tiff_file_is_converted_in_both_views(client: Client, frames: Callable[..., list[Frame]]) -> None:
+def test_a_tiff_file_is_converted_in_both_views(client: Client, frames: MakeFrames) -> None:
     (frame,) = frames(a_tif=Image.fromarray(np.full((20, 30), 40_000, np.uint16)))
     for address in (f"/api/thumb/{frame.item_id}", f"/api/file/{frame.item_id}"):
         response = client.get(address)
@@ -300,10 +268,7 @@ def test_a_frame_of_an_item_with_several_is_named_by_its_role(client: Client, tr
         colors = picture(client.get(f"{address}?color=1"))
         assert colors.mode == "RGB"
         refused = client.get(f"{address}?frame=z")
-        assert (refused.status_code, refused.content.decode()) == (
-            404,
-            "This item has no frame 'z'. It has g, r, i.",
-        )
+        assert text(refused, 404) == "This item has no frame 'z'. It has g, r, i."
 
 
 def test_without_a_frame_an_item_shown_in_color_is_its_color_image(client: Client, triplet: Item) -> None:

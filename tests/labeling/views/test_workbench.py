@@ -1,8 +1,5 @@
 """The workbench's page and the header that refreshes itself."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +10,13 @@ from pytest_django import DjangoAssertNumQueries
 
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
+from tests.factories import MakeDataset, assert_contains
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+def dataset(make_dataset: MakeDataset) -> Dataset:
     dataset = make_dataset(12)
     Dataset.objects.filter(pk=dataset.pk).update(n_items=12_345, n_labelled=1_204, n_unsure=12, n_skipped=3)
     return dataset
@@ -30,11 +28,8 @@ def test_the_page_names_its_parts(client: Client, dataset: Dataset) -> None:
     html = client.get("/d/pictures/").content.decode()
     assert "<!doctype html>" in html
     assert '<b data-count="labelled">1,204</b> of <span data-count="items">12,345</span>' in html
-    assert 'value="1219" max="12345"' in html
-    assert "&lt;b&gt;bold&lt;/b&gt;" in html
-    assert "<b>bold</b>" not in html
-    assert "gone" not in html
-    assert 'data-annotate="/d/pictures/annotate/"' in html
+    assert_contains(html, 'value="1219" max="12345"', "&lt;b&gt;bold&lt;/b&gt;")
+    assert_contains(html, 'data-annotate="/d/pictures/annotate/"', lacks=["<b>bold</b>", "gone"])
 
 
 def test_nothing_on_the_page_needs_an_inline_script(client: Client, dataset: Dataset) -> None:
@@ -83,20 +78,15 @@ def test_a_folder_that_could_not_be_read_is_not_being_read(client: Client, datas
 
 
 def test_one_dataset_has_no_switcher_and_two_have_one(
-    client: Client, dataset: Dataset, make_dataset: Callable[..., Dataset]
+    client: Client, dataset: Dataset, make_dataset: MakeDataset
 ) -> None:
     assert "choose another" not in client.get("/d/pictures/").content.decode()
     make_dataset(1, name="others")
-    html = client.get("/d/pictures/").content.decode()
-    assert "choose another" in html
-    assert 'href="/d/others/"' in html
+    assert_contains(client.get("/d/pictures/"), "choose another", 'href="/d/others/"')
 
 
 def test_queries_do_not_grow(
-    client: Client,
-    dataset: Dataset,
-    make_dataset: Callable[..., Dataset],
-    django_assert_max_num_queries: DjangoAssertNumQueries,
+    client: Client, dataset: Dataset, make_dataset: MakeDataset, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     client.get("/d/pictures/")
     for number in range(12):

@@ -1,7 +1,5 @@
 """Provide rows and labels for the tests of the classifier."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits

@@ -1,7 +1,5 @@
 """Test temperatures against a slow search, and that out-of-fold logits are really out-of-fold."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,15 +90,11 @@ def test_a_prior_keeps_a_few_right_rows_from_certainty() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    arrays(np.float32, (7, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)),
-    st.floats(0.05, 20),
-)
+@given(arrays(np.float32, (7, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)), st.floats(0.05, 20))
 def test_softmax_is_that_of_scipy(logits: np.ndarray, temperature: float) -> None:
     probabilities = softmax(logits, temperature)
     assert probabilities.dtype == np.float32
-    expected = scipy_softmax(logits.astype(float) / temperature, axis=1)
-    assert probabilities == pytest.approx(expected, abs=2e-5)
+    assert probabilities == pytest.approx(scipy_softmax(logits.astype(float) / temperature, axis=1), abs=2e-5)
 
 
 def test_softmax_of_infinite_logits() -> None:

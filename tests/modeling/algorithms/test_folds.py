@@ -1,7 +1,5 @@
 """Test that folds are even, overall and in every class, and as even as groups allow."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Test the classifier against scikit-learn's optimum, and on degenerate rows."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -156,13 +154,10 @@ def test_rows_that_are_not_numbers_are_refused(bad: float) -> None:
 @pytest.mark.parametrize(
     ("y", "n_classes", "message"),
     [
-        ([0, 0, 0], 2, "one class"),
-        ([0, 1, 2], 2, "outside"),
-        ([0, -1, 1], 2, "outside"),
-        ([0, 1], 2, "n labels"),
+        ([0, 0, 0], 2, "one class"), ([0, 1, 2], 2, "outside"), ([0, -1, 1], 2, "outside"), ([0, 1], 2, "n labels"),
         ([0.0, 1.0, 1.0], 2, "must be integers"),
     ],
-)
+)  # fmt: skip
 def test_invalid_labels_are_refused(y: list[float], n_classes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_head(np.eye(3, dtype=np.float32), y, n_classes=n_classes)
@@ -322,7 +317,6 @@ def test_a_head_comes_back_as_the_point_that_it_was_made_from(n: int, d: int) ->
 
 def test_identical_rows_span_nothing() -> None:
     X, y = np.ones((10, 50), np.float32), np.arange(10) % 2
-    rows = standardize(X)
-    assert rows.basis is None
+    assert standardize(X).basis is None
     head = fit_head(X, y, n_classes=2)
     np.testing.assert_allclose(head.logits(X)[:, 0], head.logits(X)[:, 1], atol=1e-3)

@@ -1,7 +1,5 @@
 """Test intervals of shares against scipy, slow computations, a bootstrap of whole groups, and simulations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Test each metric against a slow computation in plain Python, or against scikit-learn."""
 
-from __future__ import annotations
-
 import json
 import math
 

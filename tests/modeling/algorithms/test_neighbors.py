@@ -1,7 +1,5 @@
 """Test principal components and k-NN graphs against computations one row at a time."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -9,6 +7,7 @@ from sklearn.decomposition import PCA
 from modeling.algorithms import neighbors
 from modeling.algorithms.ivf_neighbors import approximate_knn_graph
 from modeling.algorithms.neighbors import knn_graph, project, subgraph
+from tests.factories import interrupt_at
 
 
 def vectors(n: int = 300, d: int = 10, seed: int = 0) -> np.ndarray:
@@ -134,13 +133,8 @@ def test_approximate_graph_of_few_identical_and_no_rows() -> None:
 
 
 def test_approximate_graph_can_be_stopped() -> None:
-    class Enough(Exception):
-        pass
-
-    def stop(done: int, total: int) -> None:
-        raise Enough
-
-    with pytest.raises(Enough):
+    stop = interrupt_at(1, InterruptedError)
+    with pytest.raises(InterruptedError):
         approximate_knn_graph(vectors(900), 3, rng=np.random.default_rng(0), on_progress=stop)
 
 

@@ -1,7 +1,5 @@
 """Test the paired comparison against scipy's exact test and against enumerating all outcomes."""
 
-from __future__ import annotations
-
 from math import comb
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Test that work in threads is complete, in order, reproducible, and can be stopped."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np

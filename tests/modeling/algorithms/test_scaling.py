@@ -1,7 +1,5 @@
 """Test calibration methods: their effect on heads and logits, their fits, and when they are used."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

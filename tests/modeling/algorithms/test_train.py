@@ -1,7 +1,5 @@
 """Test the whole training: out-of-fold metrics, reproducibility, and notes where metrics are missing."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
@@ -21,6 +19,7 @@ from modeling.algorithms.calibration import (
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
 from modeling.algorithms.metrics import log_loss
 from modeling.algorithms.train import DEFAULT_C, train
+from tests.factories import assert_contains, interrupt_at, not_none
 from tests.modeling.algorithms.examples import blobs, digits
 
 KEYS = {
@@ -80,16 +79,14 @@ def test_the_same_labels_and_seed_give_the_same_model() -> None:
     X, y = blobs(120, 6, 3, spread=2.0)
     first, second, other = (train(X, y, n_classes=3, seed=seed) for seed in (5, 5, 6))
     assert np.array_equal(first.head.weights, second.head.weights)
-    assert first.temperature == second.temperature
-    assert first.metrics == second.metrics
+    assert (first.temperature, first.metrics) == (second.temperature, second.metrics)
     assert first.metrics["log_loss_before"] != other.metrics["log_loss_before"]
 
 
 def test_held_out_probabilities_are_what_the_numbers_were_made_from() -> None:
     X, y = blobs(150, 6, 3, spread=2.0, seed=4)
     trained = train(X, y, n_classes=3)
-    P = trained.held_out
-    assert P is not None
+    P = not_none(trained.held_out)
     assert (P.shape, P.dtype) == ((150, 3), np.float32)
     assert (P.argmax(axis=1) == y).mean() == pytest.approx(trained.metrics["accuracy"])
     assert log_loss(P, y) == pytest.approx(trained.metrics["log_loss_after"], abs=1e-5)
@@ -190,8 +187,7 @@ def test_the_penalty_is_the_best_of_all_steps_on_the_way(spread: float, is_weak:
     """Compare with a full search through all penalties without warm starts."""
     X, y = blobs(200, 40, 4, spread=spread)
     trained = train(X, y, n_classes=4)
-    folds = choose_folds(y).fold
-    assert folds is not None
+    folds = not_none(choose_folds(y).fold)
     losses = {}
     for step in range(-3, 4):
         held = out_of_fold_logits(X, y, n_classes=4, folds=folds, C=DEFAULT_C * 3.0**step)
@@ -207,8 +203,7 @@ def test_penalties_of_many_labels_are_tried_on_some_folds_and_all_are_fitted_wit
     (X, y), _ = digits(1500)
     seen: list[int] = []
     trained = train(X, y, n_classes=10, on_progress=lambda done, total: seen.append(done))
-    folds = choose_folds(y).fold
-    assert folds is not None
+    folds = not_none(choose_folds(y).fold)
     alone = out_of_fold_logits(X, y, n_classes=10, folds=folds, C=trained.metrics["C"])
     assert trained.metrics["log_loss_before"] == pytest.approx(logit_log_loss(alone.logits, y), rel=0.05)
     assert len(seen) < 11 + 2 * 10
@@ -233,8 +228,7 @@ def test_twenty_labels_with_single_ones_among_them_are_calibrated() -> None:
     y[:3] = [3, 4, 5]
     trained = train(X, y, n_classes=6)
     assert trained.is_calibrated
-    assert "calibrated on 17 held-out labels in 20 folds; " in trained.note
-    assert "3 left out" in trained.note
+    assert_contains(trained.note, "calibrated on 17 held-out labels in 20 folds; ", "3 left out")
 
 
 def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
@@ -243,13 +237,8 @@ def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
     train(X, y, n_classes=3, on_progress=lambda done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1][0] == seen[-1][1] >= 11
-
-    def stop(done: int, total: int) -> None:
-        if done == 3:
-            raise InterruptedError
-
     with pytest.raises(InterruptedError):
-        train(X, y, n_classes=3, on_progress=stop)
+        train(X, y, n_classes=3, on_progress=interrupt_at(3, InterruptedError))
 
 
 # -- Labels that belong together ------------------------------------------------------------------

@@ -1,33 +1,22 @@
 """When the model is retrained: by labels that hold, not by every press of a key."""
 
-from __future__ import annotations
-
-import uuid
-
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.models import Job
-from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Dataset
 from modeling.assistive import policy
 from modeling.assistive.policy import labels_to_go, new_labels, policy_of
 from modeling.models import ModelVersion
-from tests.factories import MakeDataset
-from tests.modeling.factories import add_vectors, two_clouds
+from tests.factories import MakeDataset, count_queries, decide
+from tests.modeling.factories import add_vectors, make_version, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
 
 def press(dataset: Dataset, rows: list[int], name: str = "cat", kind: Action.Kind = Action.Kind.ASSIGN) -> None:
-    ids = dict(dataset.items.values_list("row", "pk"))
-    label_id = dataset.classes.get(name=name).pk if kind == Action.Kind.ASSIGN else None
-    targets = tuple(Target(ids[row]) for row in rows)
-    request = Request(uuid.uuid4(), kind, timezone.now(), label_id, overwrite=True, targets=targets)
-    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
+    decide(dataset, kind, rows, name if kind == Action.Kind.ASSIGN else "", at=timezone.now(), holder="me", queue="")
     dataset.refresh_from_db()
 
 
@@ -41,10 +30,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     dataset = make_dataset(100)
     press(dataset, list(range(25)))
     press(dataset, list(range(25, 50)), "dog")
-    ModelVersion.objects.create(
-        dataset=dataset, number=1, class_ids=list(dataset.classes.values_list("pk", flat=True)), n_labels=50,
-        n_rows=100, n_decisions=dataset.n_decisions, is_active=True,
-    )  # fmt: skip
+    make_version(dataset, n_labels=50, n_rows=100, n_decisions=dataset.n_decisions, is_active=True)
     return dataset
 
 
@@ -94,13 +80,9 @@ def test_other_datasets_do_not_count_and_many_decisions_are_read_in_parts(
 
 def test_the_count_costs_no_more_for_more_labels_before(dataset: Dataset) -> None:
     press(dataset, [50])
-    with CaptureQueriesContext(connection) as caught:
-        assert count(dataset) == 1
-    assert len(caught) == 3
+    assert (count(dataset), count_queries(count, dataset)) == (1, 3)
     ModelVersion.objects.update(n_decisions=dataset.n_decisions)
-    with CaptureQueriesContext(connection) as caught:
-        assert count(dataset) == 0
-    assert len(caught) == 1
+    assert (count(dataset), count_queries(count, dataset)) == (0, 1)
 
 
 def test_the_page_says_in_how_many_more_labels(dataset: Dataset, client: Client) -> None:
@@ -110,8 +92,7 @@ def test_the_page_says_in_how_many_more_labels(dataset: Dataset, client: Client)
     assert "automatically, in 16 more labels" in client.get("/d/pictures/model/").content.decode()
     assert "4 new labels" in client.get("/d/pictures/model/badge/").content.decode()
     press(dataset, list(range(54, 69)))
-    page = client.get("/d/pictures/model/").content.decode()
-    assert "automatically, in 1 more label<" in page
+    assert "automatically, in 1 more label<" in client.get("/d/pictures/model/").content.decode()
     assert labels_to_go(dataset, policy_of(dataset), ModelVersion.objects.get()) == 1
 
 

@@ -1,18 +1,14 @@
 """A retrain that is asked for before there are embeddings: they are computed first, and it follows."""
 
-from __future__ import annotations
-
-import io
 import json
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
@@ -24,14 +20,14 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from tests.factories import MakeDataset, decide
+from tests.factories import MakeDataset, MakeFolder, command_json, command_output, decide, fresh, not_none
 from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture
-def dataset(make_dataset: MakeDataset, picture_folder: Callable[..., Path], settings: Any) -> Dataset:
+def dataset(make_dataset: MakeDataset, picture_folder: MakeFolder, settings: Any) -> Dataset:
     """Provide twelve images that can be read, of which four are labeled; no embeddings."""
     settings.EMBEDDING_BACKEND = "hog"
     picture_folder(12)
@@ -46,8 +42,7 @@ def work() -> list[tuple[str, str]]:
     """Run the waiting job of that kind here, as a worker would."""
     done = []
     while queued := Job.objects.filter(state=Job.State.QUEUED, kind__in=("embed", "retrain")).first():
-        job = claim(queued.pk)
-        assert job is not None
+        job = not_none(claim(queued.pk))
         execute(job)
         done.append((job.kind, job.state))
     return done
@@ -64,10 +59,8 @@ def ask(client: Client, dataset: Dataset) -> dict[str, Any]:
 
 
 def test_r_without_embeddings_computes_them_and_trains(dataset: Dataset, client: Client) -> None:
-    said = ask(client, dataset)
-    assert said["hoshina:toast"] == {
-        "text": "Embeddings are computed first. The model is trained as soon as they are ready."
-    }
+    words = "Embeddings are computed first. The model is trained as soon as they are ready."
+    assert ask(client, dataset)["hoshina:toast"] == {"text": words}
     assert ask(client, dataset).keys() == {"hoshina:job", "hoshina:toast"}
     assert list(Job.objects.values_list("kind", "state")) == [("embed", Job.State.QUEUED)]
     assert "embeddings, then training" in client.get(f"/d/{dataset.slug}/model/badge/").content.decode()
@@ -80,8 +73,7 @@ def test_r_without_embeddings_computes_them_and_trains(dataset: Dataset, client:
 
 
 def test_r_while_they_are_being_computed_joins_that_job(dataset: Dataset, client: Client) -> None:
-    job = claim(enqueue("embed", dataset_id=dataset.pk).pk)
-    assert job is not None
+    job = not_none(claim(enqueue("embed", dataset_id=dataset.pk).pk))
     assert ask(client, dataset)["hoshina:toast"]["text"].startswith("Embeddings are being computed.")
     assert Job.objects.count() == 1
     execute(job)
@@ -99,8 +91,7 @@ def test_a_retrain_of_labels_that_have_no_embedding_yet_waits_for_them(dataset: 
     # Embeddings of the second half alone, as in the middle of an embedding job.
     X, _ = two_clouds(12)
     vectors = add_vectors(dataset, X, np.arange(12) > 5)
-    job = run_now("retrain", dataset_id=dataset.pk)
-    assert job.result == {"waits_for": "embed"}
+    assert run_now("retrain", dataset_id=dataset.pk).result == {"waits_for": "embed"}
     assert Job.objects.get(kind="embed").state == Job.State.QUEUED
     assert RetrainPolicy.objects.get().is_requested
     assert work() == [("embed", DONE), ("retrain", DONE)]
@@ -108,7 +99,7 @@ def test_a_retrain_of_labels_that_have_no_embedding_yet_waits_for_them(dataset: 
 
 
 def test_images_that_cannot_be_read_end_in_words_and_not_in_a_circle(
-    make_dataset: MakeDataset, picture_folder: Callable[..., Path], settings: Any, client: Client
+    make_dataset: MakeDataset, picture_folder: MakeFolder, settings: Any, client: Client
 ) -> None:
     settings.EMBEDDING_BACKEND = "hog"
     folder = picture_folder(8)
@@ -161,9 +152,7 @@ def test_embedding_that_was_cancelled_does_not_start_again_unasked(dataset: Data
 
 # -- The command ----------------------------------------------------------------------------------------
 def retrain() -> dict[str, Any]:
-    out = io.StringIO()
-    call_command("retrain", "--json", stdout=out)
-    return dict(json.loads(out.getvalue()))
+    return dict(command_json("retrain"))
 
 
 def test_the_command_computes_embeddings_then_trains(dataset: Dataset) -> None:
@@ -171,11 +160,10 @@ def test_the_command_computes_embeddings_then_trains(dataset: Dataset) -> None:
     assert (told["model_version"], told["labels"]) == (1, 4)
     assert (told["embedded"]["items"], told["embedded"]["computed"]) == (12, 12)
     assert "embedded" not in retrain()  # they are there now
-    out = io.StringIO()
     EmbeddingSet.objects.all().delete()
-    call_command("retrain", stdout=out)
-    assert out.getvalue().startswith("Computed 12 embeddings with HOG")
-    assert "Model 3: 4 labels of 2 classes" in out.getvalue()
+    out = command_output("retrain")
+    assert out.startswith("Computed 12 embeddings with HOG")
+    assert "Model 3: 4 labels of 2 classes" in out
     assert not Job.objects.filter(kind="retrain").exclude(state=DONE).exists()
 
 
@@ -238,8 +226,7 @@ def test_the_command_takes_over_what_the_other_process_gave_back(elsewhere: Job)
     thread = later(lambda: Job.objects.filter(pk=elsewhere.pk).update(state=Job.State.QUEUED, worker=""))
     assert retrain()["labels"] == 4
     thread.join()
-    elsewhere.refresh_from_db()
-    assert elsewhere.state == DONE
+    assert fresh(elsewhere).state == DONE
 
 
 def test_the_command_tells_how_the_others_embedding_failed(elsewhere: Job) -> None:

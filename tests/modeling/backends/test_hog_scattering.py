@@ -1,8 +1,7 @@
 """Test HOG + Scattering: its parts match their own encoders, have similar weight, and are pinned."""
 
-from __future__ import annotations
-
 import numpy as np
+import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -67,6 +66,7 @@ def test_even_images_are_finite_and_differ_by_color() -> None:
     assert min(np.abs(a - b).max() for i, a in enumerate(X) for b in X[:i]) > 0.02
 
 
+@pytest.mark.slow
 def test_it_is_more_accurate_than_its_parts() -> None:
     """Train on 100 digits, test on 800: HOG 81.6 %, Scattering 80.9 %, both 83.1 %."""
     digits = load_digits()
@@ -90,10 +90,6 @@ def test_the_fingerprint_and_the_vectors_are_pinned() -> None:
     pixels = (steps * steps // 7 % 251).astype(np.uint8).reshape(1, 64, 64, 3)
     vector = described(pixels)[0]
     values = [
-        vector[:HOG_DIM].mean(),
-        vector[HOG_DIM:].mean(),
-        vector[5],
-        vector[HOG_DIM + 600],
-        vector[HOG_DIM + 1430],
-    ]
+        vector[:HOG_DIM].mean(), vector[HOG_DIM:].mean(), vector[5], vector[HOG_DIM + 600], vector[HOG_DIM + 1430],
+    ]  # fmt: skip
     np.testing.assert_allclose(values, [0.022247, -0.189889, 0.021411, -0.177682, 0.012005], atol=1e-5)

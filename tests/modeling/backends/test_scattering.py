@@ -1,7 +1,5 @@
 """Test scattering against a slow and simple computation, its reproducibility, and its response to features."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,9 +1,8 @@
 """Test UMAP with umap-learn, one epoch at a time: the library's own bytes, reproducible and stoppable."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from sklearn.manifold import trustworthiness
 from modeling.algorithms.layouts.initialization import initial_layout, smooth_along_graph
 from modeling.algorithms.neighbors import Graph, knn_graph, project
 from modeling.backends import umap_learn
+from tests.processes import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -99,19 +99,10 @@ def test_a_smoothed_start_is_near_the_slowest_waves_of_the_graph(digits: np.ndar
 
 # -- Steps and seeds -------------------------------------------------------------------------------------
 def test_it_reports_every_epoch_and_stops_when_asked(digits: np.ndarray, weights: csr_array) -> None:
-    class Enough(Exception):
-        pass
-
-    seen: list[tuple[int, int]] = []
-
-    def stop(done: int, total: int) -> None:
-        seen.append((done, total))
-        if done == 3:
-            raise Enough
-
-    with pytest.raises(Enough):
+    stop = Mock(side_effect=[None, None, InterruptedError])
+    with pytest.raises(InterruptedError):
         umap_learn.lay_out(weights, initial_layout(flat(digits), 0), min_dist=0.1, seed=0, on_epoch=stop)
-    assert seen == [(1, 500), (2, 500), (3, 500)]
+    assert [call.args for call in stop.call_args_list] == [(1, 500), (2, 500), (3, 500)]
 
 
 _REPRODUCE = """
@@ -148,7 +139,4 @@ def test_importing_umap_learn_does_not_import_tensorflow() -> None:
     program = (
         "import sys; from modeling.backends import umap_learn; umap_learn._umap_(); print('tensorflow' in sys.modules)"
     )
-    process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], check=True, capture_output=True, text=True
-    )
-    assert process.stdout.strip() == "False"
+    assert run_python("-W", "ignore", "-c", program).stdout.strip() == "False"

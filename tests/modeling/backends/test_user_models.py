@@ -1,11 +1,6 @@
 """Test users' model files as encoders: real files of every kind, and messages about unusable ones."""
 
-from __future__ import annotations
-
 import json
-import subprocess
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling.backends import EncoderUnavailable, choose_encoder, likely, survey, user_model_runners, user_models
+from modeling.backends import choose_encoder, likely, survey, user_model_runners, user_models
+from modeling.backends.keras_networks import quiet
 from modeling.backends.user_model_runners import Input, pooled
 from modeling.backends.user_models import UserModelFile, guess, list_files, own_folder
-from tests.modeling.factories import noise_pictures
+from tests.modeling.factories import noise_pictures, unavailable
+from tests.processes import run_python
 
 SIDE = 24
 
@@ -27,8 +24,7 @@ SIDE = 24
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write small models with Keras and LiteRT: ``map`` ends with a feature map, ``flat`` with a vector."""
     folder = tmp_path_factory.mktemp("models")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         from modeling.backends.keras_networks import import_tensorflow
         from modeling.backends.litert import frozen
 
@@ -67,8 +63,7 @@ def _quantised(tensorflow: Any, model: Any) -> bytes:
 
 def numbers(folder: Path, name: str, images: list[Image.Image], scaled: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Return what Keras itself computes for the images, with feature maps averaged."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         import keras
 
         model = keras.models.load_model(folder / name, compile=False)
@@ -77,7 +72,6 @@ def numbers(folder: Path, name: str, images: list[Image.Image], scaled: Callable
     return output.mean(axis=(1, 2)) if output.ndim == 4 else output.reshape(len(output), -1)
 
 
-@pytest.mark.slow
 class TestRealFiles:
     @pytest.mark.parametrize("name", ["map.keras", "flat.h5"])
     def test_same_numbers_as_keras(self, name: str, models: Path, tmp_path: Path) -> None:
@@ -147,14 +141,10 @@ class TestRealFiles:
             "print('tensorflow' in sys.modules)"
         )
         choose_encoder("file:map.keras", models, tmp_path)
-        process = subprocess.run(
-            [sys.executable, "-c", program, str(models), str(tmp_path)], check=True, capture_output=True
-        )
-        assert process.stdout.decode().strip() == "False"
+        assert run_python("-c", program, models, tmp_path).stdout.strip() == "False"
 
 
 class TestNoModels:
-    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "message"),
         [
@@ -164,47 +154,38 @@ class TestNoModels:
         ],
     )
     def test_what_takes_no_image(self, name: str, message: str, models: Path) -> None:
-        with pytest.raises(EncoderUnavailable, match=message) as raised:
-            choose_encoder(f"file:{name}", models)
-        assert "one image as input" in raised.value.hint
+        assert "one image as input" in unavailable(message, f"file:{name}", models).hint
+
+    def test_code_in_a_file_is_not_run(self, models: Path) -> None:
+        unavailable("Keras cannot load it", "file:code.keras", models)
 
     @pytest.mark.slow  # imports Keras
-    def test_code_in_a_file_is_not_run(self, models: Path) -> None:
-        with pytest.raises(EncoderUnavailable, match="Keras cannot load it"):
-            choose_encoder("file:code.keras", models)
-
     @pytest.mark.parametrize("name", ["a.keras", "a.h5", "a.tflite"])
     @pytest.mark.parametrize("content", [b"", b"garbage" * 200])
     def test_damaged_files(self, name: str, content: bytes, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(EncoderUnavailable, match="not a usable image model") as raised:
-            choose_encoder(f"file:{name}", tmp_path)
-        assert "\n" not in raised.value.message
+        assert "\n" not in unavailable("not a usable image model", f"file:{name}", tmp_path).message
 
+    @pytest.mark.slow  # imports Keras
     def test_weights_without_a_model(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "weights.h5", "w") as file:
             file["kernel"] = np.zeros(3)
-        with pytest.raises(EncoderUnavailable, match="as a whole model"):
-            choose_encoder("file:weights.h5", tmp_path)
+        unavailable("as a whole model", "file:weights.h5", tmp_path)
 
     def test_longer_than_any_description(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(user_models, "MAX_DIM", 4)
-        with pytest.raises(EncoderUnavailable, match=r"float\.tflite gives 5 values"):
-            choose_encoder("file:float.tflite", models)
+        unavailable(r"float\.tflite gives 5 values", "file:float.tflite", models)
 
     def test_numbers_that_are_not_finite(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
             user_model_runners, "pooled", lambda output, is_channels_first: np.full(3, np.nan, np.float32)
         )
-        with pytest.raises(EncoderUnavailable, match="not finite"):
-            choose_encoder("file:float.tflite", models)
+        unavailable("not finite", "file:float.tflite", models)
 
     def test_onnx_without_its_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(user_model_runners, "ONNX_PACKAGE", "onnxruntime_of_nowhere")
         (tmp_path / "birds.onnx").write_bytes(b"x")
-        with pytest.raises(EncoderUnavailable, match=r"birds\.onnx needs onnxruntime") as raised:
-            choose_encoder("file:birds.onnx", tmp_path)
-        assert "--extra onnx" in raised.value.hint
+        assert "--extra onnx" in unavailable(r"birds\.onnx needs onnxruntime", "file:birds.onnx", tmp_path).hint
         line = likely("file:birds.onnx", tmp_path)
         assert (line.available, line.may_download) == (False, False)
         assert "onnxruntime" in line.reason
@@ -212,8 +193,7 @@ class TestNoModels:
     def test_keras_without_tensorflow(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
         (tmp_path / "birds.keras").write_bytes(b"x")
-        with pytest.raises(EncoderUnavailable, match="TensorFlow is not installed"):
-            choose_encoder("file:birds.keras", tmp_path)
+        unavailable("TensorFlow is not installed", "file:birds.keras", tmp_path)
         assert not likely("file:birds.keras", tmp_path).available
 
 
@@ -237,8 +217,7 @@ class TestFinding:
         (tmp_path / "in").mkdir()
         (tmp_path / "secret.onnx").write_bytes(b"")
         (tmp_path / "in" / "notes.txt").write_bytes(b"")
-        with pytest.raises(EncoderUnavailable, match="no model file"):
-            user_models.find(f"file:{name}", tmp_path / "in", None)
+        unavailable("no model file", f"file:{name}", tmp_path / "in", None, choose=user_models.find)
 
     @pytest.mark.parametrize("beside", ["birds.json", "birds.onnx.json"])
     def test_what_is_said_beside_it(self, beside: str, tmp_path: Path) -> None:
@@ -262,8 +241,7 @@ class TestFinding:
     def test_invalid_descriptions(self, description: str, message: str, tmp_path: Path) -> None:
         (tmp_path / "birds.tflite").write_bytes(b"")
         (tmp_path / "birds.json").write_text(description)
-        with pytest.raises(EncoderUnavailable, match=message):
-            user_models.find("file:birds.tflite", tmp_path, None)
+        unavailable(message, "file:birds.tflite", tmp_path, None, choose=user_models.find)
         assert message in likely("file:birds.tflite", tmp_path).reason
 
     def test_long_names_are_cut(self, tmp_path: Path) -> None:
@@ -321,8 +299,7 @@ class TestInputs:
             ([1, 224, 224, 4], "float32", "neither one nor three"),
             ([1, 9999, 224, 3], "float32", "224 x 9999"),
         ]:
-            with pytest.raises(EncoderUnavailable, match=message):
-                user_model_runners._input(path, shape, dtype, 96)
+            unavailable(message, path, shape, dtype, 96, choose=user_model_runners._input)
 
     def test_pooling(self) -> None:
         maps = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)

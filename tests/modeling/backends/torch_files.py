@@ -1,7 +1,5 @@
 """Write weight files as torch does, and compute ResNet18 in plain NumPy for comparison."""
 
-from __future__ import annotations
-
 import collections
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Vectors of items that have several frames."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,9 @@ from modeling.encoders.choice import sets_as_shown
 from modeling.encoders.frames import joined
 from modeling.encoders.input_spec import InputSpec
 from modeling.models import EmbeddingSet
-from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_png, write_triplets
+from tests.factories import call_after, interrupt_at, not_none
+from tests.labeling.factories import write_png
+from tests.labeling.groups import FLAT, ROLES, ingest_groups, write_triplets
 
 HOG = HogEncoder("for the tests")
 
@@ -55,8 +55,7 @@ def embed() -> dict[str, Any]:
 
 def vectors() -> dict[str, np.ndarray[Any, Any]]:
     """Return the active vectors by their items' paths."""
-    found = disk.open_vectors(EmbeddingSet.objects.get(is_active=True))
-    assert found is not None
+    found = not_none(disk.open_vectors(EmbeddingSet.objects.get(is_active=True)))
     rows = dict(Item.objects.values_list("path", "row"))
     return {path: found.X[row] for path, row in rows.items() if found.has[row]}
 
@@ -117,18 +116,9 @@ def test_it_is_the_same_whenever_the_images_came(folder: Path, monkeypatch: pyte
     Item.objects.filter(row__gte=4).update(is_available=False)
     embed()
     Item.objects.update(is_available=True)
-    real, calls = encoder_pipeline.embed_chunk, []
-
-    def stopped(run: Any, start: int, stop: int) -> None:
-        real(run, start, stop)
-        calls.append(start)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(encoder_pipeline, "embed_chunk", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            embed()
+    call_after(monkeypatch, encoder_pipeline, "embed_chunk", interrupt_at(2))
+    with pytest.raises(KeyboardInterrupt):
+        embed()
     assert disk.has_parts(EmbeddingSet.objects.get())
     embed()
     later = vectors()
@@ -202,13 +192,7 @@ def test_another_composition_or_role_has_vectors_of_its_own(folder: Path) -> Non
 def test_another_composition_while_vectors_are_computed_is_gone_over_to(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = encoder_pipeline.embed_chunk
-
-    def watched(run: Any, start: int, stop: int) -> None:
-        real(run, start, stop)
-        compose(vectors="average")
-
-    monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
+    call_after(monkeypatch, encoder_pipeline, "embed_chunk", lambda *_: compose(vectors="average"))
     monkeypatch.setattr("django.conf.settings.JOB_PROGRESS", 0)
     assert embed()["dim"] == HOG.dim
 

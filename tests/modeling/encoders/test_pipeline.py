@@ -1,7 +1,5 @@
 """The job that computes vectors: every image once, changed ones again, nothing lost and nothing done twice."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +25,7 @@ from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
+from tests.factories import assert_contains, call_before, fresh, interrupt_at, new_folder, not_none
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -54,13 +53,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record how many images each call of the encoder got."""
     calls: list[int] = []
-    real = HogEncoder.encode_prepared
-
-    def counted(self: HogEncoder, pixels: np.ndarray) -> np.ndarray:
-        calls.append(len(pixels))
-        return real(self, pixels)
-
-    monkeypatch.setattr(HogEncoder, "encode_prepared", counted)
+    call_before(monkeypatch, HogEncoder, "encode_prepared", lambda _, pixels: calls.append(len(pixels)))
     return calls
 
 
@@ -69,9 +62,7 @@ def embed(dataset: Dataset) -> dict[str, Any]:
 
 
 def vectors_of(dataset: Dataset) -> disk.Vectors:
-    found = disk.open_vectors(EmbeddingSet.objects.get(dataset=dataset, is_active=True))
-    assert found is not None
-    return found
+    return not_none(disk.open_vectors(EmbeddingSet.objects.get(dataset=dataset, is_active=True)))
 
 
 def expected(dataset: Dataset, rows: list[int]) -> np.ndarray:
@@ -90,15 +81,9 @@ class TestRun:
         encoder = HogEncoder("")
         assert result["seconds"] >= 0
         assert {**result, "seconds": 0} == {
-            "encoder": "HOG + colour",
-            "fingerprint": encoder.fingerprint,
-            "reason": "HOG + colour, as chosen.",
-            "items": 22,
-            "dim": 1828,
-            "failed": 0,
-            "computed": 22,
-            "seconds": 0,
-        }
+            "encoder": "HOG + colour", "fingerprint": encoder.fingerprint, "reason": "HOG + colour, as chosen.",
+            "items": 22, "dim": 1828, "failed": 0, "computed": 22, "seconds": 0,
+        }  # fmt: skip
         (row,) = EmbeddingSet.objects.all()
         assert (row.encoder, row.dim, row.n_vectors, row.n_failed) == ("HOG + colour", 1828, 22, 0)
         assert row.reason == result["reason"]
@@ -141,27 +126,22 @@ class TestRun:
 
     def test_first_vectors_are_there_before_the_last(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         sizes: list[int] = []
-        real = encoder_pipeline.embed_chunk
 
-        def watched(run: Run, start: int, stop: int) -> None:
+        def note(*_: object) -> None:
             active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
             sizes.append(active.n_vectors if active else 0)
-            real(run, start, stop)
 
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", note)
         embed(dataset)
         assert sizes == [0, 0, 8, 8, 16, 16]
 
     def test_images_that_come_meanwhile(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = encoder_pipeline.embed_chunk
-
-        def ingesting(run: Run, start: int, stop: int) -> None:
+        def ingest(run: Run, start: int, stop: int) -> None:
             if start == 20 and not Item.objects.filter(row=22).exists():
                 add_item_with_file(dataset, 22)
                 add_item_with_file(dataset, 23)
-            real(run, start, stop)
 
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", ingesting)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", ingest)
         result = embed(dataset)
         assert (result["items"], result["failed"], result["computed"]) == (24, 0, 24)
         np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(24))), atol=1e-6)
@@ -247,22 +227,11 @@ class TestTrouble:
     def test_after_a_stop_only_the_rest_is_done(
         self, failing_chunk: int, dataset: Dataset, encoded: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = encoder_pipeline.embed_chunk
-        begun = 0
-
-        def stopping(run: Run, start: int, stop: int) -> None:
-            nonlocal begun
-            begun += 1
-            if begun == failing_chunk:
-                raise Cancelled
-            real(run, start, stop)
-
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", stopping)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", interrupt_at(failing_chunk, Cancelled))
         with pytest.raises(Refusal, match="cancelled"):
             embed(dataset)
         done = sum(encoded)
         assert done == (failing_chunk - 1) * 4
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", real)
         result = embed(dataset)
         assert sum(encoded) == 22  # nothing was computed twice
         assert (result["items"], result["computed"]) == (22, 22 - done)
@@ -289,13 +258,10 @@ class TestEncoders:
         embed(dataset)
         assert sum(encoded) == 44
         assert EmbeddingSet.objects.get(is_active=True).fingerprint == other.fingerprint
-        kept = disk.open_vectors(old)
-        assert kept is not None
-        assert kept.has.all()
+        assert not_none(disk.open_vectors(old)).has.all()
         encoder_pipeline._encoders.clear()
         assert embed(dataset)["computed"] == 0  # and back again costs nothing
-        old.refresh_from_db()
-        assert old.is_active
+        assert fresh(old).is_active
         assert EmbeddingSet.objects.filter(is_active=True).count() == 1
 
     def test_the_old_one_stays_active_until_the_new_is_whole(
@@ -305,13 +271,8 @@ class TestEncoders:
         embed(dataset)
         self._use(other)
         active: set[str] = set()
-        real = encoder_pipeline.embed_chunk
-
-        def watched(run: Run, start: int, stop: int) -> None:
-            active.add(EmbeddingSet.objects.get(is_active=True).fingerprint)
-            real(run, start, stop)
-
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
+        fingerprints = EmbeddingSet.objects.filter(is_active=True).values_list("fingerprint", flat=True)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", lambda *_: active.add(fingerprints.get()))
         embed(dataset)
         assert active == {HogEncoder("").fingerprint}
 
@@ -324,8 +285,7 @@ class TestEncoders:
         job.refresh_from_db()
         with pytest.raises(Superseded):
             encoder_pipeline.embed_chunk(Run(job), 0, 4)
-        assert "would compute these embeddings with HOG + colour" in caplog.text
-        assert "AL_EMBEDDING_BACKEND" in caplog.text
+        assert_contains(caplog.text, "would compute these embeddings with HOG + colour", "AL_EMBEDDING_BACKEND")
 
     def test_a_fallback_is_reconsidered_by_the_next_job(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
         made: list[Encoder] = []
@@ -344,14 +304,9 @@ class TestEncoders:
     def test_running_job_names_the_encoder_and_keeps_what_was_asked(
         self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        seen = []
-        real = encoder_pipeline.embed_chunk
-
-        def watched(run: Run, start: int, stop: int) -> None:
-            seen.append(Job.objects.values_list("params", "result").get())
-            real(run, start, stop)
-
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
+        seen: list[Any] = []
+        facts = Job.objects.values_list("params", "result")
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", lambda *_: seen.append(facts.get()))
         run_now("embed", dataset_id=dataset.pk, params={"backend": "hog"})
         named = {"backend": "hog", "encoder": "HOG + colour", "fingerprint": HogEncoder("").fingerprint}
         assert seen == [({"backend": "hog"}, named | {"rendering": {}})] * 6
@@ -426,8 +381,7 @@ class TestSquares:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         """Provide photographs worth a square, by item and role."""
-        made = tmp_path / "night"
-        made.mkdir()
+        made = new_folder(tmp_path / "night")
         for number in range(6):
             pixels = np.random.default_rng(number).integers(0, 255, (300, 400, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(made / f"sn{number // 2}_{'ab'[number % 2]}.jpg", quality=90)

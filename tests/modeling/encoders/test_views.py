@@ -1,12 +1,10 @@
 """The page Encoders: what there is, going over to another one, a model of one's own, deleting vectors."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -26,7 +24,8 @@ from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders import uploads
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
-from tests.modeling.factories import add_item_with_file
+from tests.factories import MakeDataset, assert_contains, call_before, text
+from tests.modeling.factories import add_item_with_file, make_version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -69,9 +68,7 @@ class TestPage:
             "HOG + Scattering",
         ):
             assert words in text
-        assert "efficientnetb0_notop.h5 in AL_WEIGHTS_DIR" in text
-        assert 'class="badge">default' in text
-        assert 'id="add"' in text
+        assert_contains(text, "efficientnetb0_notop.h5 in AL_WEIGHTS_DIR", 'class="badge">default', 'id="add"')
 
     def test_the_list_alone_for_htmx(self, client: Client, dataset: Dataset) -> None:
         answer = client.get("/d/pictures/encoders/", headers=HTMX)
@@ -81,9 +78,7 @@ class TestPage:
     def test_it_asks_again_while_vectors_are_computed(self, client: Client, dataset: Dataset) -> None:
         assert "every 2s" not in client.get("/d/pictures/encoders/").content.decode()
         Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", stage="HOG + colour", total=6)
-        text = client.get("/d/pictures/encoders/").content.decode()
-        assert "every 2s" in text
-        assert "HOG + colour, 0 of 6" in text
+        assert_contains(client.get("/d/pictures/encoders/"), "every 2s", "HOG + colour, 0 of 6")
 
     def test_queries_do_not_grow_with_sets(
         self, client: Client, dataset: Dataset, django_assert_max_num_queries: Any
@@ -98,8 +93,7 @@ class TestPage:
         EmbeddingSet.objects.create(dataset=dataset, fingerprint="a", encoder="Birds", backend="file:b.onnx", dim=3)
         EmbeddingSet.objects.create(dataset=dataset, fingerprint="b", encoder="Old", backend="", dim=3)
         text = client.get("/d/pictures/encoders/").content.decode()
-        assert "There is no model file &#x27;b.onnx&#x27;" in text
-        assert "an earlier version" in text
+        assert_contains(text, "There is no model file &#x27;b.onnx&#x27;", "an earlier version")
 
     def test_the_header_leads_there(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
@@ -122,9 +116,7 @@ class TestPage:
 class TestUse:
     def test_vectors_come_in_the_background_and_the_old_ones_go_on(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
-        answer = post(client, "encoder_use", backend="patches")
-        assert answer.status_code == 200
-        assert "use those of HOG + colour" in answer.content.decode()
+        assert "use those of HOG + colour" in text(post(client, "encoder_use", backend="patches"), 200)
         assert Job.objects.get(state=Job.State.QUEUED, kind="embed").params == {}
         assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
         embed(dataset)
@@ -144,9 +136,7 @@ class TestUse:
 
     def test_the_model_learns_again(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
-        ModelVersion.objects.create(
-            dataset=dataset, number=1, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, is_active=True
-        )
+        make_version(dataset, class_ids=[1], is_active=True)
         post(client, "encoder_use", backend="patches")
         embed(dataset)
         assert Job.objects.filter(kind="retrain").count() == 1
@@ -190,30 +180,24 @@ class TestUse:
         self, backend: str, words: str, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
-        answer = post(client, "encoder_use", backend=backend)
-        assert answer.status_code == 422
-        assert words in answer.content.decode()
+        assert words in text(post(client, "encoder_use", backend=backend), 422)
         assert not EncoderChoice.objects.exists()
         assert not Job.objects.exists()
 
     def test_a_command_that_insists_is_not_interfered_with(self, client: Client, dataset: Dataset) -> None:
         Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", params={"backend": "hog"})
-        answer = post(client, "encoder_use", backend="patches")
-        assert answer.status_code == 422
-        assert "A command is computing embeddings" in answer.content.decode()
+        assert "A command is computing embeddings" in text(post(client, "encoder_use", backend="patches"), 422)
 
     def test_a_running_job_goes_over_to_the_new_choice(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(encoder_pipeline, "CHUNK_ROWS", 2)
-        real = encoder_pipeline.embed_chunk
         by: list[str] = []
 
-        def choosing(run: Any, start: int, stop: int) -> None:
+        def choose(run: Any, start: int, stop: int) -> None:
             by.append(run.job.result["backend"])
             if len(by) == 2:
                 EncoderChoice.objects.create(dataset=dataset, backend="patches")
-            real(run, start, stop)
 
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", choosing)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", choose)
         result = run_now("embed", dataset_id=dataset.pk).result
         assert by == ["hog", "hog", "patches", "patches", "patches"]
         assert (result["encoder"], result["items"], result["failed"]) == ("Scattering", 6, 0)
@@ -224,9 +208,7 @@ class TestUse:
 class TestQuickTrainings:
     @pytest.fixture
     def version(self, dataset: Dataset) -> ModelVersion:
-        return ModelVersion.objects.create(
-            dataset=dataset, number=2, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, kind=ModelVersion.Kind.QUICK
-        )
+        return make_version(dataset, 2, class_ids=[1], kind=ModelVersion.Kind.QUICK)
 
     def test_their_network_is_chosen_as_any_other(
         self, client: Client, dataset: Dataset, version: ModelVersion
@@ -240,8 +222,7 @@ class TestQuickTrainings:
         assert "pictures, quick training 2" in client.get("/d/pictures/encoders/").content.decode()
 
     def test_files_that_are_gone_are_told(self, client: Client, dataset: Dataset, version: ModelVersion) -> None:
-        answer = post(client, "quick_embed", 2)
-        assert answer["HX-Refresh"] == "true"
+        assert post(client, "quick_embed", 2)["HX-Refresh"] == "true"
         assert "The files of model 2 are missing." in client.get("/d/pictures/encoders/").content.decode()
         assert not EncoderChoice.objects.exists()
 
@@ -256,12 +237,7 @@ class TestEncodersOfAProcess:
         assert encoder_pipeline.encoder_of("hog") is not hog
 
     def test_a_model_file_that_was_changed_is_opened_again(self, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        made: list[str] = []
-
-        def choose(backend: str, weights_dir: Path | None, graphs: Path) -> PatchesEncoder:
-            made.append(backend)
-            return PatchesEncoder("")
-
+        choose = Mock(side_effect=lambda *_, **__: PatchesEncoder(""))
         monkeypatch.setattr(encoder_pipeline, "choose_encoder", choose)
         file = store / "encoders" / "own" / "birds.tflite"
         file.parent.mkdir(parents=True)
@@ -269,7 +245,7 @@ class TestEncodersOfAProcess:
             file.write_bytes(content)
             for _ in range(2):
                 encoder_pipeline.encoder_of("file:birds.tflite")
-        assert made == ["file:birds.tflite"] * 2
+        assert [call.args[0] for call in choose.call_args_list] == ["file:birds.tflite"] * 2
 
 
 class TestDelete:
@@ -290,17 +266,12 @@ class TestDelete:
 
     def test_not_what_is_in_use(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
-        answer = post(client, "encoder_delete", EmbeddingSet.objects.get().pk)
-        assert answer.status_code == 422
-        assert "in use" in answer.content.decode()
+        assert "in use" in text(post(client, "encoder_delete", EmbeddingSet.objects.get().pk), 422)
         assert EmbeddingSet.objects.count() == 1
 
     def test_not_what_the_model_in_use_has_learnt_from(self, client: Client, dataset: Dataset) -> None:
         old = EmbeddingSet.objects.create(dataset=dataset, fingerprint="a", encoder="HOG", dim=3)
-        ModelVersion.objects.create(
-            dataset=dataset, number=4, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, is_active=True,
-            embedding_set=old,
-        )  # fmt: skip
+        make_version(dataset, 4, class_ids=[1], is_active=True, embedding_set=old)
         assert "Model 4, which is in use" in post(client, "encoder_delete", old.pk).content.decode()
 
     def test_not_while_vectors_are_computed(self, client: Client, dataset: Dataset) -> None:
@@ -308,7 +279,7 @@ class TestDelete:
         Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k")
         assert post(client, "encoder_delete", old.pk).status_code == 422
 
-    def test_not_of_another_dataset(self, client: Client, dataset: Dataset, make_dataset: Callable[..., Any]) -> None:
+    def test_not_of_another_dataset(self, client: Client, dataset: Dataset, make_dataset: MakeDataset) -> None:
         other = EmbeddingSet.objects.create(dataset=make_dataset(0, name="o"), fingerprint="a", encoder="HOG", dim=3)
         assert post(client, "encoder_delete", other.pk).status_code == 404
 
@@ -326,16 +297,12 @@ class TestAdd:
         assert sorted(one.name for one in folder.iterdir()) == ["birds.tflite", "birds.tflite.json"]
         said = json.loads((folder / "birds.tflite.json").read_text())
         assert said == {"preprocessing": "0..1", "name": "Birds of Mey"}
-        text = client.get("/d/pictures/encoders/").content.decode()
-        assert "Birds of Mey" in text
-        assert "pixels scaled to 0..1" in text
+        assert_contains(client.get("/d/pictures/encoders/"), "Birds of Mey", "pixels scaled to 0..1")
         assert not list((store / "encoders").glob("upload-*"))
 
     def test_never_overwrites(self, client: Client, dataset: Dataset, store: Path) -> None:
         post(client, "encoder_add", file=tflite())
-        answer = post(client, "encoder_add", file=tflite(content=b"\x1c\0\0\0TFL3 another"))
-        assert answer.status_code == 422
-        assert "already" in answer.content.decode()
+        assert "already" in text(post(client, "encoder_add", file=tflite(content=b"\x1c\0\0\0TFL3 another")), 422)
         assert (store / "encoders" / "own" / "birds.tflite").read_bytes().endswith(b"so on")
 
     @pytest.mark.parametrize(
@@ -352,15 +319,12 @@ class TestAdd:
     def test_what_is_no_model_is_refused(
         self, file: SimpleUploadedFile, words: str, client: Client, dataset: Dataset, store: Path
     ) -> None:
-        answer = post(client, "encoder_add", file=file)
-        assert answer.status_code == 422
-        assert words in answer.content.decode()
+        assert words in text(post(client, "encoder_add", file=file), 422)
         assert not list((store / "encoders").rglob("*.*"))
 
     def test_no_file_and_a_strange_preprocessing(self, client: Client, dataset: Dataset) -> None:
         text = post(client, "encoder_add", preprocessing="0..7").content.decode()
-        assert "Choose a file first." in text
-        assert "Choose one from the list." in text
+        assert_contains(text, "Choose a file first.", "Choose one from the list.")
 
     def test_too_large(self, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(uploads, "MAX_UPLOAD", 10)
@@ -383,10 +347,9 @@ class TestRemove:
         post(client, "encoder_add", file=tflite(), name="Birds of Mey")
         post(client, "encoder_add", file=tflite("bees.tflite"))
         assert client.get("/d/pictures/encoders/").content.decode().count("/encoders/remove/") == 2
-        answer = self.remove(client)
-        assert answer.status_code == 200
-        assert "Birds of Mey" not in answer.content.decode()
-        assert answer.content.decode().count("/encoders/remove/") == 1
+        page = text(self.remove(client), 200)
+        assert "Birds of Mey" not in page
+        assert page.count("/encoders/remove/") == 1
         assert [one.name for one in (store / "encoders" / "own").iterdir()] == ["bees.tflite"]
 
     def test_not_while_it_is_in_use(self, client: Client, dataset: Dataset, store: Path, settings: Any) -> None:
@@ -396,9 +359,7 @@ class TestRemove:
         choice.delete()
         facts = {"fingerprint": "f", "encoder": "Birds", "dim": 3, "backend": "file:birds.tflite"}
         vectors = EmbeddingSet.objects.create(dataset=dataset, is_active=True, **facts)
-        answer = self.remove(client)
-        assert answer.status_code == 422
-        assert "the embeddings of pictures come from it" in answer.content.decode()
+        assert "the embeddings of pictures come from it" in text(self.remove(client), 422)
         vectors.delete()
         settings.EMBEDDING_BACKEND = "file:birds.tflite"
         assert "AL_EMBEDDING_BACKEND names it" in self.remove(client).content.decode()

@@ -1,10 +1,6 @@
 """Maps: made by a job, kept, named, brought up to new vectors; and words where there can be none."""
 
-from __future__ import annotations
-
-import json
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +20,21 @@ from modeling.maps import coordinates, projections
 from modeling.maps import pipeline as map_pipeline
 from modeling.maps.options import MapOptions
 from modeling.models import EmbeddingSet, Projection
-from tests.factories import MakeDataset, archive_bytes, manifest, opened, table
+from tests.factories import (
+    MakeDataset,
+    archive_bytes,
+    call_before,
+    command_json,
+    command_output,
+    fresh,
+    manifest,
+    opened,
+    table,
+)
 from tests.modeling.factories import add_vectors, import_labels
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+# Slow, because each process that lays out by UMAP first compiles umap-learn.
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store"), pytest.mark.slow]
 N = 150
 COORDINATES = frozenset({"coordinates"})
 
@@ -67,7 +74,6 @@ def made(dataset: Dataset, method: str = "umap", **params: object) -> Projection
 
 
 # -- Making them -----------------------------------------------------------------------------------------
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "least"), [("umap", 0.92), ("tsne", 0.95), ("pca", 0.75)])
 def test_each_method_makes_a_map_that_is_as_true_as_it_says(digits: Dataset, method: str, least: float) -> None:
     projection = made(digits, method, seed=4)
@@ -186,29 +192,20 @@ def test_new_images_are_placed_without_a_refit(digits: Dataset) -> None:
 def test_vectors_that_came_while_a_map_was_made_are_placed_after_it(
     digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = map_pipeline._measured
-
-    def grown(*arguments: object) -> dict[str, object]:
-        grow(digits, load_digits().data[N : N + 2])
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(map_pipeline, "_measured", grown)
+    call_before(monkeypatch, map_pipeline, "_measured", lambda *_: grow(digits, load_digits().data[N : N + 2]))
     made(digits)
     assert Job.objects.filter(kind="place_on_maps", state=Job.State.QUEUED).count() == 1
 
 
-def test_after_the_first_vectors_a_quick_look_is_made_and_replaced_with_the_vectors(
-    make_dataset: MakeDataset,
-) -> None:
+def test_after_the_first_vectors_a_quick_look_is_made_and_replaced_with_the_vectors(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(N)
     projections.maps_after_embedding(dataset.pk)
     assert not Job.objects.exists(), "nothing to look at"
     first = add_vectors(dataset, load_digits().data[:N])
     projections.maps_after_embedding(dataset.pk)
     job, _ = Job.objects.filter(kind="project_map").order_by("created_at")
-    look = Projection.objects.get(
-        pk=run_now("project_map", dataset_id=dataset.pk, params=job.params).result["projection"]
-    )
+    made_now = run_now("project_map", dataset_id=dataset.pk, params=job.params)
+    look = Projection.objects.get(pk=made_now.result["projection"])
     assert (look.name, look.method) == ("Quick look", "pca")
     umap = made(dataset)
     assert list(projections.maps_of(dataset)) == [umap, look], "what was asked for comes first"
@@ -307,7 +304,7 @@ def test_a_person_who_asks_for_the_automatic_map_gets_that_one(digits: Dataset) 
 
 def test_a_command_may_make_the_map_first(digits: Dataset) -> None:
     projections.maps_after_embedding(digits.pk)
-    call_command("project_map", stdout=StringIO())
+    command_output("project_map")
     run_queued()
     assert sorted(Projection.objects.values_list("name", flat=True)) == ["Quick look", "UMAP"], "not made twice"
 
@@ -319,9 +316,8 @@ def test_a_map_that_a_stopped_worker_left_is_begun_again() -> None:
 # -- Keeping them --------------------------------------------------------------------------------------------
 def test_maps_are_begun_renamed_and_deleted(digits: Dataset, store: Path) -> None:
     job = projections.start(digits, projections.checked(digits, "umap", {"seed": 1, "n_neighbors": None}))
-    assert projections.start(digits, projections.checked(digits, "umap", {"seed": 1})) == job, (
-        "asked for twice, it is one job"
-    )
+    again = projections.start(digits, projections.checked(digits, "umap", {"seed": 1}))
+    assert again == job, "asked for twice, it is one job"
     look = Job.objects.exclude(pk=job.pk).get()
     assert (look.params["name"], look.created_at < job.created_at) == ("Quick look", True), "to look at meanwhile"
     other = projections.start(digits, projections.checked(digits, "tsne", {"seed": 1}))
@@ -355,17 +351,11 @@ def test_a_map_that_was_deleted_while_images_were_placed_leaves_nothing(
 ) -> None:
     first, second = made(digits, "pca"), made(digits, "pca")
     grow(digits, load_digits().data[N : N + 2])
-    real = map_pipeline._place
-
-    def deleted(*arguments: object) -> None:
-        Projection.objects.filter(pk=second.pk).delete()
-        real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(map_pipeline, "_place", deleted)
+    second_map = Projection.objects.filter(pk=second.pk)
+    call_before(monkeypatch, map_pipeline, "_place", lambda *_: second_map.delete())
     run_now("place_on_maps", dataset_id=digits.pk)
     assert not (store / "maps" / str(second.pk)).exists()
-    first.refresh_from_db()
-    assert first.n_placed == 2
+    assert fresh(first).n_placed == 2
 
 
 def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:
@@ -436,13 +426,7 @@ def test_many_copies_of_few_images_still_make_a_map(make_dataset: MakeDataset, m
 
 
 def test_vectors_that_were_deleted_meanwhile_are_told(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = map_pipeline._measured
-
-    def gone(*arguments: object) -> dict[str, object]:
-        EmbeddingSet.objects.all().delete()
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(map_pipeline, "_measured", gone)
+    call_before(monkeypatch, map_pipeline, "_measured", lambda *_: EmbeddingSet.objects.all().delete())
     with pytest.raises(Refusal, match="deleted meanwhile"):
         made(digits, "pca")
     assert not Projection.objects.exists()
@@ -477,16 +461,12 @@ def test_coordinates_are_exported_on_request(make_dataset: MakeDataset) -> None:
 
 # -- The command -------------------------------------------------------------------------------------------
 def test_the_command_prints_what_was_made(digits: Dataset) -> None:
-    out = StringIO()
-    call_command("project_map", "--method", "umap", "--seed", "7", "--neighbours", "9", "--json", stdout=out)
-    told = json.loads(out.getvalue())
+    told = command_json("project_map", "--method", "umap", "--seed", "7", "--neighbours", "9")
     projection = Projection.objects.get(pk=told["projection"])
     assert {"projection", "method", "points", "seconds"} <= told.keys()
     assert (told["method"], told["points"], told["name"], told["seed"]) == ("umap", N, "UMAP", 7)
     assert projection.params["n_neighbors"] == 9
-    out = StringIO()
-    call_command("project_map", "--method", "pca", "--name", "Flat", stdout=out)
-    assert out.getvalue().startswith(f"Map 'Flat': {N} images, in ")
+    assert command_output("project_map", "--method", "pca", "--name", "Flat").startswith(f"Map 'Flat': {N} images, in ")
     with pytest.raises(CommandError, match=r"--neighbours: There are 150 images") as wrong:
         call_command("project_map", "--neighbours", "180")
     assert wrong.value.returncode == 2

@@ -1,7 +1,5 @@
 """Images seen a little differently: the same for the page that shows them and the training that uses them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

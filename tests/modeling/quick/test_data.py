@@ -1,7 +1,5 @@
 """Labels, their three parts, and pixels: what a quick training learns from."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from dataclasses import asdict
@@ -17,7 +15,6 @@ from PIL import Image
 from hoshina.core.errors import Refusal
 from hoshina.jobs.models import Job
 from labeling.decisions.random_draws import random_draws
-from labeling.decisions.save import Decision, record_import
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.fields.split_groups import choose, keys_together
@@ -31,7 +28,8 @@ from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.quick import data as quick_data
 from modeling.quick.data import STOPPING, TEST, TRAIN, Labels, split
 from modeling.quick.options import QuickOptions
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, fresh, not_none
+from tests.modeling.factories import import_labels
 
 
 def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | None = None) -> Labels:
@@ -59,8 +57,7 @@ def test_each_class_is_split_by_the_share() -> None:
     y = np.repeat([0, 1, 2], [100, 50, 20])
     parts = parts_of(labels_of(y.tolist()), QuickOptions(validation_share=0.2))
     for column, n in enumerate((100, 50, 20)):
-        counts = np.bincount(parts[y == column], minlength=3)
-        assert counts.tolist() == [n * 8 // 10, n // 10, n // 10]
+        assert np.bincount(parts[y == column], minlength=3).tolist() == [n * 8 // 10, n // 10, n // 10]
 
 
 @given(
@@ -127,8 +124,7 @@ def test_images_of_one_group_are_on_one_side(make_dataset: MakeDataset, store: P
     for night in range(11):
         assert len(set(parts[10 * night : 10 * night + 10].tolist())) == 1
     assert np.bincount(parts).min() >= 10
-    told = sides.as_json()
-    assert told is not None
+    told = not_none(sides.as_json())
     assert (told["field"], told["groups"], told["largest"], told["unknown"]) == ("night", 21, 10, 10)
 
 
@@ -147,9 +143,7 @@ def test_too_few_groups_for_three_parts_are_refused_in_words(make_dataset: MakeD
 # -- From the database ---------------------------------------------------------------------------------
 def decide(dataset: Dataset, rows: list[int], queue: str = "") -> None:
     """Return labels in turn, as the named queue would leave them."""
-    classes = list(dataset.classes.all())
-    ids = dict(dataset.items.values_list("row", "pk"))
-    record_import(dataset, [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in rows], None)
+    import_labels(dataset, rows, np.arange(dataset.n_items) % 2)
     is_draw = True if queue in Annotation.AUDIT_QUEUES else None
     Annotation.objects.filter(item__row__in=rows).update(queue=queue, is_random_draw=is_draw)
 
@@ -171,8 +165,7 @@ def test_labels_are_read_with_their_files_by_row(make_dataset: MakeDataset) -> N
     assert labels.is_audit.tolist() == [False, True, False, False]
     assert labels.y.tolist() == [1, 1, 1, 0]
     assert labels.class_ids == [label.pk for label in dataset.classes.all()[:2]], "wolf has no label"
-    dataset.refresh_from_db()
-    assert labels.n_decisions == dataset.n_decisions
+    assert labels.n_decisions == fresh(dataset).n_decisions
     kept = labels.only(np.array([True, False, True, False]))
     assert (kept.rows.tolist(), kept.y.tolist(), kept.is_audit.tolist()) == ([3, 7], [1, 1], [False, False])
     assert (kept.paths, kept.hashes) == (labels.paths[::2], labels.hashes[::2])
@@ -268,11 +261,9 @@ def test_pixels_come_in_order_and_unreadable_ones_say_why(tmp_path: Path) -> Non
 def test_pixels_are_those_that_a_person_sees(tmp_path: Path) -> None:
     Image.fromarray(np.linspace(0, 4000, 900).reshape(30, 30).astype(np.uint16)).save(tmp_path / "deep.png")
     usual, other = (
-        NetworkInput(InputSpec(rendering)).prepare({"image": tmp_path / "deep.png"}, 16).pixels
+        not_none(NetworkInput(InputSpec(rendering)).prepare({"image": tmp_path / "deep.png"}, 16).pixels)
         for rendering in (Rendering(), Rendering(stretch="log", is_inverted=True))
     )
-    assert usual is not None
-    assert other is not None
     assert usual[0, 0, 0] < 10
     assert other[0, 0, 0] > 150
     assert other[-1, -1, 0] < 10

@@ -1,7 +1,5 @@
 """What a quick training sees of items that have several files."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from modeling.quick import data as quick_data
 from modeling.quick.frames import network_input_of
 from modeling.quick.options import QuickOptions
 from tests.factories import decide
-from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_triplets
+from tests.labeling.groups import FLAT, ROLES, ingest_groups, write_triplets
 
 ROLES_4 = ("a", "b", "c", "d")
 
@@ -63,12 +61,8 @@ def test_files_without_colours_are_channels_and_a_missing_one_is_grey(tmp_path: 
 
 def test_others_stand_side_by_side(tmp_path: Path) -> None:
     files = grey(tmp_path, *ROLES)
-    found = prepare(
-        NetworkInput(InputSpec(roles=ROLES), is_grey=False),
-        {role: files[role] for role in ROLES[1:]},
-        18,
-        "target: missing",
-    )
+    without_target = {role: files[role] for role in ROLES[1:]}
+    found = prepare(NetworkInput(InputSpec(roles=ROLES), is_grey=False), without_target, 18, "target: missing")
     assert (found[:, :6] == 128).all()
     np.testing.assert_array_equal(found[:, 6:12], alone(files["ref"], 6, 18))
     np.testing.assert_array_equal(found[:, 12:], alone(files["diff"], 6, 18))

@@ -1,7 +1,5 @@
 """The network of a quick training by itself: real TensorFlow, real weights, tiny images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a quick training can be asked for, and what is refused in words."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, fields, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A quick training from labels to a version, by a real worker; stopped, finished, killed."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -25,13 +23,12 @@ from hoshina.core.errors import Refusal
 from hoshina.core.parsing import parse_options
 from hoshina.jobs import lifecycle
 from hoshina.jobs.models import Job
-from labeling.decisions.save import Decision, record_import
 from labeling.fields import split_groups
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.images.rendering import Rendering
 from labeling.ingest.dataset_folder import dataset_for
-from labeling.models import Annotation, Dataset, LabelClass, State
+from labeling.models import Annotation, Dataset, LabelClass
 from modeling.assistive.policy import retrain_if_due
 from modeling.backends import choose_encoder
 from modeling.backends.keras_networks import import_tensorflow, quiet
@@ -44,14 +41,15 @@ from modeling.versions import active as active_version
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.models import AccuracyEstimate
-from tests.jobs.conftest import Store, migrated, open_store
-from tests.modeling.factories import add_vectors
+from tests.factories import assert_contains, fresh, not_none
+from tests.jobs.conftest import Store, open_store
+from tests.modeling.factories import add_vectors, import_labels
 from tests.modeling.weights import real_weights_dir
 from tests.parts import wait_until
+from tests.processes import run_python
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["migrated"]
 
 S = Job.State
 N, N_LABELLED, SIDE = 120, 100, 32
@@ -109,11 +107,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_bl
         dataset = dataset_for(str(root / "images"), "pictures")
         lifecycle.run_now("ingest", dataset_id=dataset.pk)
         Job.objects.filter(kind="embed").update(state=S.CANCELLED)  # vectors are made up below
-        made = LabelClass.objects.create
-        classes = [made(dataset=dataset, name=name, colour="#E69F00") for name in ("dark", "bright")]
-        ids = dict(dataset.items.values_list("row", "pk"))
-        decisions = [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in range(N_LABELLED)]
-        record_import(dataset, decisions, None)
+        for order, name in enumerate(("dark", "bright")):
+            LabelClass.objects.create(dataset=dataset, name=name, colour="#E69F00", order=order)
+        import_labels(dataset, list(range(N_LABELLED)), np.arange(N) % 2)
         Annotation.objects.filter(item__row__in=AUDIT).update(queue="audit", is_random_draw=True)
         add_vectors(dataset, np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32))
         lifecycle.run_now("retrain", dataset_id=dataset.pk)
@@ -162,8 +158,7 @@ def test_the_job_tells_curves_counts_and_what_retrain_prints(place: Place) -> No
 
 
 def test_every_image_that_can_be_read_has_probabilities(place: Place) -> None:
-    probabilities = model_files.open_probabilities(place.version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(place.version))
     assert probabilities.shape == (N, 2)
     assert np.flatnonzero(np.isnan(probabilities).any(axis=1)).tolist() == [UNREADABLE]
     known = np.arange(N) != UNREADABLE
@@ -173,15 +168,13 @@ def test_every_image_that_can_be_read_has_probabilities(place: Place) -> None:
 
 
 def test_only_the_test_half_is_held_out_and_measured(place: Place) -> None:
-    version, held = place.version, model_files.open_held_out(place.version)
-    assert held is not None
+    version, held = place.version, not_none(model_files.open_held_out(place.version))
     assert len(held.rows) == place.job.result["n_test"]
     assert set(AUDIT) <= set(held.rows.tolist()), "what chance drew comes first"
     twins = {row - 4 for row in range(9, N, 10) if row in held.rows}
     assert twins <= set(held.rows.tolist()), "identical files are on one side"
     assert held.columns.tolist() == (held.rows % 2).tolist()
-    probabilities = model_files.open_probabilities(version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(version))
     np.testing.assert_allclose(held.probabilities, probabilities[held.rows], atol=1e-4)
     right = float((held.probabilities.argmax(axis=1) == held.columns).mean())
     assert version.metrics["accuracy"] == right
@@ -198,10 +191,8 @@ def test_its_account_has_what_the_assistive_models_has(place: Place) -> None:
 
 
 def test_it_is_compared_with_the_assistive_model_on_the_same_images(place: Place) -> None:
-    version, held = place.version, held_out_of(place.version)
-    theirs = held_out_of(ModelVersion.objects.get(kind="assistive"))
-    assert held is not None
-    assert theirs is not None
+    version, held = place.version, not_none(held_out_of(place.version))
+    theirs = not_none(held_out_of(ModelVersion.objects.get(kind="assistive")))
     told = version.metrics["assistive"]
     assert (told["version"], told["n"]) == (1, len(held.rows))
     same = np.isin(theirs.rows, held.rows)
@@ -213,8 +204,7 @@ def test_it_is_compared_with_the_assistive_model_on_the_same_images(place: Place
 def test_the_honest_accuracy_asks_nothing_that_it_was_taught(place: Place) -> None:
     """Also not where an earlier model's suggestion was written down with the label of the audit."""
     version = place.version
-    held = held_out_of(version)
-    assert held is not None
+    held = not_none(held_out_of(version))
     dark = LabelClass.objects.get(name="dark")
     taught = sorted(set(range(N_LABELLED)) - set(held.rows.tolist()))[:5]
     changed = Annotation.objects.filter(item__row__in=taught)
@@ -238,20 +228,13 @@ def test_its_files(place: Place) -> None:
     names = {file.name for file in folder.iterdir()}
     assert names == set(place.job.result["files"])
     assert {
-        "model.keras",
-        "model.tflite",
-        "saved_model.zip",
-        "classes.json",
-        "model_card.md",
-        "classifier.zip",
-    } <= names
+        "model.keras", "model.tflite", "saved_model.zip", "classes.json", "model_card.md", "classifier.zip",
+    } <= names  # fmt: skip
     assert ("model.onnx" in names) != any("No ONNX file" in note for note in place.job.result["notes"])
     about = json.loads((folder / "classes.json").read_text())
-    assert about["classes"] == ["dark", "bright"]
-    assert about["temperature"] == place.version.temperature
+    assert (about["classes"], about["temperature"]) == (["dark", "bright"], place.version.temperature)
     told = (folder / "model_card.md").read_text()
-    assert f"Held-out accuracy on {place.job.result['n_test']} test images" in told
-    assert "MobileNetV2" in told
+    assert_contains(told, f"Held-out accuracy on {place.job.result['n_test']} test images", "MobileNetV2")
     assert str(place.store.folder.parent) not in told, "names no folder"
 
 
@@ -264,16 +247,12 @@ def test_the_program_classifies_a_folder_as_the_version_does(place: Place, tmp_p
     if missing == "model.tflite":
         shutil.copyfile(quick_folder(place.version) / "model.keras", program / "model.keras")
         (program / missing).unlink()
-    images = place.dataset.data_dir
-    done = subprocess.run(
-        [sys.executable, str(program / "classify.py"), str(images)], check=True, capture_output=True, text=True
-    )
+    done = run_python(program / "classify.py", place.dataset.data_dir)
     table = list(csv.DictReader(io.StringIO(done.stdout)))
     lines = [line for line in table if not line["problem"]]
     assert (len(table), len(lines)) == (N, N - 1)
     assert f"{UNREADABLE:03d}.png: This is not an image but text." in done.stderr
-    predictions = predictions_of(place.version)
-    assert predictions is not None
+    predictions = not_none(predictions_of(place.version))
     wanted = predictions.of_rows([int(line["path"].removesuffix(".png")) for line in lines])
     found = np.array([[float(line["p:dark"]), float(line["p:bright"])] for line in lines])
     np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -348,8 +327,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert parse_options(QuickOptions, version.options) == ENDLESS
     assert finishing.result["epochs"][: kept["epoch"]] == job.result["epochs"][: kept["epoch"]]
     assert any("Stopped early" in note for note in finishing.result["notes"])
-    held = model_files.open_held_out(version)
-    assert held is not None
+    held = not_none(model_files.open_held_out(version))
     assert len(held.rows) == job.result["n_test"]
     # What was kept together when it began: whole shelves, two of which share a file.
     assert held.groups is not None
@@ -362,11 +340,9 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert f"images of one shelf ({version.metrics['together']['groups']} groups), are never in two of the sets" in told
     assert any("Images of one shelf are on one side" in note for note in finishing.result["notes"])
     assert json.loads((quick_folder(version) / "classes.json").read_text())["sees"]["rendering"] == {}
-    probabilities = model_files.open_probabilities(version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(version))
     np.testing.assert_allclose(held.probabilities, probabilities[held.rows], atol=1e-4)
-    job.refresh_from_db()
-    assert "kept" not in job.result, "its room is given back"
+    assert "kept" not in fresh(job).result, "its room is given back"
     assert not checkpoints.job_folder(job.pk).exists()
 
 

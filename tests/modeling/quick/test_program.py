@@ -1,8 +1,6 @@
 """The program that goes out with a quick training, in a process that knows nothing of the project: it sees what the
 training saw, of files of every kind."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -35,8 +33,8 @@ from modeling.quick.options import QuickOptions
 from modeling.quick.pipeline import quick_folder
 from modeling.quick.program import NAME, requirements
 from modeling.versions import model_files
-from tests.factories import decide
-from tests.labeling.factories import ROLES
+from tests.factories import assert_contains, decide, fresh, not_none
+from tests.labeling.groups import ROLES
 from tests.labeling.images.pictures import png16
 from tests.modeling.weights import real_weights_dir
 
@@ -101,8 +99,7 @@ def number_of(path: str) -> int:
 def expected() -> dict[str, np.ndarray]:
     """Return what the version itself says, by the paths of items."""
     dataset = Dataset.objects.get()
-    found = model_files.open_probabilities(ModelVersion.objects.get())
-    assert found is not None
+    found = not_none(model_files.open_probabilities(ModelVersion.objects.get()))
     rows = dict(dataset.items.values_list("path", "row"))
     return {path: found[row] for path, row in rows.items() if not np.isnan(found[row]).any()}
 
@@ -169,15 +166,13 @@ def single(tmp_path: Path) -> tuple[Path, Program]:
     # Files of endings that the ingest was told to leave alone, and one that can't be read.
     Image.new("RGB", (9, 9)).save(folder / "preview.bmp")
     dataset = dataset_for(folder)
-    Dataset.objects.update(
-        rendering=Rendering(
-            hdu=1, plane="max", stretch="asinh", low=900.0, high=20_000.0, is_inverted=True, background="#204060"
-        ).as_params()
+    rendering = Rendering(
+        hdu=1, plane="max", stretch="asinh", low=900.0, high=20_000.0, is_inverted=True, background="#204060"
     )
+    Dataset.objects.update(rendering=rendering.as_params())
     (folder / "broken.fits").write_bytes(b"SIMPLE  = but nothing behind it")
     run_now("ingest", dataset_id=dataset.pk, params={"extensions": [".fits", ".fits.gz", ".png", ".tif", ".jpg"]})
-    dataset.refresh_from_db()
-    assert dataset.n_items == 32
+    assert fresh(dataset).n_items == 32
     return folder, trained(dataset, tmp_path)
 
 
@@ -188,13 +183,11 @@ def test_single_images_of_every_kind_under_a_rendering_of_its_own(single: tuple[
     (broken,) = (line for line in lines if not line["predicted"])
     assert broken["path"] == "broken.fits"
     assert "damaged" in broken["problem"] or "truncated" in broken["problem"]
-    assert f"broken.fits: {broken['problem']}" in said
-    assert "32 classified, 1 not" in said
+    assert_contains(said, f"broken.fits: {broken['problem']}", "32 classified, 1 not")
     for way in (Rendering(hdu=1), Rendering(hdu=1, plane=2, stretch="log"), Rendering(hdu=1, plane="rgb")):
-        program.tell(sees=NetworkInput(InputSpec(way)).as_params())
-        require_same(
-            program, program.run(folder)[0], by_hand(program, folder, NetworkInput(InputSpec(way)), endings(program))
-        )
+        network_input = NetworkInput(InputSpec(way))
+        program.tell(sees=network_input.as_params())
+        require_same(program, program.run(folder)[0], by_hand(program, folder, network_input))
     errors(folder, program)
 
 
@@ -216,15 +209,9 @@ def errors(folder: Path, program: Program) -> None:
     assert "numpy is missing. Install the requirements" in program.run(folder, code=1)[1]
 
 
-def endings(program: Program) -> tuple[str, ...]:
-    return tuple(program.about["extensions"])
-
-
-def by_hand(
-    program: Program, folder: Path, network_input: NetworkInput, suffixes: tuple[str, ...]
-) -> dict[str, np.ndarray]:
+def by_hand(program: Program, folder: Path, network_input: NetworkInput) -> dict[str, np.ndarray]:
     """Return the network's prediction for the input that HOSHINA would give it, for single files."""
-    network = Network(program.graph)
+    network, suffixes = Network(program.graph), tuple(program.about["extensions"])
     found = {}
     for file in sorted(file for file in folder.rglob("*") if file.name.lower().endswith(suffixes)):
         pixels = network_input.prepare({"image": file}, SIDE).pixels
@@ -249,8 +236,7 @@ def triplets(tmp_path: Path) -> tuple[Path, Program]:
     dataset = dataset_for(folder)
     template = "{id}_{role:target,ref,diff}.fits"
     run_now("ingest", dataset_id=dataset.pk, params={"grouping": template})
-    dataset.refresh_from_db()
-    assert dataset.roles == list(ROLES)
+    assert fresh(dataset).roles == list(ROLES)
     (folder / "field 2" / "sn5_diff.fits").write_bytes(b"SIMPLE  = broken since it was read")
     (folder / "notes.fits").write_bytes((folder / "field 0" / "sn0_ref.fits").read_bytes())
     return folder, trained(dataset, tmp_path)

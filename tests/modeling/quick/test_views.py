@@ -1,13 +1,11 @@
 """Quick training on its page: the form and what it refuses, the curves of a run, how it ended, its files."""
 
-from __future__ import annotations
-
 import io
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -23,7 +21,8 @@ from modeling.backends.quick import augmentation
 from modeling.models import EncoderChoice, ModelVersion
 from modeling.quick.options import QuickOptions
 from modeling.versions import model_files
-from tests.modeling.factories import import_labels
+from tests.factories import MakeDataset, MakeFolder, assert_contains, said, text
+from tests.modeling.factories import import_labels, make_version
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 URL = "/d/pictures/quick/"
@@ -38,7 +37,7 @@ EPOCHS = [
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+def dataset(make_dataset: MakeDataset) -> Dataset:
     dataset = make_dataset(60)
     import_labels(dataset, list(range(40)), np.arange(60) % 2)
     return dataset
@@ -52,11 +51,7 @@ def _weights(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
     (settings.WEIGHTS_DIR / weights.MOBILENET_V2.file).touch()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "no-cache"))
     monkeypatch.setattr(augmentation, "_reachability", {})
-
-    def refuse(url: str) -> None:
-        raise OSError("no network here")
-
-    monkeypatch.setattr(weights, "connect", refuse)
+    monkeypatch.setattr(weights, "connect", Mock(side_effect=OSError("no network here")))
 
 
 def make_job(dataset: Dataset, state: str, **fields: Any) -> Job:
@@ -67,22 +62,14 @@ def make_job(dataset: Dataset, state: str, **fields: Any) -> Job:
     )
 
 
-def make_version(dataset: Dataset, kind: str = "quick") -> ModelVersion:
+def trained_version(dataset: Dataset, kind: str = "quick") -> ModelVersion:
     metrics = {"accuracy": 0.9, "accuracy_interval": [0.8, 0.95], "assistive_accuracy": 0.85}
-    return ModelVersion.objects.create(
-        dataset=dataset, number=3, kind=kind, class_ids=[1, 2], n_labels=40, n_rows=60, n_decisions=40,
-        metrics=metrics, is_active=True, is_chosen=True,
-    )  # fmt: skip
+    facts = {"class_ids": [1, 2], "n_labels": 40, "n_rows": 60, "n_decisions": 40, "metrics": metrics}
+    return make_version(dataset, 3, kind=kind, is_active=True, is_chosen=True, **facts)
 
 
 def ask(client: Client, url: str = URL) -> str:
-    response = client.get(url, headers={"HX-Request": "true"})
-    assert response.status_code == 200
-    return response.content.decode()
-
-
-def plain(text: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+    return text(client.get(url, headers={"HX-Request": "true"}), 200)
 
 
 def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: Client, dataset: Dataset) -> None:
@@ -90,16 +77,14 @@ def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: 
     assert page.count('type="radio" name="backbone"') == 3
     assert page.count("will be downloaded") == 2
     assert "weights from AL_WEIGHTS_DIR" in page
-    told = plain(page)
-    assert "28 train" in told
-    assert "6 test" in told
+    assert_contains(said(page), "28 train", "6 test")
 
 
 def test_the_form_says_what_is_kept_together(client: Client, dataset: Dataset) -> None:
-    assert "Identical images stay in one set." in plain(ask(client))
+    assert "Identical images stay in one set." in said(ask(client))
     dataset.together_by = Field.objects.create(dataset=dataset, name="night", kind="text", source="csv")
     dataset.save(update_fields=["together_by"])
-    assert "images and images of one night stay in one set, which may shift these numbers." in plain(ask(client))
+    assert "images and images of one night stay in one set, which may shift these numbers." in said(ask(client))
 
 
 def test_the_same_on_a_page_of_its_own(client: Client, dataset: Dataset) -> None:
@@ -138,39 +123,36 @@ def test_it_begins_once_and_remembers_what_was_chosen(client: Client, dataset: D
 def test_the_impossible_is_refused_in_words(
     client: Client, dataset: Dataset, changes: dict[str, str], words: str
 ) -> None:
-    response = client.post(URL, {**FORM, **changes}, headers={"HX-Request": "true"})
-    assert response.status_code == 422
-    assert words in plain(response.content.decode()).replace("&#x27;", "'")
+    page = text(client.post(URL, {**FORM, **changes}, headers={"HX-Request": "true"}), 422)
+    assert words in said(page).replace("&#x27;", "'")
     assert not Job.objects.filter(kind="quick_train").exists()
 
 
 def test_missing_weights_leave_a_choice_before_the_run(client: Client, dataset: Dataset) -> None:
-    told = plain(client.post(URL, {**FORM, "backbone": "resnet50"}).content.decode())
+    told = said(client.post(URL, {**FORM, "backbone": "resnet50"}).content.decode())
     assert "Choose MobileNetV2, whose weights are here, or a randomly initialized network" in told
     given = {**FORM, "backbone": "resnet50", "weights": "random", "is_fine_tuned": "yes"}
     assert client.post(URL, given).status_code == 200
     assert Job.objects.get(kind="quick_train").params["weights"] == "random"
 
 
-def test_too_few_labels(client: Client, make_dataset: Callable[..., Dataset]) -> None:
+def test_too_few_labels(client: Client, make_dataset: MakeDataset) -> None:
     make_dataset(5)
-    assert "needs 10 labels; there are 0" in plain(ask(client))
+    assert "needs 10 labels; there are 0" in said(ask(client))
     assert client.post(URL, FORM).status_code == 422
 
 
 def test_a_change_is_answered_with_what_it_means(client: Client, dataset: Dataset) -> None:
     given = "&".join(f"{name}={value}" for name, value in FORM.items())
     page = ask(client, f"{URL}check/?{given}&validation_share=50&batch_size=64&rotate=on")
-    told = plain(page)
-    assert "20 train" in told
-    assert "so a batch has 20" in told
+    assert_contains(said(page), "20 train", "so a batch has 20")
     assert "samples.png?" in page
     wrong = ask(client, f"{URL}check/?{given}&epochs=none")
-    assert "Enter a whole number" in plain(wrong)
+    assert "Enter a whole number" in said(wrong)
 
 
 def test_the_samples_are_what_a_training_would_see(
-    client: Client, dataset: Dataset, picture_folder: Callable[..., Path]
+    client: Client, dataset: Dataset, picture_folder: MakeFolder
 ) -> None:
     folder = picture_folder(6)
     (folder / "image0000.png").write_bytes(b"no image")
@@ -190,20 +172,15 @@ def test_a_run_shows_its_curves_and_asks_again_until_it_ends(client: Client, dat
     live = {"epoch": 3, "batch": 2, "batches": 5, "loss": 0.4, "accuracy": 0.9}
     result = {"epochs": EPOCHS, "live": live, "n_train": 32, "n_stopping": 4, "n_test": 4, "best_epoch": 2}
     job = make_job(dataset, "running", result=result, stage="Training: epoch 3 of 8", done=12, total=40)
-    response = client.get(f"{URL}{job.pk}/")
-    page = response.content.decode()
-    assert response.status_code == 200
-    assert 'hx-trigger="every 1s"' in page
-    assert "Training: epoch 3 of 8" in page
-    assert "batch 2 of 5, loss 0.400" in plain(page)
+    page = text(client.get(f"{URL}{job.pk}/"), 200)
+    assert_contains(page, 'hx-trigger="every 1s"', "Training: epoch 3 of 8")
+    assert "batch 2 of 5, loss 0.400" in said(page)
     assert page.count("<figure") == 2
     assert "Best epoch so far: 2" in page
     Job.objects.update(state="cancelled", result={**result, "kept": {"epoch": 2, "val_accuracy": 0.75}})
-    response = client.get(f"{URL}{job.pk}/")
-    page = response.content.decode()
-    assert response.status_code == 286
+    page = text(client.get(f"{URL}{job.pk}/"), 286)
     assert "every 1s" not in page
-    assert "The best weights so far are kept: epoch 2, validation accuracy 75 %" in plain(page)
+    assert "The best weights so far are kept: epoch 2, validation accuracy 75 %" in said(page)
 
 
 def test_kept_weights_become_a_model(client: Client, dataset: Dataset) -> None:
@@ -221,19 +198,19 @@ def test_however_it_was_stopped_what_is_kept_can_be_used(client: Client, dataset
     Job.objects.filter(pk=job.pk).update(result={"kept": {"epoch": 4, "val_accuracy": 0.5}})
     page = ask(client)
     assert f"/quick/{job.pk}/finish/" in page
-    assert "are kept: epoch 4" in plain(page)
+    assert "are kept: epoch 4" in said(page)
 
 
 def test_a_success_is_told_beside_the_assistive_model(client: Client, dataset: Dataset) -> None:
-    version = make_version(dataset)
+    version = trained_version(dataset)
     make_job(dataset, "succeeded", result={"version": version.pk, "n_test": 20, "epochs": EPOCHS})
-    told = plain(ask(client))
+    told = said(ask(client))
     assert "Model 3 is in use : held-out accuracy 90 % on 20 test images (95 % interval 80 % to 95 %)" in told
     assert "the assistive model has 85 % on the same images" in told
 
 
 def test_only_its_own_files_are_served(client: Client, dataset: Dataset, store: Path) -> None:
-    version = make_version(dataset)
+    version = trained_version(dataset)
     folder = model_files.folder_of(version) / "quick"
     folder.mkdir(parents=True)
     (folder / "classes.json").write_text("[]")
@@ -247,6 +224,6 @@ def test_only_its_own_files_are_served(client: Client, dataset: Dataset, store: 
 
 
 def test_an_assistive_version_has_no_such_files(client: Client, dataset: Dataset) -> None:
-    make_version(dataset, kind="assistive")
+    trained_version(dataset, kind="assistive")
     assert client.get("/d/pictures/model/3/files/classes.json").status_code == 404
     assert client.post("/d/pictures/model/3/embed/").status_code == 404

@@ -1,7 +1,5 @@
 """What the machine adds to an export."""
 
-from __future__ import annotations
-
 import csv
 import io
 import zipfile
@@ -21,7 +19,7 @@ from labeling.models import Dataset, Item, LabelClass
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.versions import export as version_export
 from modeling.versions.model_files import delete_files, save_probabilities
-from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
+from tests.factories import MakeDataset, archive_bytes, assert_contains, decide, manifest, opened, table
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 EXTRAS = frozenset({"predictions"})
@@ -80,10 +78,7 @@ def test_classes_renamed_merged_and_deleted_since(make_dataset: MakeDataset) -> 
     assert list(rows[0]) == [
         "item_id", "path", "predicted", "probability", "p:cat", "p:hound", "is_labeled", "held_out",
     ]  # fmt: skip
-    assert [list(row.values())[2:6] for row in rows] == [
-        ["cat", "0.6", "0.6", "0.3"],
-        ["cat", "0.2", "0.2", "0.2"],
-    ]
+    assert [list(row.values())[2:6] for row in rows] == [["cat", "0.6", "0.6", "0.3"], ["cat", "0.2", "0.2", "0.2"]]
 
 
 def test_when_all_classes_are_gone_there_are_no_lines(make_dataset: MakeDataset) -> None:
@@ -109,25 +104,19 @@ def test_the_manifest_tells_encoder_and_model(make_dataset: MakeDataset) -> None
     trained(dataset, ["cat", "dog"], [[0.2, 0.8], [0.5, 0.5]])
     told = manifest(opened(archive_bytes(dataset)))
     assert told["encoder"] == {
-        "name": "HOG and colour",
-        "fingerprint": "f" * 64,
-        "dim": 324,
-        "reason": "TensorFlow is not installed",
+        "name": "HOG and colour", "fingerprint": "f" * 64, "dim": 324, "reason": "TensorFlow is not installed",
         "vectors": 2,
-    }
+    }  # fmt: skip
     assert told["model"] == {
         "version": 3,
         "labels": 10,
         "classes": ["cat", "dog"],
         "calibration": {
-            "method": "temperature",
-            "params": {},
-            "temperature": 1.25,
-            "is_calibrated": True,
+            "method": "temperature", "params": {}, "temperature": 1.25, "is_calibrated": True,
             "note": "on 10 labels",
         },
         "measured": {"accuracy": 0.75, "log_loss_after": 0.5},
-    }
+    }  # fmt: skip
     assert told["options"]["predictions"] is False
     assert told["embedding_backend"] == {"setting": settings.EMBEDDING_BACKEND, "chosen": None, "used": None}
     EmbeddingSet.objects.update(backend="hog")
@@ -156,8 +145,7 @@ def test_lost_and_broken_arrays_are_said(make_dataset: MakeDataset, client: Clie
     model = trained(dataset, ["cat", "dog"], [[0.2, 0.8], [0.5, 0.5]])
     assert version_export.why_not(dataset) == ""
     page = client.get(reverse("labeling:export", args=[dataset.slug]))
-    assert b"Predictions of the model" in page.content
-    assert b"retrain first" not in page.content
+    assert_contains(page.content, b"Predictions of the model", lacks=[b"retrain first"])
     delete_files(model)
     assert "Retrain first" in version_export.why_not(dataset)
     save(model, np.zeros((2, 2), dtype=np.float32))
@@ -172,8 +160,7 @@ def test_the_command_has_the_option(make_dataset: MakeDataset, tmp_path: Path) -
     output = tmp_path / "out.zip"
     call_command("export", "--with-predictions", "--output", str(output), stdout=io.StringIO())
     with zipfile.ZipFile(output) as archive:
-        text = archive.read("predictions.csv").decode()
-        assert len(list(csv.reader(io.StringIO(text)))) == 3
+        assert len(list(csv.reader(io.StringIO(archive.read("predictions.csv").decode())))) == 3
         assert manifest(archive)["options"]["predictions"] is True
 
 

@@ -1,7 +1,5 @@
 """predictions.csv of labeled items: out-of-fold, so that other programs may judge the labels by it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,8 @@ from labeling.models import Dataset, Item, State
 from modeling.models import ModelVersion
 from modeling.predictions import active_predictions
 from modeling.versions import model_files
-from tests.factories import MakeDataset, archive_bytes, decide, opened, table
-from tests.modeling.factories import add_three_kinds, add_vectors, import_labels, two_clouds
+from tests.factories import MakeDataset, archive_bytes, decide, not_none, opened, table
+from tests.modeling.factories import add_vectors, clouds_dataset, import_labels, make_version, three_kinds_dataset
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 NAMES = ("cat", "dog", "wolf")
@@ -69,8 +67,7 @@ def test_cleanlab_finds_planted_errors_in_the_export(planted: tuple[Dataset, set
     found = issues(given, P)
     hits = len(found & wrong)
 
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     in_sample = np.asarray(predictions.probabilities[:N_LABELED], dtype=np.float64)
     hits_in_sample = len(issues(given, in_sample) & wrong)
     print(f"Of {N_PLANTED} planted errors: {hits} with the export, {hits_in_sample} with in-sample probabilities")
@@ -106,8 +103,7 @@ def test_the_export_agrees_with_labels_as_often_as_the_held_out_accuracy_says(
     assert {row["held_out"] for row in labeled} == {"1"}
     agreement = float(np.mean([row["predicted"] == labels[row["item_id"]] for row in labeled]))
     assert agreement == pytest.approx(version.metrics["accuracy"], abs=0.005)
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     given = np.array([NAMES.index(labels[row["item_id"]]) for row in labeled])
     assert (predictions.probabilities[:N_LABELED].argmax(axis=1) == given).mean() > agreement + 0.01
 
@@ -132,8 +128,7 @@ def test_each_row_is_consistent_and_unlabeled_ones_come_from_the_model(planted: 
 
 
 def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(60, classes=NAMES)
-    _, y = add_three_kinds(dataset)
+    dataset, y = three_kinds_dataset(make_dataset, 60)
     # Row 59 is the only wolf.
     import_labels(dataset, [row for row in range(50) if y[row] < 2] + [59], y)
     run_now("retrain", dataset_id=dataset.pk)
@@ -144,14 +139,10 @@ def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDatas
     decide(dataset, "assign", [1], "wolf")  # was a dog when the model was trained
     lines = by_row(dataset, exported(dataset)[0])
     flags = {row: (line["is_labeled"], line["held_out"]) for row, line in lines.items()}
-    assert flags[59] == ("1", "0")
-    assert flags[52] == ("1", "0")
-    assert flags[0] == ("0", "0")
+    assert (flags[59], flags[52], flags[0]) == (("1", "0"), ("1", "0"), ("0", "0"))
     assert flags[1] == ("1", "1")  # nothing of it was in its fit, whatever it is called now
-    assert flags[2] == ("0", "0")
-    assert flags[3] == ("1", "1")
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    assert (flags[2], flags[3]) == (("0", "0"), ("1", "1"))
+    predictions = not_none(active_predictions(dataset))
     for row in (59, 52, 0, 2):
         values = [float(lines[row][f"p:{name}"]) for name in NAMES]
         assert values == pytest.approx(predictions.probabilities[row].tolist(), rel=1e-5, abs=1e-6)
@@ -160,12 +151,9 @@ def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDatas
 def test_the_columns_of_merged_classes_are_summed_out_of_fold_too(make_dataset: MakeDataset) -> None:
     from labeling.decisions import classes
 
-    dataset = make_dataset(60, classes=NAMES)
-    _, y = add_three_kinds(dataset)
-    import_labels(dataset, list(range(60)), y)
+    dataset, _ = three_kinds_dataset(make_dataset, 60, 60)
     run_now("retrain", dataset_id=dataset.pk)
-    held = model_files.open_held_out(ModelVersion.objects.get())
-    assert held is not None
+    held = not_none(model_files.open_held_out(ModelVersion.objects.get()))
     by_name = {one.name: one for one in dataset.classes.all()}
     classes.merge(by_name["cat"], by_name["wolf"], user=None)
     lines = by_row(dataset, exported(dataset)[0])
@@ -178,9 +166,7 @@ def test_the_columns_of_merged_classes_are_summed_out_of_fold_too(make_dataset: 
 
 
 def test_without_held_out_predictions_no_row_claims_them(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(30)
-    X, y = two_clouds(30)
-    add_vectors(dataset, X)
+    dataset, y = clouds_dataset(make_dataset, 30)
     import_labels(dataset, [int(np.flatnonzero(y == kind)[0]) for kind in (0, 1)], y)
     run_now("retrain", dataset_id=dataset.pk)
     rows, labels = exported(dataset)
@@ -194,10 +180,7 @@ def test_a_quick_trainings_test_part_is_held_out_and_the_rest_is_not(make_datase
     decide(dataset, "assign", [0, 1, 2], "cat")
     decide(dataset, "assign", [3, 4], "dog")
     class_ids = list(dataset.classes.values_list("pk", flat=True))
-    version = ModelVersion.objects.create(
-        dataset=dataset, number=1, kind=ModelVersion.Kind.QUICK, n_labels=5, n_rows=6, n_decisions=5,
-        class_ids=class_ids, is_active=True,
-    )  # fmt: skip
+    version = make_version(dataset, kind=ModelVersion.Kind.QUICK, n_labels=5, class_ids=class_ids, is_active=True)
     with model_files.save_probabilities(version, 6, 2) as out:
         out[:] = [0.9, 0.1]
     # One test image of each class: there are others of it in the training part.

@@ -1,28 +1,24 @@
 """What a model version keeps on disk: whole or not there, and plain words when damaged."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hoshina.core.storage import StoreError
-from labeling.models import Dataset
 from modeling.algorithms.head import Head
 from modeling.models import ModelVersion
 from modeling.versions import model_files as kept
+from tests.factories import MakeDataset, not_none
+from tests.modeling.factories import make_version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture
-def version(make_dataset: Callable[..., Dataset]) -> ModelVersion:
+def version(make_dataset: MakeDataset) -> ModelVersion:
     dataset = make_dataset(3, name="modelled")
-    return ModelVersion.objects.create(
-        dataset=dataset, number=1, class_ids=[4, 5, 6], n_labels=9, n_rows=10, n_decisions=9
-    )
+    return make_version(dataset, class_ids=[4, 5, 6], n_rows=10)
 
 
 class TestProbabilities:
@@ -33,10 +29,8 @@ class TestProbabilities:
         with kept.save_probabilities(version, 10, 3) as out:
             out[[2, 7]] = [[0.1, 0.2, 0.7], [1, 0, 0]]
             assert kept.open_probabilities(version) is None
-        found = kept.open_probabilities(version)
-        assert found is not None
-        assert found.dtype == np.float32
-        assert found.shape == (10, 3)
+        found = not_none(kept.open_probabilities(version))
+        assert (found.dtype, found.shape) == (np.float32, (10, 3))
         assert np.isnan(found[:, 0]).nonzero()[0].tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
         np.testing.assert_allclose(found[2], [0.1, 0.2, 0.7], rtol=1e-6)
         with pytest.raises(ValueError):
@@ -82,9 +76,7 @@ class TestProbabilities:
     def test_no_rows(self, version: ModelVersion) -> None:
         with kept.save_probabilities(version, 0, 3) as out:
             assert len(out) == 0
-        found = kept.open_probabilities(version)
-        assert found is not None
-        assert found.shape == (0, 3)
+        assert not_none(kept.open_probabilities(version)).shape == (0, 3)
 
     def test_delete(self, version: ModelVersion) -> None:
         with kept.save_probabilities(version, 4, 3) as out:
@@ -108,8 +100,7 @@ class TestHeldOut:
 
     def test_comes_back_as_it_was(self, version: ModelVersion) -> None:
         self.save(version)
-        found = kept.open_held_out(version)
-        assert found is not None
+        found = not_none(kept.open_held_out(version))
         assert (found.rows.tolist(), found.columns.tolist()) == ([2, 5, 9], [0, 2, 2])
         assert found.probabilities.dtype == np.float32
         np.testing.assert_array_equal(found.probabilities, self.P)
@@ -141,8 +132,7 @@ class TestHead:
         assert kept.open_head(version) is None
         weights, bias = np.arange(15, dtype=np.float32).reshape(5, 3), np.array([0, 1, -1e9], np.float32)
         kept.save_head(version, Head(weights, bias, 7, True))
-        found = kept.open_head(version)
-        assert found is not None
+        found = not_none(kept.open_head(version))
         np.testing.assert_array_equal(found.weights, weights)
         np.testing.assert_array_equal(found.bias, bias)
 

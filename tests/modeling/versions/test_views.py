@@ -1,7 +1,5 @@
 """The model's page: every version with what is known of it, two side by side, and any of them in use again."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from html import unescape
@@ -10,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import enqueue, run_now
@@ -29,7 +25,7 @@ from modeling.versions import model_files
 from modeling.versions.comparison import changes, shared
 from modeling.versions.facts import classes_of, survivors
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assert_contains, call_after, count_queries, fresh, not_none, said
 from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -37,10 +33,7 @@ PAGE = "/d/pictures/model/"
 
 
 def words(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200, answer.status_code
-    text = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", answer.content.decode(), flags=re.DOTALL)
-    return re.sub(r"\s+", " ", unescape(text))
+    return unescape(said(client.get(url), 200))
 
 
 def some_versions(dataset: Dataset, n: int) -> list[ModelVersion]:
@@ -80,12 +73,8 @@ def test_a_versions_page_is_the_models_page_for_it(make_dataset: MakeDataset, cl
     trained(make_dataset(120), 40, 80)
     newest, first = words(client, PAGE), words(client, f"{PAGE}1/")
     assert "Model 2 ? Help: accuracy and calibration (new tab) in use" in newest
-    assert "Trained on 80 labels of 2 classes" in newest
-    assert "Since model 1" in newest
-    assert "Use this version" not in newest
-    assert "Model 2 is in use. Show it" in first
-    assert "Trained on 40 labels of 2 classes" in first
-    assert "The first version" in first
+    assert_contains(newest, "Trained on 80 labels of 2 classes", "Since model 1", lacks=["Use this version"])
+    assert_contains(first, "Model 2 is in use. Show it", "Trained on 40 labels of 2 classes", "The first version")
     assert "Use this version" in first
     assert words(client, f"{PAGE}2/") == newest
 
@@ -111,14 +100,8 @@ def test_every_fragment_asks_to_sign_in_as_the_page_does(
 ) -> None:
     settings.LOGIN_REQUIRED = True
     some_versions(make_dataset(3), 2)
-    every = [
-        PAGE,
-        f"{PAGE}1/",
-        f"{PAGE}1/head/",
-        f"{PAGE}versions/",
-        f"{PAGE}compare/?a=1&b=2",
-        "/d/pictures/accuracy/plot/",
-    ]
+    fragments = ("", "1/", "1/head/", "versions/", "compare/?a=1&b=2")
+    every = [*(PAGE + fragment for fragment in fragments), "/d/pictures/accuracy/plot/"]
     for url in every:
         assert client.get(url).status_code == 302, url
         assert client.get(url, headers={"HX-Request": "true"}).status_code == 401, url
@@ -137,9 +120,7 @@ def test_queries_do_not_grow_with_versions_or_items(make_dataset: MakeDataset, c
     for name, n in (("few", 3), ("many", 70)):
         some_versions(make_dataset(5 * n, name=name), n)
         RetrainPolicy.objects.create(dataset=Dataset.objects.get(name=name))
-        with CaptureQueriesContext(connection) as queries:
-            assert client.get(f"/d/{name}/model/{path}").status_code == 200
-        counted.append(len(queries))
+        counted.append(count_queries(words, client, f"/d/{name}/model/{path}"))
     assert counted[0] == counted[1] < 30
 
 
@@ -173,11 +154,8 @@ def test_the_plots_show_the_newest_and_say_so(make_dataset: MakeDataset, client:
 def test_words_for_a_version_that_could_hold_nothing_out(make_dataset: MakeDataset, client: Client) -> None:
     trained(make_dataset(40), 10)
     shown = words(client, PAGE)
-    assert "too few labels" in shown
-    assert "Held-out accuracy not known yet" in shown
-    assert "Reliability Not available" in shown
-    assert "Confusion Not available" in shown
-    assert "The curve starts at 20 labels" in shown
+    assert_contains(shown, "too few labels", "Held-out accuracy not known yet", "Reliability Not available")
+    assert_contains(shown, "Confusion Not available", "The curve starts at 20 labels")
     trained(Dataset.objects.get(), 30)
     shown = words(client, PAGE)
     assert "so they can't be compared" in shown
@@ -202,9 +180,7 @@ def test_classes_of_yesterday_are_named_as_what_became_of_them(make_dataset: Mak
     cat, dog, wolf = dataset.classes.all()
     LabelClass.objects.filter(pk=cat.pk).update(is_retired=True)
     LabelClass.objects.filter(pk=dog.pk).update(is_retired=True, merged_into=wolf)
-    shown = words(client, PAGE)
-    assert "cat (deleted)" in shown
-    assert "dog (now wolf)" in shown
+    assert_contains(words(client, PAGE), "cat (deleted)", "dog (now wolf)")
     assert "cat (deleted)" in words(client, f"{PAGE}compare/?a=1&b=2")
     Item.objects.update(label=None, state=State.UNLABELLED)
     ModelVersion.objects.update(class_ids=[cat.pk, 999])
@@ -235,8 +211,7 @@ def test_labels_that_came_went_and_changed_are_counted_by_class(make_dataset: Ma
     record_import(dataset, decisions, None)
     run_now("retrain", dataset_id=dataset.pk)
     before, after = ModelVersion.objects.order_by("number")
-    told = changes(before, after, survivors(classes_of(dataset)))
-    assert told is not None
+    told = not_none(changes(before, after, survivors(classes_of(dataset))))
     assert told.is_exact
     counted = [
         (line.label, line.before, line.added, line.gained, line.lost, line.removed, line.after) for line in told.lines
@@ -246,9 +221,7 @@ def test_labels_that_came_went_and_changed_are_counted_by_class(make_dataset: Ma
         (dog, len(dogs), 0, 0, 4, 0, len(dogs) - 4),
         (wolf, 0, 0, 4, 0, 0, 4),
     ]
-    shown = words(client, PAGE)
-    assert "10 labels added, 4 changed, 3 removed." in shown
-    assert "Classes without wolf → with wolf" in shown
+    assert_contains(words(client, PAGE), "10 labels added, 4 changed, 3 removed.", "Classes without wolf → with wolf")
     for line in told.lines:
         assert line.before + line.added + line.gained - line.lost - line.removed == line.after
 
@@ -256,30 +229,24 @@ def test_labels_that_came_went_and_changed_are_counted_by_class(make_dataset: Ma
 def test_the_difference_is_that_of_the_images_that_both_held_out(make_dataset: MakeDataset, client: Client) -> None:
     trained(make_dataset(160), 60, 140)
     first, second = ModelVersion.objects.order_by("number")
-    one, two = held_out_of(first), held_out_of(second)
-    assert one is not None
-    assert two is not None
+    one, two = not_none(held_out_of(first)), not_none(held_out_of(second))
     said = dict(zip(two.rows.tolist(), zip(two.given.tolist(), two.predicted().tolist(), strict=True), strict=True))
     pairs = [
         (predicted == said[row][0], said[row][1] == said[row][0])
         for row, predicted in zip(one.rows.tolist(), one.predicted().tolist(), strict=True)
     ]
-    both = shared(first, second)
-    assert both is not None
+    both = not_none(shared(first, second))
     told = both.paired()
     assert told.n == len(pairs) == 60
     assert (told.only_first, told.only_second) == (pairs.count((True, False)), pairs.count((False, True)))
     assert told.only_first + told.only_second > 0, "otherwise this shows little"
-    back = shared(second, first)
-    assert back is not None
-    assert back.paired().difference == -told.difference
+    assert not_none(shared(second, first)).paired().difference == -told.difference
     shown = words(client, f"{PAGE}compare/?a=1&b=2")
     low, high = told.interval()
     assert f"model 1 {told.first:.3f}, model 2 {told.second:.3f}" in shown
     assert f"{abs(100 * told.difference):.1f} points , 95 % interval" in shown
     assert f"{abs(100 * low):.1f} points to" in shown
-    assert f"{abs(100 * high):.1f} points on the 60 images that both held out" in shown
-    assert "Models 1 and 2" in shown
+    assert_contains(shown, f"{abs(100 * high):.1f} points on the 60 images that both held out", "Models 1 and 2")
     assert "Labels 60 140" in shown
 
 
@@ -291,8 +258,7 @@ def test_a_label_changed_since_is_judged_as_it_is_now(make_dataset: MakeDataset)
     import_labels(dataset, [7], y)
     run_now("retrain", dataset_id=dataset.pk)
     first, second = ModelVersion.objects.order_by("number")
-    both = shared(first, second)
-    assert both is not None
+    both = not_none(shared(first, second))
     classes = list(dataset.classes.values_list("pk", flat=True))
     assert both.given[both.rows == 7].tolist() == [classes[y[7]]]
 
@@ -317,8 +283,7 @@ def test_versions_of_quick_training_show_their_options_curves_and_files(
     (folder / "model.tflite").write_bytes(b"model")
     html = client.get(PAGE).content.decode()
     shown = words(client, PAGE)
-    assert "quick training" in shown
-    assert "Backbone mobilenet_v2; Fine tuned yes" in shown
+    assert_contains(shown, "quick training", "Backbone mobilenet_v2; Fine tuned yes")
     assert "epoch 2 validation: 1.000" in html.replace("\n", " ")
     assert 'href="/d/pictures/model/2/files/model.tflite"' in html
     assert "Kind assistive → quick training" in shown
@@ -328,8 +293,7 @@ def test_a_quick_training_that_held_out_a_part_took_no_label_away(make_dataset: 
     dataset = make_dataset(80)
     trained(dataset, 60, 70)
     newest = ModelVersion.objects.get(number=2)
-    held = model_files.open_held_out(newest)
-    assert held is not None
+    held = not_none(model_files.open_held_out(newest))
     part = slice(0, 10)
     model_files.save_held_out(
         newest, model_files.HeldOut(held.rows[part], held.columns[part], held.probabilities[part])
@@ -346,8 +310,7 @@ def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeData
     _, y = trained(dataset, 40, 60)
     answer = client.post(f"{PAGE}1/use/")
     assert answer.headers["HX-Refresh"] == "true"
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert (model.number, model.is_chosen) == (1, True)
     shown = words(client, PAGE)
     assert "Model 1 ? Help: accuracy and calibration (new tab) in use chosen" in shown
@@ -361,12 +324,10 @@ def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeData
     answer = client.post(f"{PAGE}1/release/")
     assert "because you chose it" not in answer.content.decode()
     assert Job.objects.filter(kind="retrain", state=Job.State.QUEUED).count() == 1, "it was due meanwhile"
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert (model.number, model.is_chosen) == (1, False)
     run_now("retrain", dataset_id=dataset.pk)
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert (model.number, model.is_chosen) == (3, False)
 
 
@@ -376,8 +337,7 @@ def test_without_automatic_retraining_nothing_is_to_be_resumed(make_dataset: Mak
     ModelVersion.objects.filter(number=2).update(is_chosen=True)
     RetrainPolicy.objects.create(dataset=dataset, is_automatic=False)
     shown = words(client, PAGE)
-    assert "Model 2 is in use because you chose it. To retrain, press R." in shown
-    assert "Resume" not in shown
+    assert_contains(shown, "Model 2 is in use because you chose it. To retrain, press R.", lacks=["Resume"])
 
 
 def test_predictions_that_were_given_back_are_computed_again(make_dataset: MakeDataset, client: Client) -> None:
@@ -391,13 +351,11 @@ def test_predictions_that_were_given_back_are_computed_again(make_dataset: MakeD
     assert "hoshina:job" in answer.headers["HX-Trigger"]
     client.post(f"{PAGE}1/use/")
     assert Job.objects.filter(kind="predict").count() == 1
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert model.number == 2, "until then"
     job = run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
     assert job.result == {"model_version": 1, "items": 100}
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert (model.number, model.is_chosen) == (1, True)
     np.testing.assert_allclose(model_files.open_probabilities(model), before, atol=1e-6)
     assert "Model 1 ? Help: accuracy and calibration (new tab) in use chosen" in words(client, f"{PAGE}1/head/")
@@ -426,8 +384,7 @@ def test_images_that_came_since_are_predicted_too(make_dataset: MakeDataset, cli
     arrays.merge_parts(vectors, 101)
     client.post(f"{PAGE}1/use/")
     run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
-    probabilities = model_files.open_probabilities(ModelVersion.objects.get(number=1))
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(ModelVersion.objects.get(number=1)))
     np.testing.assert_allclose(probabilities[100], probabilities[0], atol=1e-6)
 
 
@@ -441,8 +398,7 @@ def test_a_chosen_version_tells_of_images_embedded_later_and_is_not_replaced(mak
     assert (job.kind, job.params) == ("predict", {"version": 1, "is_refresh": True})
     active_version.activate(version)  # released, and by now something else may be in use
     run_now("predict", dataset_id=dataset.pk, params=job.params)
-    version.refresh_from_db()
-    assert not version.is_chosen, "nobody asked for that"
+    assert not fresh(version).is_chosen, "nobody asked for that"
 
 
 @pytest.mark.parametrize(
@@ -475,9 +431,7 @@ def test_why_it_cannot_predict_again_is_said(
     client.post(f"{PAGE}1/use/")
     with pytest.raises(Refusal, match=said):
         run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
-    model = active_model(dataset)
-    assert model is not None
-    assert model.number == 2, "the one in use stays"
+    assert not_none(active_model(dataset)).number == 2, "the one in use stays"
     assert model_files.open_probabilities(first) is None
     assert re.search(said, words(client, f"{PAGE}1/head/"))
 
@@ -488,15 +442,11 @@ def test_another_choice_and_a_retrain_under_way_are_called_off(make_dataset: Mak
     first, second, _ = ModelVersion.objects.order_by("number")
     model_files.delete_probabilities(first)
     retraining = enqueue("retrain", dataset_id=dataset.pk)
-    job = active_version.choose(first)
-    assert job is not None
-    retraining.refresh_from_db()
-    assert retraining.state == Job.State.CANCELLED
+    job = not_none(active_version.choose(first))
+    assert fresh(retraining).state == Job.State.CANCELLED
     assert active_version.choose(second) is None
-    job.refresh_from_db()
-    assert job.state == Job.State.CANCELLED
-    model = active_model(dataset)
-    assert model == second
+    assert fresh(job).state == Job.State.CANCELLED
+    assert active_model(dataset) == second
 
 
 def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_place(
@@ -505,13 +455,7 @@ def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_p
     dataset = make_dataset(60)
     trained(dataset, 30, 40)
     first = ModelVersion.objects.get(number=1)
-    save = model_files.save_held_out
-
-    def chosen_meanwhile(*args: Any) -> None:
-        save(*args)
-        active_version.choose(first)
-
-    monkeypatch.setattr(model_files, "save_held_out", chosen_meanwhile)
+    call_after(monkeypatch, model_files, "save_held_out", lambda *_: active_version.choose(first))
     with pytest.raises(Refusal, match="cancelled"):
         run_now("retrain", dataset_id=dataset.pk)
     assert active_model(dataset) == first
@@ -528,12 +472,8 @@ def test_what_is_kept_of_old_versions(make_dataset: MakeDataset, monkeypatch: py
         for one in ModelVersion.objects.order_by("number")
     ]
     assert kept == [
-        (False, False, True),
-        (False, False, True),
-        (False, True, True),
-        (True, True, True),
-        (True, True, True),
-    ]
+        (False, False, True), (False, False, True), (False, True, True), (True, True, True), (True, True, True),
+    ]  # fmt: skip
 
 
 # -- Honest accuracy, from the room above ---------------------------------------------------------
@@ -546,12 +486,10 @@ def test_the_plot_of_accuracy_has_the_estimates_where_there_are_some(make_datase
         dataset=dataset, model_version=second, n_labels=20, n_items=3, n_audit=9, n_right=8, value=0.875, low=0.5,
         high=0.9375, n_effective=9,
     )  # fmt: skip
-    html = client.get("/d/pictures/accuracy/plot/").content.decode()
-    assert 'id="plot-accuracy"' in html
+    assert 'id="plot-accuracy"' in client.get("/d/pictures/accuracy/plot/").content.decode()
     assert 'id="plot-accuracy"' in client.get(PAGE).content.decode(), "in its place"
     shown = words(client, "/d/pictures/accuracy/plot/")
-    assert "audited 2 0.875 0.500 to 0.938" in shown
-    assert "held-out 3 0.750 0.600 to 0.900" in shown
+    assert_contains(shown, "audited 2 0.875 0.500 to 0.938", "held-out 3 0.750 0.600 to 0.900")
     honest = "/d/pictures/accuracy/honest/"
     assert "88 % of all images" in words(client, f"{honest}?model=2")
     assert "not known for this version" in words(client, f"{honest}?model=1")

@@ -1,33 +1,41 @@
 """The page and the command of audited accuracy, its line on the model's page, and the manifest."""
 
-from __future__ import annotations
-
 import json
 import re
-from io import StringIO
 
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from labeling.models import Dataset
 from modeling.models import ModelVersion
 from sampling.accuracy.estimate import history, latest, outlook
 from sampling.accuracy.views import estimates_plot, told
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset, archive_bytes, manifest, opened
+from tests.factories import (
+    MakeDataset,
+    archive_bytes,
+    assert_contains,
+    command_json,
+    command_output,
+    count_queries,
+    manifest,
+    not_none,
+    opened,
+    said,
+)
+from tests.modeling.factories import make_version
 from tests.sampling.factories import POINTS, estimates_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 PAGE = "/d/pictures/accuracy/"
 
 
+@pytest.fixture
 def furnished(make_dataset: MakeDataset) -> Dataset:
-    """Return four versions with an estimate each; the newest tells the recall of one class of two."""
+    """Provide four versions with an estimate each; the newest tells the recall of one class of two."""
     dataset = make_dataset(30)
     newest = estimates_at(dataset, POINTS)[-1]
     cat = dataset.classes.get(name="cat")
@@ -39,30 +47,25 @@ def furnished(make_dataset: MakeDataset) -> Dataset:
 
 
 def words(client: Client, url: str = PAGE) -> str:
-    text = re.sub(r"<[^>]+>", " ", client.get(url).content.decode())
-    return re.sub(r"\s+", " ", text)
+    return said(client.get(url))
 
 
-def test_the_number_never_comes_without_its_interval(make_dataset: MakeDataset, client: Client) -> None:
-    newest = latest(furnished(make_dataset))
-    assert newest is not None
+def test_the_number_never_comes_without_its_interval(furnished: Dataset, client: Client) -> None:
+    newest = not_none(latest(furnished))
     share = told(newest.value, newest.low, newest.high)
     shown = words(client)
     assert f"{share.value} % 95 % interval {share.low} to {share.high} %" in shown
-    assert "50 labels of a random sample, of which 43" in shown
-    assert "2 more are unsure or skipped" in shown
-    assert "Audited accuracy" in shown
-    assert "predicts this share of all images in the dataset correctly" in shown
+    assert_contains(shown, "50 labels of a random sample, of which 43", "2 more are unsure or skipped")
+    assert_contains(shown, "Audited accuracy", "predicts this share of all images in the dataset correctly")
     assert "90 % 70 to 97 %" in shown, "recall of cats"
     assert "fewer than 10 sampled" in shown, "dogs"
     assert f"{share} with 480 more labels" not in shown
     assert re.search(r"about \d+ % \(\d+ to \d+\) with 480 more labels", shown)
 
 
-def test_how_many_more_labels_halve_the_interval(make_dataset: MakeDataset, client: Client) -> None:
-    furnished(make_dataset)
-    found = re.search(r"with (\d+) more labels in the queue Audit", words(client))
-    assert found
+@pytest.mark.usefixtures("furnished")
+def test_how_many_more_labels_halve_the_interval(client: Client) -> None:
+    found = not_none(re.search(r"with (\d+) more labels in the queue Audit", words(client)))
     assert 120 < int(found[1]) < 170, "four times as many labels halve it, about"
     assert '/d/pictures/?queue=audit"' in client.get(PAGE).content.decode()
 
@@ -72,9 +75,7 @@ def test_without_a_model_and_without_audit_labels_the_next_step_is_said(
 ) -> None:
     dataset = make_dataset(3)
     assert "There is no model yet" in words(client)
-    ModelVersion.objects.create(
-        dataset=dataset, number=1, class_ids=[], n_labels=1, n_rows=0, n_decisions=0, is_active=True
-    )
+    make_version(dataset, class_ids=[], is_active=True)
     assert "Label 20 images in the queue Audit" in words(client)
     assert "not known yet" in words(client, f"{PAGE}honest/")
 
@@ -86,25 +87,21 @@ def test_too_few_audit_labels_for_a_forecast(make_dataset: MakeDataset, client: 
     assert "dashed" not in shown
 
 
-def test_the_models_page_asks_for_the_number(make_dataset: MakeDataset, client: Client) -> None:
-    furnished(make_dataset)
+@pytest.mark.usefixtures("furnished")
+def test_the_models_page_asks_for_the_number(client: Client) -> None:
     assert f'hx-get="{PAGE}honest/"' in client.get("/d/pictures/model/").content.decode()
     told_there = words(client, f"{PAGE}honest/")
-    assert "86 % of all images, 95 % interval 74 to 93 %" in told_there
-    assert "from a random sample of 50 images" in told_there
+    assert_contains(told_there, "86 % of all images, 95 % interval 74 to 93 %", "from a random sample of 50 images")
 
 
-def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(
-    make_dataset: MakeDataset, client: Client
-) -> None:
+@pytest.mark.usefixtures("furnished")
+def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(client: Client) -> None:
     url, badge_url = f"{PAGE}share/", "/d/pictures/model/badge/"
-    furnished(make_dataset)
     active = ModelVersion.objects.get(is_active=True)
     active.metrics = {"accuracy": 0.7, "accuracy_interval": [0.6, 0.8]}
     active.save()
     for shown in (words(client, url), words(client, badge_url)):
-        assert "audited accuracy 86 % (74 to 93)" in shown
-        assert "70 %" not in shown
+        assert_contains(shown, "audited accuracy 86 % (74 to 93)", lacks=["70 %"])
     AccuracyEstimate.objects.filter(model_version=active).delete()
     assert re.search(r"audited accuracy \d+ % \(\d+ to \d+\) of model 3", words(client, badge_url)), "an older one"
     assert client.post(url).status_code == 405
@@ -112,35 +109,29 @@ def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(
     assert client.get(url).status_code == 204
     assert "held-out accuracy 70 % ± 10" in words(client, badge_url)
     assert "audited" not in words(client, badge_url)
-    told_there = words(client)
-    assert "Not known yet" in told_there
-    assert "held-out accuracy: 70 % (95 % interval 60 to 80 %)" in told_there
+    assert_contains(words(client), "Not known yet", "held-out accuracy: 70 % (95 % interval 60 to 80 %)")
 
 
-def test_versions_show_both_accuracies_by_name(make_dataset: MakeDataset, client: Client) -> None:
-    furnished(make_dataset)
+@pytest.mark.usefixtures("furnished")
+def test_versions_show_both_accuracies_by_name(client: Client) -> None:
     versions = words(client, "/d/pictures/model/versions/")
-    assert "Audited accuracy Held-out accuracy 95 % interval" in versions
-    assert "86 % 74 to 93" in versions
+    assert_contains(versions, "Audited accuracy Held-out accuracy 95 % interval", "86 % 74 to 93")
     assert "Audited accuracy" in words(client, "/d/pictures/model/")
     side_by_side = words(client, "/d/pictures/model/compare/?a=3&b=4")
     assert re.search(r"Audited accuracy \d+ % \d+ to \d+ 86 % 74 to 93 Held-out accuracy", side_by_side)
 
 
-def test_the_page_is_reachable_and_marks_itself(make_dataset: MakeDataset, client: Client) -> None:
-    furnished(make_dataset)
-    page = client.get(PAGE).content.decode()
-    assert f'href="{PAGE}" aria-current="page"' in page
+@pytest.mark.usefixtures("furnished")
+def test_the_page_is_reachable_and_marks_itself(client: Client) -> None:
+    assert f'href="{PAGE}" aria-current="page"' in client.get(PAGE).content.decode()
     assert client.get("/d/nothing/accuracy/").status_code == 404
     assert client.post(PAGE).status_code == 405
     assert client.post(f"{PAGE}honest/").status_code == 405
 
 
-def test_signing_in_is_asked_for_when_it_is_required(
-    make_dataset: MakeDataset, client: Client, settings: object
-) -> None:
+@pytest.mark.usefixtures("furnished")
+def test_signing_in_is_asked_for_when_it_is_required(client: Client, settings: object) -> None:
     settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
-    furnished(make_dataset)
     assert client.get(PAGE).status_code == 302
     response = client.get(f"{PAGE}honest/", headers={"HX-Request": "true"})
     assert (response.status_code, response.headers["HX-Redirect"]) == (401, "/sign-in/")
@@ -154,9 +145,8 @@ def test_queries_do_not_grow_with_versions(make_dataset: MakeDataset, client: Cl
     client.get(PAGE)  # the first answer of a process asks more
     for name, n in (("few", 3), ("many", 40)):
         estimates_at(make_dataset(2, name=name), [(20 * k, 0.7, 20 + k) for k in range(1, n + 1)])
-        with CaptureQueriesContext(connection) as queries:
-            assert client.get(f"/d/{name}/accuracy/").status_code == 200
-        counted.append(len(queries))
+        assert client.get(f"/d/{name}/accuracy/").status_code == 200
+        counted.append(count_queries(client.get, f"/d/{name}/accuracy/"))
     assert counted[0] == counted[1]
 
 
@@ -165,8 +155,8 @@ def _places(path: str) -> np.ndarray:
     return np.array([corner.split() for corner in path.strip("MZ").split("L")], float)
 
 
-def test_everything_drawn_lies_inside_the_chart(make_dataset: MakeDataset) -> None:
-    estimates = history(furnished(make_dataset))
+def test_everything_drawn_lies_inside_the_chart(furnished: Dataset) -> None:
+    estimates = history(furnished)
     plot = estimates_plot(estimates, outlook(estimates))
     audited, forecast = plot.curves
     assert (len(audited.dots), audited.line, forecast.name) == (4, "", "forecast")
@@ -199,51 +189,40 @@ def test_shares_have_as_many_digits_as_the_interval_allows() -> None:
     assert str(told(0.924, 0.911, 0.933)) == "92.4 % (91.1 to 93.3)"
 
 
-def test_command_in_words_and_json(make_dataset: MakeDataset) -> None:
-    dataset = furnished(make_dataset)
-    out = StringIO()
-    call_command("accuracy", "--json", stdout=out)
-    told_there = json.loads(out.getvalue())
+def test_command_in_words_and_json(furnished: Dataset) -> None:
+    first = command_output("accuracy", "--json")
+    told_there = json.loads(first)
     assert {"accuracy", "interval", "n_audit", "model_version", "per_class", "forecast"} <= set(told_there)
-    newest = AccuracyEstimate.objects.first()
-    assert newest is not None
+    newest = not_none(AccuracyEstimate.objects.first())
     assert (told_there["accuracy"], told_there["interval"]) == (newest.value, [newest.low, newest.high])
     assert (told_there["n_audit"], told_there["model_version"]) == (50, 4)
     assert told_there["per_class"] == [{"class": "cat", "n": 20, "recall": 0.9, "interval": [0.699, 0.972]}]
     assert told_there["forecast"]["labels"] == 960
     low, high = told_there["forecast"]["interval"]
     assert low <= told_there["forecast"]["accuracy"] <= high
-    again = StringIO()
-    call_command("accuracy", "--json", "--dataset", dataset.name, stdout=again)
-    assert again.getvalue() == out.getvalue(), "a forecast says the same again"
-    out = StringIO()
-    call_command("accuracy", stdout=out)
-    assert "95 % interval 73.8% to 93.0%" in out.getvalue()
-    assert "cat: recall 90.0%" in out.getvalue()
-    assert "more audit labels would halve the interval" in out.getvalue()
+    again = command_output("accuracy", "--json", "--dataset", furnished.name)
+    assert again == first, "a forecast says the same again"
+    out = command_output("accuracy")
+    assert_contains(out, "95 % interval 73.8% to 93.0%", "cat: recall 90.0%")
+    assert "more audit labels would halve the interval" in out
 
 
 def test_command_without_anything_to_tell(make_dataset: MakeDataset) -> None:
     with pytest.raises(CommandError, match="no dataset yet"):
         call_command("accuracy")
     make_dataset(3)
-    out = StringIO()
-    call_command("accuracy", "--json", stdout=out)
-    told_there = json.loads(out.getvalue())
+    told_there = command_json("accuracy")
     assert told_there["accuracy"] is told_there["interval"] is told_there["forecast"] is None
     assert "label 20 images of the queue Audit" in told_there["note"]
-    out = StringIO()
-    call_command("accuracy", stdout=out)
-    assert "Not known yet" in out.getvalue()
+    assert "Not known yet" in command_output("accuracy")
 
 
-def test_the_manifest_tells_it_and_stays_the_same(make_dataset: MakeDataset) -> None:
-    dataset = furnished(make_dataset)
-    first = archive_bytes(dataset)
+def test_the_manifest_tells_it_and_stays_the_same(furnished: Dataset, make_dataset: MakeDataset) -> None:
+    first = archive_bytes(furnished)
     found = manifest(opened(first))["honest_accuracy"]
     assert (found["accuracy"], found["audit_labels"], found["model_version"]) == (0.86, 50, 4)
     assert found["interval"][0] < 0.86 < found["interval"][1]
     assert found["recall"][0]["class"] == "cat"
-    assert archive_bytes(dataset) == first
+    assert archive_bytes(furnished) == first
     bare = make_dataset(2, name="bare")
     assert manifest(opened(archive_bytes(bare)))["honest_accuracy"] is None

@@ -1,7 +1,5 @@
 """Test what Auto selects at each stage."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.datasets import load_digits
 
@@ -14,10 +12,7 @@ from sampling.algorithms.uncertainty import margin
 
 def situation(n: int = 300, c: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return (
-        rng.standard_normal((n, 6)).astype(np.float32),
-        rng.dirichlet(np.full(c, 0.3), size=n).astype(np.float32),
-    )
+    return (rng.standard_normal((n, 6)).astype(np.float32), rng.dirichlet(np.full(c, 0.3), size=n).astype(np.float32))
 
 
 def rows_of(got: Mix, source: str) -> list[int]:

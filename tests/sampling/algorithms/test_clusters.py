@@ -1,7 +1,5 @@
 """Test clusters and gaps of a plane on simulated clouds and against slow definitions."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Test k-center against a simple loop in float64, and edge cases."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

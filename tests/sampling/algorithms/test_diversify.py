@@ -1,7 +1,5 @@
 """Test pages of uncertain rows without near-duplicates."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans

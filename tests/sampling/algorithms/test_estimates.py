@@ -1,7 +1,5 @@
 """Test intervals, corrections and forecasts against their definitions and their nominal coverage."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2, norm

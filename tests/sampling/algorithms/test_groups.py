@@ -1,13 +1,12 @@
 """Test groups of similar images against slow and simple implementations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.stats import beta
 
 from sampling.algorithms import groups
 from sampling.algorithms.groups import LabeledPairs, default_radius, densest_group, squared_distances, tighter_half
+from tests.factories import not_none
 
 
 def clustered(seed: int, n: int = 120, d: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,8 +110,7 @@ def test_the_known_radius_is_the_largest_whose_interval_lies_above(seed: int) ->
     labeled = order[:240]
     labels = heap[labeled] // 2 + 1  # two classes of two clusters each
     pairs = LabeledPairs(X, labeled, labels, rng=np.random.default_rng(0))
-    agreement = pairs.largest_reliable()
-    assert agreement is not None
+    agreement = not_none(pairs.largest_reliable())
     assert agreement.is_reliable
     assert agreement == pairs.within(agreement.radius)
     beyond = pairs.distances[pairs.distances > 1.02 * agreement.radius]
@@ -129,8 +127,7 @@ def test_beyond_a_radius_that_is_known_not_to_be_enough_nothing_counts() -> None
     labels = np.array([0, 1, 0, 1])[cluster]
     pairs = LabeledPairs(X, range(240), labels, rng=rng)
     assert pairs.within(1.42).share < 0.1
-    agreement = pairs.largest_reliable()
-    assert agreement is not None
+    agreement = not_none(pairs.largest_reliable())
     assert agreement.radius < 0.2
 
 
@@ -139,8 +136,7 @@ def test_a_gap_is_not_bridged_by_the_pairs_before_it() -> None:
     rng = np.random.default_rng(0)
     heap = np.arange(160) % 2
     X = (heap[:, None] * 10 + 0.05 * rng.normal(size=(160, 4))).astype(np.float32)
-    agreement = LabeledPairs(X, range(160), heap, rng=rng).largest_reliable()
-    assert agreement is not None
+    agreement = not_none(LabeledPairs(X, range(160), heap, rng=rng).largest_reliable())
     assert agreement.radius < 1
     assert agreement.share == 1
 

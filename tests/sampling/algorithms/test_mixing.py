@@ -1,7 +1,5 @@
 """Test Auto's mixing: shares, random audit items, and the recorded probabilities."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

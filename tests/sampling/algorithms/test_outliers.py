@@ -1,7 +1,5 @@
 """Test outlier scores against scikit-learn and on planted outliers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.stats import spearmanr

@@ -1,7 +1,5 @@
 """Test points in polygons against the definition, one point and one edge at a time, in exact fractions."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np

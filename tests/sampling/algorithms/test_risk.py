@@ -1,7 +1,5 @@
 """Test the risk model of sweeps against slow and simple implementations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

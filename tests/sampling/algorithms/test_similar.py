@@ -1,7 +1,5 @@
 """Test cosine search against one row at a time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +49,7 @@ def test_similar_reads_a_file_on_disk_in_blocks(tmp_path: Path, monkeypatch: pyt
 def test_similar_leaves_out_what_has_no_direction() -> None:
     X = vectors(6)
     X[1], X[2] = 0, np.nan
-    got = similar(X, [0], 10)
-    assert sorted(got.rows.tolist()) == [3, 4, 5]
+    assert sorted(similar(X, [0], 10).rows.tolist()) == [3, 4, 5]
     assert sorted(similar(X, [0, 1, 2], 10, among=[1, 2, 3]).rows.tolist()) == [3]
     assert len(similar(X, [1, 2], 10).rows) == 0
     assert len(similar(X, [], 10).rows) == 0

@@ -1,7 +1,5 @@
 """Test confident learning against the published algorithm written as loops, and on planted mistakes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits

@@ -1,7 +1,5 @@
 """Test TypiClust against a slow implementation, and edge cases."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -37,8 +35,7 @@ def test_largest_clump_without_labels_first_and_its_densest_row() -> None:
 
 def test_small_clusters_wait_until_the_others_are_empty() -> None:
     X, which = separated_clusters([30, 3, 25])
-    got = typical(X, np.arange(len(X)), [], 3, rng=np.random.default_rng(1))
-    assert which[got.rows[:2]].tolist() == [0, 2]
+    assert which[typical(X, np.arange(len(X)), [], 3, rng=np.random.default_rng(1)).rows[:2]].tolist() == [0, 2]
     whole = typical(X, np.arange(len(X)), [], 100, rng=np.random.default_rng(1))
     assert sorted(whole.rows.tolist()) == list(range(len(X)))
 

@@ -1,7 +1,5 @@
 """Test uncertainty scores and rankings against slow and simple implementations."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -65,10 +63,7 @@ def test_two_largest_equals_a_sort(c: int, seed: int) -> None:
     np.testing.assert_array_equal(second, ordered[:, -2])
 
 
-@given(
-    arrays(np.float32, st.integers(0, 60), elements=st.sampled_from([0, 0.25, 0.5, 1, np.nan])),
-    st.integers(0, 70),
-)
+@given(arrays(np.float32, st.integers(0, 60), elements=st.sampled_from([0, 0.25, 0.5, 1, np.nan])), st.integers(0, 70))
 @settings(max_examples=200, deadline=None)
 def test_top_equals_a_stable_sort_without_nan(scores: np.ndarray, k: int) -> None:
     usable = [position for position in range(len(scores)) if not np.isnan(scores[position])]

@@ -1,7 +1,5 @@
 """Maps for tests, made by hand: what a projection job would leave."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from labeling.models import Dataset

@@ -1,20 +1,16 @@
 """What is told of clusters and gaps: counts, classes, examples, and the region that opens each."""
 
-from __future__ import annotations
-
 import json
 import re
 
 import numpy as np
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
-from labeling.decisions.save import Decision, record_import
-from labeling.models import Dataset, Item, State
+from labeling.models import Dataset, Item
 from modeling.models import Projection
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, count_queries, not_none
+from tests.modeling.factories import import_labels
 from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
 
@@ -46,9 +42,7 @@ def told(projection: Projection, client: Client | None = None) -> list[dict]:
 
 
 def label(dataset: Dataset, rows: list[int], number: int = 0) -> None:
-    ids = dict(dataset.items.values_list("row", "pk"))
-    given = list(dataset.classes.values_list("pk", flat=True))[number]
-    record_import(dataset, [Decision(ids[row], State.LABELLED, given) for row in rows], None)
+    import_labels(dataset, rows, np.full(dataset.n_items, number))
 
 
 @pytest.fixture
@@ -83,8 +77,7 @@ def test_labels_lead_and_predictions_where_there_are_none(dataset: Dataset, draw
     rows = core(0, 5)
     label(dataset, rows[:4], 0)
     label(dataset, rows[4:], 1)
-    P = np.tile(np.array([[0.2, 0.8]], np.float32), (N, 1))
-    add_model(dataset, P)
+    add_model(dataset, np.tile(np.array([[0.2, 0.8]], np.float32), (N, 1)))
     by_row = {one["thumbs"][0]["row"] % 4: one for one in told(drawn_map)}
     assert by_row[0]["what"] == "80 % cat"
     assert by_row[0]["n_labelled"] == 5
@@ -125,8 +118,7 @@ def test_the_list_says_the_same_with_links(dataset: Dataset, drawn_map: Projecti
     assert re.findall(r'data-cluster="([^"]+)"', page) == [one["id"] for one in found]
     assert re.findall(r'data-region="([^"]+)"', page) == [one["region"] for one in found]
     assert "100 % cat" in page
-    address = re.search(r'<a href="([^"]+)"', page)
-    assert address
+    address = not_none(re.search(r'<a href="([^"]+)"', page))
     assert client.get(address[1].replace("&amp;", "&")).status_code == 200
 
 
@@ -142,9 +134,7 @@ def test_no_clusters_and_no_file_are_said(make_dataset: MakeDataset, client: Cli
     assert "Compute the map again" in client.get(f"/d/few/map/{few.pk}/clusters/list/").content.decode()
 
 
-def test_a_map_older_than_the_newest_images_and_one_newer_than_what_is_known(
-    make_dataset: MakeDataset,
-) -> None:
+def test_a_map_older_than_the_newest_images_and_one_newer_than_what_is_known(make_dataset: MakeDataset) -> None:
     older = add_map(make_dataset(60, name="older"), places(40))
     newer = add_map(make_dataset(40, name="newer"), places(60))
     for projection in (older, newer):
@@ -158,7 +148,5 @@ def test_what_clusters_ask_the_database_does_not_grow(make_dataset: MakeDataset)
         projection = add_map(make_dataset(n, name=f"of{n}"), places(n))
         label(projection.dataset, list(range(0, n, 2)))
         told(projection, client := Client())
-        with CaptureQueriesContext(connection) as captured:
-            told(projection, client)
-        counts.add(len(captured))
+        counts.add(count_queries(told, projection, client))
     assert len(counts) == 1, counts

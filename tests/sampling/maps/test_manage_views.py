@@ -1,34 +1,25 @@
 """The list of maps and the form of a new one."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import numpy as np
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.maps.options import MapOptions
 from modeling.models import EmbeddingSet, Projection
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assert_contains, count_queries, fresh, text
 from tests.modeling.factories import add_vectors
 from tests.sampling.maps.factories import add_map
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 N = 40
 USUAL = {
-    "method": "umap",
-    "n_neighbors": "15",
-    "min_dist": "0.1",
-    "perplexity": "30",
-    "metric": "euclidean",
-    "seed": "0",
-}
+    "method": "umap", "n_neighbors": "15", "min_dist": "0.1", "perplexity": "30", "metric": "euclidean", "seed": "0",
+}  # fmt: skip
 MAKE = "/d/pictures/map/make/"
 
 
@@ -49,8 +40,7 @@ def test_a_map_is_begun_with_what_its_method_heeds(dataset: Dataset, client: Cli
     assert (params["name"], params["n_neighbors"]) == ("Night 1", 15)
     client.post(MAKE, USUAL | {"name": "Night 1"})
     assert jobs.count() == 1, "the same one asked for twice is one job"
-    listed = client.get("/d/pictures/map/list/?list").content.decode()
-    assert "Night 1 is being computed" in listed
+    assert "Night 1 is being computed" in client.get("/d/pictures/map/list/?list").content.decode()
 
 
 @pytest.mark.parametrize(
@@ -72,17 +62,13 @@ def test_what_cannot_be_is_said_at_its_field(
     dataset: Dataset, client: Client, change: dict[str, str], words: str
 ) -> None:
     add_map(dataset, np.eye(N, 2))
-    refused = client.post(MAKE, USUAL | change)
-    assert refused.status_code == 422
-    assert words in refused.content.decode().replace("&#x27;", "'")
+    assert words in text(client.post(MAKE, USUAL | change), 422).replace("&#x27;", "'")
     assert not Job.objects.filter(kind="project_map").exists()
 
 
 def test_without_vectors_there_is_no_form_but_words(make_dataset: MakeDataset, client: Client) -> None:
     make_dataset(3)
-    page = client.get("/d/pictures/map/list/").content.decode()
-    assert "no embeddings" in page
-    assert "<form" not in page
+    assert_contains(client.get("/d/pictures/map/list/"), "no embeddings", lacks=["<form"])
     assert client.post(MAKE, USUAL).status_code == 422
 
 
@@ -102,11 +88,8 @@ def test_a_map_is_renamed_and_deleted(dataset: Dataset, client: Client) -> None:
     page = client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": "  Spirals & co "})
     assert "Spirals &amp; co" in page.content.decode()
     for name, words in (("Other", "There is already a map called"), (" ", "Give a name"), ("x" * 81, "at most 80")):
-        refused = client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": name})
-        assert refused.status_code == 422
-        assert words in refused.content.decode()
-    one.refresh_from_db()
-    assert one.name == "Spirals & co"
+        assert words in text(client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": name}), 422)
+    assert fresh(one).name == "Spirals & co"
     page = client.post(f"/d/pictures/map/{other.pk}/delete/")
     assert "Other" not in page.content.decode()
     assert not Projection.objects.filter(pk=other.pk).exists()
@@ -119,8 +102,7 @@ def test_another_datasets_maps_are_left_alone(dataset: Dataset, make_dataset: Ma
     theirs = add_map(make_dataset(N, name="other"), np.eye(N, 2))
     client.post(f"/d/pictures/map/{theirs.pk}/delete/")
     client.post(f"/d/pictures/map/{theirs.pk}/rename/", {"name": "Mine"})
-    theirs.refresh_from_db()
-    assert theirs.name == "UMAP 1"
+    assert fresh(theirs).name == "UMAP 1"
     for what in (f"{theirs.pk}/delete/", f"{theirs.pk}/rename/", "make/"):
         assert client.get(f"/d/pictures/map/{what}").status_code == 405
 
@@ -130,9 +112,7 @@ def test_the_list_asks_as_often_for_many_as_for_one(dataset: Dataset, client: Cl
     for number in range(6):
         add_map(dataset, np.eye(N, 2), name=f"Map {number}")
         client.get("/d/pictures/map/list/")
-        with CaptureQueriesContext(connection) as captured:
-            client.get("/d/pictures/map/list/")
-        counts.append(len(captured))
+        counts.append(count_queries(client.get, "/d/pictures/map/list/"))
     assert len(set(counts)) == 1, counts
     assert EmbeddingSet.objects.count() == 2
 
@@ -144,10 +124,8 @@ def test_vectors_of_an_earlier_version_get_their_umap_map_when_the_page_is_opene
     vectors = add_vectors(dataset, np.random.default_rng(1).normal(size=(40, 5)))
     run_now("project_map", dataset_id=dataset.pk, params=asdict(MapOptions(method="pca", name="Quick look")))
     for _ in range(2):
-        page = client.get(f"/d/{dataset.slug}/map/").content.decode()
-        assert "The UMAP map is being computed." in page
+        assert "The UMAP map is being computed." in client.get(f"/d/{dataset.slug}/map/").content.decode()
         assert [job.params["method"] for job in Job.objects.filter(state=Job.State.QUEUED)] == ["umap"], "once"
     Job.objects.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED)
     assert "Compute a UMAP map" in client.get(f"/d/{dataset.slug}/map/").content.decode(), "it does not come back"
-    vectors.refresh_from_db()
-    assert vectors.n_mapped == 40
+    assert fresh(vectors).n_mapped == 40

@@ -1,7 +1,5 @@
 """A region of a map as a filter: every queue keeps to it, rounds remember it, and what can't be is said."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np
@@ -10,33 +8,25 @@ from django.test import Client
 
 from hoshina.jobs.lifecycle import run_now
 from labeling.decisions.random_draws import random_draws
-from labeling.decisions.save import Decision, record_import
-from labeling.models import Annotation, Dataset, Item, Lease, State
+from labeling.models import Annotation, Dataset, Item, Lease
 from modeling.maps.coordinates import save_coordinates
 from modeling.models import Projection
 from sampling.maps.quantized import drawn_of
 from sampling.maps.region_filter import Region, region_from, rows_inside
 from sampling.models import Round
-from sampling.queues import dispatch
 from sampling.queues.pull import Filters, filters_from, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, NoParams
-from tests.factories import MakeDataset
-from tests.modeling.factories import add_vectors
+from tests.factories import MakeDataset, assert_contains, not_none
+from tests.modeling.factories import add_vectors, import_labels
 from tests.people import person
 from tests.sampling.maps.factories import add_map
 from tests.sampling.served import label_tiles
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "_ranked_at_once")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "ranked_at_once")]
 N = 120
 # The left half of the square.
 LEFT = "0-0_32767-0_32767-65534_0-65534"
-
-
-@pytest.fixture
-def _ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rank in this process, not in a worker."""
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
 
 
 def places() -> np.ndarray:
@@ -55,11 +45,7 @@ def dataset(store: object, make_dataset: MakeDataset) -> Dataset:
     X = rng.normal(size=(N, 6)) + 1.5 * y[:, None]
     X[100:110] = X[80:90]
     add_vectors(dataset, X.astype(np.float32))
-    ids = dict(dataset.items.values_list("row", "pk"))
-    given = list(dataset.classes.values_list("pk", flat=True))
-    rows = range(50)
-    decisions = [Decision(ids[row], State.LABELLED, given[(y[row] + (row in (8, 9))) % 2]) for row in rows]
-    record_import(dataset, decisions, None)
+    import_labels(dataset, list(range(50)), (y + np.isin(np.arange(N), (8, 9))) % 2)
     return dataset
 
 
@@ -106,8 +92,7 @@ def test_similar_and_any_state_keep_to_the_region(dataset: Dataset, left: str, c
 
 def test_the_next_page_keeps_to_it_and_the_order_is_reproducible(dataset: Dataset, left: str, client: Client) -> None:
     first = client.get(f"/d/pictures/grid/?n=10&queue=random&seed=5&{left}").content.decode()
-    following = re.search(r'data-next="([^"]+)"', first)
-    assert following
+    following = not_none(re.search(r'data-next="([^"]+)"', first))
     second = client.get(following[1].replace("&amp;", "&")).content.decode()
     shown = [int(row) for page in (first, second) for row in re.findall(r'data-row="(\d+)"', page)]
     assert len(set(shown)) == 20
@@ -122,8 +107,7 @@ def test_the_next_page_keeps_to_it_and_the_order_is_reproducible(dataset: Datase
 
 def test_a_round_keeps_its_region_though_the_map_grows(dataset: Dataset, left: str, client: Client) -> None:
     rows_shown(client, f"queue=random&{left}")
-    kept = filters_from(Round.objects.get().params["filters"]).region
-    assert kept is not None
+    kept = not_none(filters_from(Round.objects.get().params["filters"]).region)
     assert kept.square is not None
     projection = Projection.objects.get()
     before = rows_inside(dataset, kept)
@@ -180,8 +164,7 @@ def test_a_map_that_is_gone_is_said_also_on_the_next_page(dataset: Dataset, left
     assert "Map not found" in page
     first = client.get(f"/d/pictures/grid/?n=10&queue=random&{left}").content.decode()
     Projection.objects.all().delete()
-    following = re.search(r'data-next="([^"]+)"', first)
-    assert following
+    following = not_none(re.search(r'data-next="([^"]+)"', first))
     assert client.get(following[1].replace("&amp;", "&")).status_code == 200, "what was ranked is still shown"
     _, page = rows_shown(client, f"queue=random&{left}")
     assert "was deleted" in page
@@ -199,8 +182,7 @@ def test_another_datasets_map_is_no_region_here(
 def test_the_pane_tells_the_region_and_keeps_it(dataset: Dataset, left: str, client: Client) -> None:
     page = client.get(f"/d/pictures/queues/?queue=random&{left}").content.decode()
     assert re.search(r"Within a region of the .*map</a>\s+\(59 images\)", page)
-    assert f'name="region" value="{LEFT}"' in page
-    assert 'name="map"' in page
+    assert_contains(page, f'name="region" value="{LEFT}"', 'name="map"')
     assert "Where" not in client.get("/d/pictures/queues/?queue=random").content.decode()
     band = client.get(f"/d/pictures/queues/?queue=band&low=0&high=1&{left}").content.decode()
     assert ">35 images</span>" in band, "the histogram is of the region: so many to the left are unlabelled"
@@ -224,13 +206,8 @@ def test_items_that_were_removed_are_not_dealt(dataset: Dataset, left: str, clie
 
 @pytest.mark.usefixtures("_model")
 def test_two_people_in_one_region_get_different_images(dataset: Dataset, left: str) -> None:
-    one, two = (
-        {int(row) for row in re.findall(r'data-row="(\d+)"', page)}
-        for page in (
-            person("ana").get(f"/d/pictures/grid/?n=12&queue=uncertain&{left}").content.decode(),
-            person("bob").get(f"/d/pictures/grid/?n=12&queue=uncertain&{left}").content.decode(),
-        )
-    )
+    query = f"queue=uncertain&{left}&n=12"
+    one, two = (set(rows_shown(person(name), query)[0]) for name in ("ana", "bob"))
     assert one
     assert two
     assert not one & two

@@ -1,7 +1,5 @@
 """What the map's script asks for: points, colours, legends, changes and words, and what is said when it can't be."""
 
-from __future__ import annotations
-
 import json
 import re
 from itertools import pairwise
@@ -9,9 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
@@ -27,7 +23,7 @@ from modeling.versions import model_files
 from sampling.algorithms.uncertainty import margin
 from sampling.maps.colors import HIGHEST
 from sampling.models import Check, Round
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assert_contains, count_queries, not_none, text
 from tests.modeling.factories import add_vectors
 from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
@@ -115,8 +111,7 @@ def test_points_are_kept_for_ever_under_the_address_of_their_generation(drawn_ma
     assert (again.status_code, again.content) == (304, b"")
     save_coordinates(drawn_map, places()[::-1])
     newer = ask("points", drawn_map, "g=1", **{"If-None-Match": named["ETag"]})
-    assert newer.status_code == 200
-    assert newer["X-Generation"] == "2"
+    assert (newer.status_code, newer["X-Generation"]) == (200, "2")
     assert "immutable" not in newer["Cache-Control"], "what g=1 named is another one"
 
 
@@ -136,8 +131,7 @@ def test_labels_states_and_what_is_gone(dataset: Dataset, drawn_map: Projection)
 
 def test_predictions_and_uncertainty_are_the_models(dataset: Dataset, drawn_map: Projection) -> None:
     train(dataset)
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     P = np.asarray(predictions.probabilities)
     np.testing.assert_array_equal(plane(drawn_map, "predicted"), 1 + P.argmax(axis=1))
     unsure = plane(drawn_map, "uncertainty").astype(float)
@@ -161,8 +155,7 @@ def test_the_order_of_labelling_goes_from_first_to_last(dataset: Dataset, drawn_
     for row in (7, 3, 11):
         label(dataset, [row])
     told = plane(drawn_map, "time")
-    assert told[7] == 1
-    assert told[11] == HIGHEST
+    assert (told[7], told[11]) == (1, HIGHEST)
     assert 100 < told[3] < 150
     assert np.count_nonzero(told) == 3
 
@@ -173,9 +166,7 @@ def test_fields_of_numbers_and_of_words(dataset: Dataset, drawn_map: Projection)
     values[8], values[9] = np.nan, 1e9
     save_column(number, Draft(Field.Kind.NUMBER, values, []))
     told = plane(drawn_map, f"field:{number.pk}")
-    assert told[8] == 0
-    assert told[0] == 1
-    assert told[9] == HIGHEST
+    assert (told[8], told[0], told[9]) == (0, 1, HIGHEST)
     assert told[N // 2] == pytest.approx(1 + 0.5 * (HIGHEST - 1), abs=15), "one extreme doesn't take all colours"
     page = ask("legend", drawn_map, f"by=field:{number.pk}").content.decode()
     names = re.findall(r'class="name">([^<]+)', page)
@@ -276,8 +267,7 @@ def test_the_legend_counts_the_points_of_each_class(dataset: Dataset, drawn_map:
 def test_a_point_tells_what_it_is(dataset: Dataset, drawn_map: Projection) -> None:
     train(dataset)
     page = ask("at", drawn_map, "row=3").content.decode()
-    assert "image0003.png" in page
-    assert "dog" in page
+    assert_contains(page, "image0003.png", "dog")
     assert re.search(r"<b>\d+ %|<b>over 99 %", page)
     for bad in ("", "x", "999", "-1", "1" * 30):
         assert ask("at", drawn_map, f"row={bad}").status_code == 404
@@ -327,18 +317,14 @@ def test_another_datasets_map_and_one_without_points_are_not_found(
 @pytest.mark.parametrize("by", ["weight", "field:99", "field:x", "'"])
 def test_what_cannot_colour_is_refused_in_words(drawn_map: Projection, by: str) -> None:
     for what in ("colours", "legend"):
-        refused = ask(what, drawn_map, f"by={by}")
-        assert refused.status_code == 422
-        assert "There is no color" in refused.content.decode()
+        assert "There is no color" in text(ask(what, drawn_map, f"by={by}"), 422)
     assert ask("changes", drawn_map, f"by={by}&since=0").status_code == 422
     assert ask("changes", drawn_map, "since=yesterday").status_code == 422
 
 
 def test_without_a_model_or_labels_there_are_words(drawn_map: Projection) -> None:
     for by, words in (("predicted", "no model yet"), ("uncertainty", "no model yet"), ("time", "Nothing is labeled")):
-        answer = ask("colours", drawn_map, f"by={by}")
-        assert answer.status_code == 409
-        assert words in answer.content.decode()
+        assert words in text(ask("colours", drawn_map, f"by={by}"), 409)
         assert words in ask("legend", drawn_map, f"by={by}").content.decode()
 
 
@@ -360,9 +346,8 @@ def test_what_a_page_asks_the_database_does_not_grow(make_dataset: MakeDataset) 
             ("changes", "since=0"), ("at", "row=3"), ("thumbs", "rows=" + ",".join(map(str, range(n)))),
         ):  # fmt: skip
             ask(what, projection, query, client := Client())
-            with CaptureQueriesContext(connection) as captured:
-                ask(what, projection, query, client)
-            counts.setdefault((what, query if what != "thumbs" else ""), set()).add(len(captured))
+            n_queries = count_queries(ask, what, projection, query, client)
+            counts.setdefault((what, query if what != "thumbs" else ""), set()).add(n_queries)
     assert all(len(found) == 1 for found in counts.values()), counts
 
 

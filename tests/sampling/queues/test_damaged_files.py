@@ -1,10 +1,9 @@
 """Derived files that are damaged are computed again, and the log says so once."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from modeling.models import EmbeddingSet
 from modeling.predictions import active_predictions
 from modeling.store import Vectors, open_vectors
 from sampling.queues.outlier_cache import has_oddness, inverse_lengths_of, oddness_of
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors, import_labels, two_clouds
 
 N = 200
@@ -49,8 +48,7 @@ def dataset(make_dataset: MakeDataset, store: Path) -> Dataset:
 @pytest.fixture
 def vectors(dataset: Dataset) -> tuple[EmbeddingSet, Vectors]:
     embedding_set = EmbeddingSet.objects.get(dataset=dataset)
-    found = open_vectors(embedding_set)
-    assert found is not None
+    found = not_none(open_vectors(embedding_set))
     return embedding_set, found
 
 
@@ -97,11 +95,7 @@ def test_a_damaged_file_does_not_count_as_there(vectors: tuple[EmbeddingSet, Vec
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_probabilities_bring_a_retrain_once(
-    dataset: Dataset,
-    store: Path,
-    kind: str,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    dataset: Dataset, store: Path, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictions, "_damaged", set())
     import_labels(dataset, list(range(60)), two_clouds(N)[1])
@@ -114,9 +108,7 @@ def test_damaged_probabilities_bring_a_retrain_once(
     job = Job.objects.get(kind="retrain", state=Job.State.QUEUED)
     assert caplog.text.count("cannot be read") == 1
     run_now("retrain", dataset_id=dataset.pk, params=job.params)
-    found = active_predictions(dataset)
-    assert found is not None
-    assert len(found.probabilities) == N
+    assert len(not_none(active_predictions(dataset)).probabilities) == N
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,18 +126,13 @@ def test_a_damaged_picture_is_made_again(tmp_path: Path, kind: str, side: int, s
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_frozen_network_is_frozen_again(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    frozen: list[bytes] = []
-
-    def freeze() -> bytes:
-        frozen.append(b"a network" * 100)
-        return frozen[-1]
-
+    freeze = Mock(return_value=b"a network" * 100)
     for _ in range(2):
         assert litert.cached(tmp_path, "net[1]", freeze) == b"a network" * 100
-    assert len(frozen) == 1
+    assert freeze.call_count == 1
     (file,) = tmp_path.iterdir()
     damage(file, kind)
     for _ in range(2):
         assert litert.cached(tmp_path, "net[1]", freeze) == b"a network" * 100
-    assert len(frozen) == 2
+    assert freeze.call_count == 2
     assert caplog.text.count("is damaged") == 1

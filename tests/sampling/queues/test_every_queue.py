@@ -1,7 +1,5 @@
 """Every listed queue in every state of a dataset: images, or words that say what is missing; twice the same."""
 
-from __future__ import annotations
-
 import json
 from io import StringIO
 
@@ -11,19 +9,17 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.decisions.save import Decision, record_import
 from labeling.fields.columns import Draft, save_column
 from labeling.models import Dataset, Field, Item, Lease, State
 from sampling.models import Round
-from sampling.queues import dispatch
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from tests.factories import MakeDataset
-from tests.modeling.factories import add_vectors
+from tests.modeling.factories import add_vectors, import_labels
 from tests.people import person
 from tests.sampling.factories import add_model
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "_ranked_at_once")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "ranked_at_once")]
 N = 90
 LISTED = [name for name, strategy in STRATEGIES.items() if strategy.is_listed]
 # Those that go through something else than what is to be labelled.
@@ -31,12 +27,6 @@ OF_LABELS = {"suspects"}
 WHOLE_FOLDER = {"all"}
 # Groups without this takes more labels than there are here: see test_sweeping.
 LOOSE = "&loose=1"
-
-
-@pytest.fixture
-def _ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rank in this process, not in a worker."""
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
 
 
 @pytest.fixture
@@ -52,11 +42,8 @@ def vectors(dataset: Dataset) -> None:
     add_vectors(dataset, X.astype(np.float32))
 
 
-def label(dataset: Dataset, rows: range | list[int], *, wrong: int | None = None, classes: int = 2) -> None:
-    ids = dict(dataset.items.values_list("row", "pk"))
-    given = list(dataset.classes.values_list("pk", flat=True))
-    decisions = [Decision(ids[row], State.LABELLED, given[(row + (row == wrong)) % classes]) for row in rows]
-    record_import(dataset, decisions, None)
+def label(dataset: Dataset, rows: range, *, wrong: int | None = None, classes: int = 2) -> None:
+    import_labels(dataset, list(rows), np.array([(row + (row == wrong)) % classes for row in range(N)]))
 
 
 def grown(dataset: Dataset) -> None:

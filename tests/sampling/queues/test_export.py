@@ -1,16 +1,13 @@
 """What an export tells about how its images were chosen."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
 from django.test import Client
 
 from labeling.models import Dataset, Item
-from tests.factories import archive_bytes, manifest, opened, table
+from tests.factories import MakeDataset, archive_bytes, manifest, opened, table
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -31,9 +28,7 @@ def label_shown(client: Client, dataset: Dataset, queue: str, seed: int, n: int)
     return int(page.round_id)
 
 
-def test_rounds_that_led_to_labels_are_told_with_their_seeds(
-    make_dataset: Callable[..., Dataset], client: Client
-) -> None:
+def test_rounds_that_led_to_labels_are_told_with_their_seeds(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(12)
     first = label_shown(client, dataset, "random", 11, 3)
     second = label_shown(client, dataset, "audit", 12, 2)

@@ -1,7 +1,5 @@
 """Filters by fields and sorting by one: against plain loops over the items, whatever the queue."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from sampling.queues.pull import Filters, filters_from, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.sort import behind, first_by, sort_keys
 from sampling.queues.strategy import BadParameter
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, text
 
 Kind = Field.Kind
 N = 40
@@ -125,9 +123,7 @@ def test_without_conditions_a_round_says_nothing_of_fields() -> None:
 )
 @pytest.mark.parametrize("queue", ["random", "auto"])
 def test_what_cannot_be_is_said_in_words(dataset: Dataset, client: Client, query: str, words: str, queue: str) -> None:
-    answer = client.get(f"/d/pictures/grid/?queue={queue}&{query}")
-    assert answer.status_code == 422
-    assert words in answer.content.decode()
+    assert words in text(client.get(f"/d/pictures/grid/?queue={queue}&{query}"), 422)
 
 
 def test_an_empty_page_names_the_filters(dataset: Dataset, client: Client) -> None:

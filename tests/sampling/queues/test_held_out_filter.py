@@ -1,7 +1,5 @@
 """Filters by what a version had not seen: a cell of its confusion has the images that it counts, to the very one."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np
@@ -18,7 +16,7 @@ from sampling.models import Round, ServedPage
 from sampling.queues.held_out_filter import Unseen, unseen_from
 from sampling.queues.pull import Filters, filters_from
 from sampling.queues.strategy import BadParameter
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assert_contains, not_none, text
 from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -95,8 +93,7 @@ def test_the_filter_is_that_of_the_version_and_not_of_the_one_in_use(trained: Da
 def test_tiles_say_what_the_version_thought_without_having_seen_them(trained: Dataset, client: Client) -> None:
     cat, dog = trained.classes.order_by("pk")[:2]
     answer = client.get(f"/d/{trained.slug}/grid/?n=9&queue=all&state=any&label={cat.pk}&predicted={dog.pk}&confused=1")
-    page = answer.content.decode()
-    assert re.search(r"Labeled cat; model 1 predicted dog \(0\.\d\d\)", page)
+    assert re.search(r"Labeled cat; model 1 predicted dog \(0\.\d\d\)", answer.content.decode())
     first = ModelVersion.objects.get(number=1)
     assert {tile.shown.model_version_id for tile in answer.context["page"].tiles} == {first.pk}
     assert ServedPage.objects.get().model_version_id == first.pk
@@ -105,8 +102,7 @@ def test_tiles_say_what_the_version_thought_without_having_seen_them(trained: Da
 @pytest.mark.parametrize("side", ["first", "second", "neither"])
 def test_what_two_versions_differ_on_is_shown_by_side(trained: Dataset, client: Client, side: str) -> None:
     first, second = ModelVersion.objects.order_by("number")
-    both = shared(first, second)
-    assert both is not None
+    both = not_none(shared(first, second))
     rows = rows_shown(client, trained, f"queue=all&state=any&differ=1-2&right={side}")
     assert rows == both.side(side).tolist()
     page = client.get(f"/d/{trained.slug}/grid/?n=9&queue=all&state=any&differ=1-2&right={side}").content.decode()
@@ -149,9 +145,7 @@ def test_the_form_says_what_is_shown_and_keeps_it(trained: Dataset, client: Clie
     ],
 )
 def test_what_cannot_be_is_refused_in_words(trained: Dataset, client: Client, query: str, words: str) -> None:
-    refused = client.get(f"/d/{trained.slug}/grid/?queue=all&state=any&{query}")
-    assert refused.status_code == 422
-    assert words in refused.content.decode()
+    assert words in text(client.get(f"/d/{trained.slug}/grid/?queue=all&state=any&{query}"), 422)
     assert client.get(f"/d/{trained.slug}/queues/?queue=all&{query}").status_code == 200
 
 
@@ -160,8 +154,7 @@ def test_what_was_given_back_to_the_disk_is_said(trained: Dataset, client: Clien
     model_files.delete_held_out(first)
     for query in ("confused=1", "differ=1-2&right=first"):
         told = client.get(f"/d/{trained.slug}/grid/?queue=all&state=any&{query}").content.decode()
-        assert "No longer stored" in told
-        assert "The held-out predictions of model" in told
+        assert_contains(told, "No longer stored", "The held-out predictions of model")
 
 
 def test_another_datasets_versions_are_not_asked(trained: Dataset, make_dataset: MakeDataset, client: Client) -> None:

@@ -1,7 +1,5 @@
 """Leases: nobody labels what somebody else looks at, and nobody is locked out by themselves."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import numpy as np
@@ -11,19 +9,13 @@ from django.test import Client
 from django.utils import timezone
 
 from labeling.models import Dataset, Item, Lease
-from sampling.queues import pool
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assert_contains
 from tests.people import person
 from tests.sampling.factories import add_model, tile_rows, two_class
 from tests.sampling.served import label_tiles
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 GRID = "/d/pictures/grid/?queue=random"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_pools() -> None:
-    pool.forget()
 
 
 def post(client: Client, what: str, **fields: str) -> int:
@@ -137,8 +129,7 @@ def test_a_page_that_comes_back_leases_what_is_still_free(make_dataset: MakeData
     )  # fmt: skip
     other = Dataset.objects.create(name="other", slug="other", root="/other")
     elsewhere = Item.objects.create(dataset=other, row=0, path="x.png")
-    ids = ",".join(str(item.pk) for item in [*shown, elsewhere])
-    assert post(ana, "renew", window="a", items=ids) == 204
+    assert post(ana, "renew", window="a", items=",".join(str(item.pk) for item in [*shown, elsewhere])) == 204
     assert Lease.objects.filter(user__username="ana").count() == 3
     assert not set(tile_rows(bob.get(f"{GRID}&n=6"))) & {item.row for item in shown[1:]}
 
@@ -159,8 +150,7 @@ def test_it_is_said_who_holds_what_and_until_when(make_dataset: MakeDataset) -> 
     until = timezone.now() + timedelta(minutes=15)
     assert "No images available right now" in text
     assert f'<b>ana</b>: 4 images, until <time datetime="{until:%Y-%m-%dT%H:}' in text
-    assert "<b>cleo</b>: 1 image, until" in text
-    assert "Others are labeling the remaining images." in text
+    assert_contains(text, "<b>cleo</b>: 1 image, until", "Others are labeling the remaining images.")
     assert "data-take-back" not in text, "nothing of it is bob's"
 
 
@@ -171,9 +161,7 @@ def test_what_the_other_windows_of_a_person_hold_can_be_taken_back(make_dataset:
     bob = person("bob")
     bob.get(f"{GRID}&n=3&window=a")
     text = bob.get("/d/pictures/grid/?queue=band&low=0&high=0.1&window=b").content.decode()
-    assert "<b>You</b>, in another window: 3 images, until" in text
-    assert "<b>ana</b>: 3 images" in text
-    assert "data-take-back" in text
+    assert_contains(text, "<b>You</b>, in another window: 3 images, until", "<b>ana</b>: 3 images", "data-take-back")
     assert post(bob, "release", window="b", all="1") == 204
     assert set(Lease.objects.values_list("user__username", flat=True)) == {"ana"}
 

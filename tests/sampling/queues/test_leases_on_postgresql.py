@@ -1,7 +1,5 @@
 """Leases, provenance and the count of new labels on PostgreSQL, which takes nulls, ranges and bytes otherwise."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.parts import run_on_postgresql

@@ -1,7 +1,5 @@
 """How an item came to be shown is looked up, whatever a browser says; no label is lost over it."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import uuid
@@ -22,7 +20,7 @@ from labeling.models import Action, Annotation, Dataset, Item, State
 from modeling.predictions import active_model
 from sampling.models import Round, ServedPage
 from sampling.queues.deal import Tile
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.people import person
 from tests.sampling.factories import add_model, two_class
 from tests.sampling.served import action_on, label_tiles, send
@@ -55,11 +53,8 @@ def test_what_was_served_is_written_down(dataset: Dataset, client: Client) -> No
     assert (written.queue, written.round_id, written.rank) == ("uncertain", shown.round_id, 2)
     assert written.score == pytest.approx(shown.score, abs=1e-6)
     assert written.selection_probability == shown.selection_probability == 1
-    model = active_model(dataset)
-    assert model is not None
-    assert written.model_version_id == model.pk
-    suggestion = tiles[2].suggestion
-    assert suggestion is not None
+    assert written.model_version_id == not_none(active_model(dataset)).pk
+    suggestion = not_none(tiles[2].suggestion)
     assert written.suggested_label_id == suggestion.label.pk
     assert written.suggested_probability == pytest.approx(suggestion.probability, abs=1e-6)
     assert written.suggestion_shown is True

@@ -1,52 +1,39 @@
 """Queues from the database to a page: pulled, paged, leased, reproducible, and empty in words."""
 
-from __future__ import annotations
-
-import json
-import uuid
+from collections.abc import Iterator
 from dataclasses import replace
-from io import StringIO
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from labeling.decisions.content_changes import mark_content_changed
-from labeling.decisions.save import Decision, Request, Target, apply, record_import
-from labeling.models import Action, Dataset, Item, State
+from labeling.models import Dataset, Item
 from sampling.models import Round
-from sampling.queues import pool
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES, UncertainParams
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, command_json, count_queries, decide, text
 from tests.sampling.factories import add_model, tile_rows, two_class
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
 
-@pytest.fixture(autouse=True)
-def _fresh_pools() -> None:
-    pool.forget()
-
-
-def label(dataset: Dataset, rows: list[int], *, holder: str = "me") -> None:
-    chosen = Item.objects.filter(dataset=dataset, row__in=rows)
-    targets = tuple(Target(item.pk, seen=item.newest_annotation_id) for item in chosen)
-    cat = dataset.classes.get(name="cat")
-    request = Request(uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), cat.pk, targets=targets)
-    assert apply(dataset, [request], user=None, holder=holder).results[0].status == "saved"
+def pages_of(client: Client, url: str) -> Iterator[list[int]]:
+    """Yield the rows of a page and of those that follow it."""
+    while url:
+        page = client.get(url)
+        yield tile_rows(page)
+        url = page.context["page"].next_url
 
 
 def test_the_state_changed_shows_what_changed_since_its_decision(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(8)
     add_model(dataset, two_class([0.9, 0.55, 0.1, 0.5, 0.7, 0.6, 0.2, 0.3]))
-    label(dataset, [1, 2, 4, 6])
+    decide(dataset, "assign", [1, 2, 4, 6], "cat")
     by_row = dict(dataset.items.values_list("row", "pk"))
     mark_content_changed([by_row[row] for row in (0, 1, 4, 6)])
     Item.objects.filter(row=6).update(is_available=False)
@@ -59,10 +46,10 @@ def test_the_state_changed_shows_what_changed_since_its_decision(make_dataset: M
     assert tile_rows(client.get(f"{url}&queue=all&label={dog.pk}")) == []
     # Page by page, while the ones before are being confirmed.
     first = client.get(f"{url}&queue=all&n=1")
-    label(dataset, [1])
+    decide(dataset, "assign", [1], "cat")
     assert tile_rows(client.get(first.context["page"].next_url)) == [4]
     assert Round.objects.latest("pk").params["filters"]["state"] == "changed"
-    label(dataset, [4])
+    decide(dataset, "assign", [4], "cat")
     empty = client.get(f"{url}&queue=all")
     assert empty.context["page"].empty.title == "No changed files"
 
@@ -70,7 +57,7 @@ def test_the_state_changed_shows_what_changed_since_its_decision(make_dataset: M
 def test_uncertain_ranks_by_margin_and_leaves_out_what_is_labelled(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(6)
     add_model(dataset, two_class([0.9, 0.55, 0.1, 0.5, 0.7, np.nan]))
-    label(dataset, [3])
+    decide(dataset, "assign", [3], "cat")
     round_ = pull(dataset, STRATEGIES["uncertain"], UncertainParams(), Filters(), seed=1)
     assert ranked_rows(round_).tolist() == [1, 4, 0, 2]
     assert round_.is_complete
@@ -96,12 +83,8 @@ def test_random_records_the_chance_of_each_draw(make_dataset: MakeDataset) -> No
 
 def test_paging_shows_every_item_once(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(50)
-    url, seen = f"/d/{dataset.slug}/grid/?queue=random&seed=3&n=12", []
-    while url:
-        page = client.get(url)
-        seen += tile_rows(page)
-        url = page.context["page"].next_url
-    assert sorted(seen) == list(range(50))
+    pages = pages_of(client, f"/d/{dataset.slug}/grid/?queue=random&seed=3&n=12")
+    assert sorted(chain.from_iterable(pages)) == list(range(50))
 
 
 def test_all_goes_on_behind_the_ranks_kept(
@@ -109,45 +92,28 @@ def test_all_goes_on_behind_the_ranks_kept(
 ) -> None:
     monkeypatch.setitem(STRATEGIES, "all", replace(STRATEGIES["all"], kept=8))
     dataset = make_dataset(30)
-    url, seen = f"/d/{dataset.slug}/grid/?queue=all&n=7", []
-    for _ in range(12):
-        page = client.get(url)
-        seen += tile_rows(page)
-        url = page.context["page"].next_url
-        if not url:
-            break
-    assert seen == list(range(30))
+    pages = islice(pages_of(client, f"/d/{dataset.slug}/grid/?queue=all&n=7"), 12)
+    assert list(chain.from_iterable(pages)) == list(range(30))
 
 
+@pytest.mark.parametrize("is_labeled", [False, True])
 def test_turning_pages_without_labelling_goes_on_and_round_again(
-    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
+    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch, is_labeled: bool
 ) -> None:
+    """Nobody holds images that are labeled already, so the next pull has to know how far the last one came."""
     monkeypatch.setitem(STRATEGIES, "uncertain", replace(STRATEGIES["uncertain"], kept=10))
     dataset = make_dataset(24)
     add_model(dataset, two_class(np.linspace(0.5, 1, 24).tolist()))
-    url, seen = "/d/pictures/grid/?queue=uncertain&n=5", []
+    first = "/d/pictures/grid/?queue=uncertain&n=5"
+    if is_labeled:
+        decide(dataset, "assign", range(24), "cat")
+        first += "&state=labelled"
+    url, seen = first, []
     for _ in range(7):
         page = client.get(url)
         seen.append(tile_rows(page))
-        url = page.context["page"].next_url or url
-    assert [row for some in seen[:5] for row in some] == list(range(24)), "each image once before any comes again"
-    assert seen[5] == [0, 1, 2, 3, 4]
-
-
-def test_what_is_labelled_already_is_gone_through_to_the_end_and_round_again(
-    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody holds those images, so the next pull has to know how far the last one came."""
-    monkeypatch.setitem(STRATEGIES, "uncertain", replace(STRATEGIES["uncertain"], kept=10))
-    dataset = make_dataset(24)
-    add_model(dataset, two_class(np.linspace(0.5, 1, 24).tolist()))
-    label(dataset, list(range(24)))
-    url, seen = "/d/pictures/grid/?queue=uncertain&state=labelled&n=5", []
-    for _ in range(6):
-        page = client.get(url)
-        seen.append(tile_rows(page))
-        url = page.context["page"].next_url or "/d/pictures/grid/?queue=uncertain&state=labelled&n=5"
-    assert [row for some in seen[:5] for row in some] == list(range(24))
+        url = page.context["page"].next_url or first
+    assert list(chain.from_iterable(seen[:5])) == list(range(24)), "each image once before any comes again"
     assert seen[5] == [0, 1, 2, 3, 4]
 
 
@@ -164,21 +130,17 @@ def test_a_newer_model_starts_a_new_round_on_the_next_page(make_dataset: MakeDat
 
 def test_undo_brings_an_item_back_into_the_pool(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
-    label(dataset, [1])
+    decide(dataset, "assign", [1], "cat")
     assert sorted(tile_rows(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 2]
-    apply(dataset, [Request(uuid.uuid4(), Action.Kind.UNDO, timezone.now())], user=None, holder="me")
+    decide(dataset, "undo")
     assert sorted(tile_rows(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 1, 2]
 
 
 def test_filters(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(6)
     cat, dog = dataset.classes.all()
-    ids = dict(dataset.items.values_list("row", "pk"))
-    decisions = [
-        Decision(ids[0], State.LABELLED, cat.pk), Decision(ids[1], State.LABELLED, dog.pk),
-        Decision(ids[2], State.UNSURE), Decision(ids[3], State.SKIPPED),
-    ]  # fmt: skip
-    record_import(dataset, decisions, None)
+    for row, (kind, label) in enumerate((("assign", "cat"), ("assign", "dog"), ("unsure", ""), ("skip", ""))):
+        decide(dataset, kind, [row], label)
     add_model(dataset, two_class([0.9, 0.2, 0.8, 0.1, 0.7, 0.3]))
     base = f"/d/{dataset.slug}/grid/?queue=all"
     assert tile_rows(client.get(base)) == [0, 1, 2, 3, 4, 5]
@@ -212,23 +174,20 @@ def test_what_cannot_be_shown_is_said_in_words(
     make_dataset: MakeDataset, client: Client, query: str, status: int, words: str
 ) -> None:
     dataset = make_dataset(3)
-    response = client.get(f"/d/{dataset.slug}/grid/?{query}")
-    assert response.status_code == status
-    assert words in response.content.decode()
+    assert words in text(client.get(f"/d/{dataset.slug}/grid/?{query}"), status)
 
 
 def test_everything_labelled_says_so(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
-    label(dataset, [0, 1, 2])
+    decide(dataset, "assign", [0, 1, 2], "cat")
     assert "Everything is labeled" in client.get(f"/d/{dataset.slug}/grid/?queue=random").content.decode()
 
 
 def test_a_bad_measure_is_refused(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
     add_model(dataset, two_class([0.4, 0.5, 0.6]))
-    response = client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&measure=guess")
-    assert response.status_code == 422
-    assert "Choose margin, entropy or least confidence." in response.content.decode()
+    page = text(client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&measure=guess"), 422)
+    assert "Choose margin, entropy or least confidence." in page
 
 
 def test_queries_of_a_page_do_not_grow_with_items(make_dataset: MakeDataset) -> None:
@@ -238,9 +197,9 @@ def test_queries_of_a_page_do_not_grow_with_items(make_dataset: MakeDataset) -> 
         add_model(dataset, two_class(np.linspace(0, 1, n).tolist()))
         client = Client()
         page = client.get(f"/d/{name}/grid/?queue=uncertain&n=30")
-        with CaptureQueriesContext(connection) as queries:
-            assert len(tile_rows(client.get(page.context["page"].next_url))) == 30
-        counted.append(len(queries))
+        following = page.context["page"].next_url
+        counted.append(count_queries(client.get, following))
+        assert len(tile_rows(client.get(following))) == 30
     assert counted[0] == counted[1]
 
 
@@ -264,15 +223,11 @@ def test_signing_in_is_asked_for_when_it_is_required(
 
 def test_queue_command_prints_what_the_plan_says(make_dataset: MakeDataset, store: Path) -> None:
     dataset = make_dataset(9)
-    out = StringIO()
-    call_command("queue", "random", "-n", "4", "--seed", "11", "--json", stdout=out)
-    told = json.loads(out.getvalue())
+    told = command_json("queue", "random", "-n", "4", "--seed", "11")
     assert set(told) == {"round", "queue", "seed", "items"}
     assert (told["queue"], told["seed"], len(told["items"])) == ("random", 11, 4)
     assert set(told["items"][0]) == {"item_id", "path", "score", "probability", "reason"}
     assert Round.objects.get(pk=told["round"]).dataset == dataset
-    again = StringIO()
-    call_command("queue", "random", "-n", "4", "--seed", "11", "--json", stdout=again)
-    assert json.loads(again.getvalue())["items"] == told["items"]
+    assert command_json("queue", "random", "-n", "4", "--seed", "11")["items"] == told["items"]
     with pytest.raises(CommandError, match="Label at least one image in each of two classes"):
         call_command("queue", "uncertain")

@@ -1,22 +1,15 @@
 """Suspects: labels that the model doubts without having learnt from them, on the page and in the command."""
 
-from __future__ import annotations
-
-import json
-import uuid
-from collections.abc import Callable
-from io import StringIO
-
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.decisions.save import Decision, Request, Shown, Target, apply, record_import
-from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
+from labeling.decisions.save import Decision, record_import
+from labeling.models import Annotation, Dataset, Item, LabelClass, Lease, State
 from modeling.models import ModelVersion
 from sampling.queues.registry import STRATEGIES
+from tests.factories import MakeDataset, command_json, command_output, decide, not_none
 from tests.modeling.factories import add_vectors, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -29,7 +22,7 @@ def tiles(client: Client, url: str = GRID) -> list[int]:
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+def dataset(make_dataset: MakeDataset) -> Dataset:
     """Provide sixty of eighty images labelled by a clear rule, three of them wrongly, and a model of it."""
     dataset = make_dataset(80)
     X, y = two_clouds(80)
@@ -42,18 +35,8 @@ def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
     return dataset
 
 
-def decide(dataset: Dataset, row: int, name: str, *, queue: str = "suspects") -> None:
-    item = Item.objects.get(dataset=dataset, row=row)
-    target = Target(item.pk, seen=item.newest_annotation_id, shown=Shown(queue=queue))
-    label_id = LabelClass.objects.get(dataset=dataset, name=name).pk
-    request = Request(uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), label_id, targets=(target,))
-    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
-
-
 def name_of(dataset: Dataset, row: int) -> str:
-    found = Item.objects.get(dataset=dataset, row=row).label
-    assert found is not None
-    return found.name
+    return not_none(Item.objects.get(dataset=dataset, row=row).label).name
 
 
 def test_the_wrong_labels_are_shown_with_what_the_model_thinks(dataset: Dataset, client: Client) -> None:
@@ -87,30 +70,29 @@ def test_the_page_of_queues_shows_labelled_ones(dataset: Dataset, client: Client
 
 
 def test_who_corrects_or_confirms_a_label_is_not_asked_again(dataset: Dataset, client: Client) -> None:
-    decide(dataset, 7, {"cat": "dog", "dog": "cat"}[name_of(dataset, 7)])
+    decide(dataset, "assign", [7], {"cat": "dog", "dog": "cat"}[name_of(dataset, 7)], queue="suspects")
     assert sorted(tiles(client)) == [20, 33]
-    decide(dataset, 20, name_of(dataset, 20))
+    decide(dataset, "assign", [20], name_of(dataset, 20), queue="suspects")
     assert tiles(client) == [33]
     run_now("retrain", dataset_id=dataset.pk)
     assert 20 not in tiles(client), "confirmed in this queue: not asked again by the next model either"
-    apply(dataset, [Request(uuid.uuid4(), Action.Kind.UNDO, timezone.now())], user=None, holder="me")
+    decide(dataset, "undo")
     assert 20 in tiles(client)
 
 
 def test_a_label_changed_since_in_any_queue_is_no_suspect(dataset: Dataset, client: Client) -> None:
-    decide(dataset, 33, {"cat": "dog", "dog": "cat"}[name_of(dataset, 33)], queue="all")
+    decide(dataset, "assign", [33], {"cat": "dog", "dog": "cat"}[name_of(dataset, 33)], queue="all")
     assert sorted(tiles(client)) == [7, 20]
 
 
 def test_the_only_label_of_a_class_is_no_suspect(dataset: Dataset, client: Client) -> None:
     bird = LabelClass.objects.create(dataset=dataset, name="bird", colour="#009E73", order=9)
-    item = Item.objects.get(dataset=dataset, row=2)
-    record_import(dataset, [Decision(item.pk, State.LABELLED, bird.pk)], None)
+    record_import(dataset, [Decision(dataset.items.get(row=2).pk, State.LABELLED, bird.pk)], None)
     run_now("retrain", dataset_id=dataset.pk)
     assert 2 not in tiles(client)
 
 
-def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: Callable[..., Dataset], client: Client) -> None:
+def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(60)
     X, y = two_clouds(60)
     add_vectors(dataset, X + 5 * y[:, None])
@@ -123,15 +105,11 @@ def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: Callable[...,
     import_labels(dataset, list(range(40)), y)
     run_now("retrain", dataset_id=dataset.pk)
     assert "No suspect labels" in client.get(GRID).content.decode()
-    out = StringIO()
-    call_command("queue", "suspects", stdout=out)
-    assert "No suspect labels" in out.getvalue()
+    assert "No suspect labels" in command_output("queue", "suspects")
 
 
 def test_the_command_lists_labelled_images(dataset: Dataset) -> None:
-    out = StringIO()
-    call_command("queue", "suspects", "--json", stdout=out)
-    told = json.loads(out.getvalue())
+    told = command_json("queue", "suspects")
     rows = dict(Item.objects.filter(dataset=dataset).values_list("pk", "row"))
     assert sorted(rows[one["item_id"]] for one in told["items"]) == WRONG
     assert all(one["reason"].startswith("Labeled ") for one in told["items"])
@@ -148,5 +126,5 @@ def test_without_its_file_it_asks_for_a_retrain(dataset: Dataset, client: Client
 def test_it_is_listed_and_its_decisions_are_kept_apart(dataset: Dataset, client: Client) -> None:
     assert STRATEGIES["suspects"].is_listed
     assert "Suspects" in client.get("/d/pictures/queues/").content.decode()
-    decide(dataset, 7, "cat")
+    decide(dataset, "assign", [7], "cat", queue="suspects")
     assert Annotation.objects.filter(queue="suspects").count() == 1

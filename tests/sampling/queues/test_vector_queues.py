@@ -1,12 +1,9 @@
 """Queues that rank by vectors: Diverse, Oddities, Band, Auto, Audit and Similar, from the database to a round."""
 
-from __future__ import annotations
-
-import json
 from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
-from io import StringIO
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,13 +15,12 @@ from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import cancel, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import me
-from labeling.decisions.save import Decision, record_import
-from labeling.models import Dataset, State
+from labeling.models import Dataset
 from modeling.algorithms import neighbors
 from modeling.encoders import neighbor_cache as shared
 from sampling.algorithms import outliers
 from sampling.models import Round
-from sampling.queues import dispatch, outlier_cache, pool
+from sampling.queues import dispatch, outlier_cache
 from sampling.queues.deal import deal
 from sampling.queues.pull import Filters, Order, pull, ranked_rows
 from sampling.queues.registry import (
@@ -36,39 +32,35 @@ from sampling.queues.registry import (
     UncertainParams,
 )
 from sampling.queues.strategy import BadParameter, NoParams
-from tests.factories import MakeDataset
-from tests.modeling.factories import add_vectors
+from tests.factories import MakeDataset, assert_contains, command_json, command_output
+from tests.modeling.factories import add_vectors, import_labels
 from tests.sampling.factories import add_model, two_class
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 N = 60
 
 
-@pytest.fixture(autouse=True)
-def _fresh_pools() -> None:
-    pool.forget()
-
-
-@pytest.fixture
-def clouds(make_dataset: MakeDataset) -> tuple[Dataset, np.ndarray]:
-    """Provide 60 items in three clouds of vectors, and one far from all."""
+def clouds() -> np.ndarray:
+    """Return vectors in three clouds, and one far from all."""
     rng = np.random.default_rng(1)
     centres = rng.normal(size=(3, 6)) * 8
     X = (centres[np.arange(N) % 3] + rng.normal(size=(N, 6))).astype(np.float32)
     X[17] = 60
+    return X
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
     dataset = make_dataset(N)
-    add_vectors(dataset, X)
-    return dataset, X
+    add_vectors(dataset, clouds())
+    return dataset
 
 
 def label(dataset: Dataset, rows: list[int]) -> None:
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    ids = dict(dataset.items.values_list("row", "pk"))
-    record_import(dataset, [Decision(ids[row], State.LABELLED, classes[row % 2]) for row in rows], None)
+    import_labels(dataset, rows, np.arange(N) % 2)
 
 
-def test_diverse_starts_far_from_what_is_labelled(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, _X = clouds
+def test_diverse_starts_far_from_what_is_labelled(dataset: Dataset) -> None:
     label(dataset, [0, 3, 6])
     rows = ranked_rows(pull(dataset, STRATEGIES["diverse"], DiverseParams(), Filters(), seed=0)).tolist()
     assert rows[0] == 17
@@ -76,8 +68,7 @@ def test_diverse_starts_far_from_what_is_labelled(clouds: tuple[Dataset, np.ndar
     assert sorted(rows) == sorted(set(range(N)) - {0, 3, 6})
 
 
-def test_diverse_by_typical_begins_inside_of_each_cloud(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, _X = clouds
+def test_diverse_by_typical_begins_inside_of_each_cloud(dataset: Dataset) -> None:
     pulls = [pull(dataset, STRATEGIES["diverse"], DiverseParams("typical"), Filters(), seed=4, k=4) for _ in range(2)]
     rows = ranked_rows(pulls[0]).tolist()
     assert {row % 3 for row in rows} == {0, 1, 2}
@@ -87,8 +78,7 @@ def test_diverse_by_typical_begins_inside_of_each_cloud(clouds: tuple[Dataset, n
 
 
 @pytest.mark.parametrize("method", ["local outlier factor", "isolation forest"])
-def test_oddities_finds_what_stands_out(clouds: tuple[Dataset, np.ndarray], method: str) -> None:
-    dataset, _ = clouds
+def test_oddities_finds_what_stands_out(dataset: Dataset, method: str) -> None:
     params = OdditiesParams(method=method)  # type: ignore[arg-type]
     first, again = (pull(dataset, STRATEGIES["oddities"], params, Filters(), seed=3) for _ in range(2))
     assert ranked_rows(first)[0] == 17
@@ -118,8 +108,7 @@ def test_uncertain_does_not_fill_a_page_with_near_copies(make_dataset: MakeDatas
     assert not few.is_complete
 
 
-def test_band_holds_only_what_is_in_it(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, _ = clouds
+def test_band_holds_only_what_is_in_it(dataset: Dataset) -> None:
     chances = np.linspace(0, 1, N)
     chances[5] = np.nan
     add_model(dataset, two_class(chances.tolist()))
@@ -137,8 +126,8 @@ def test_band_holds_only_what_is_in_it(clouds: tuple[Dataset, np.ndarray]) -> No
         pull(dataset, STRATEGIES["band"], BandParams(of=10**6), Filters(), seed=0)
 
 
-def test_similar_is_exact_cosine_without_the_examples(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, X = clouds
+def test_similar_is_exact_cosine_without_the_examples(dataset: Dataset) -> None:
+    X = clouds()
     label(dataset, [6])
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     cosine = np.maximum(unit @ unit[3], unit @ unit[9])
@@ -152,8 +141,7 @@ def test_similar_is_exact_cosine_without_the_examples(clouds: tuple[Dataset, np.
     assert set(ranked_rows(near).tolist()) == {r for r in range(N) if unit[r] @ unit[3] >= 0.9} - {3, 6}
 
 
-def test_auto_begins_typical_with_a_share_of_chance(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, _ = clouds
+def test_auto_begins_typical_with_a_share_of_chance(dataset: Dataset) -> None:
     round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
     tiles = deal(round_, 0, N, holder="", is_continued=False).tiles
     sources = Counter(tile.shown.queue for tile in tiles)
@@ -166,8 +154,7 @@ def test_auto_begins_typical_with_a_share_of_chance(clouds: tuple[Dataset, np.nd
     assert "Typical" in tiles[0].reason or "at random" in tiles[0].reason
 
 
-def test_auto_follows_the_models_doubts_once_there_is_one(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, _ = clouds
+def test_auto_follows_the_models_doubts_once_there_is_one(dataset: Dataset) -> None:
     chances = np.full(N, 0.99)
     doubtful = [4, 11, 23, 30, 44]
     chances[doubtful] = 0.5
@@ -180,9 +167,8 @@ def test_auto_follows_the_models_doubts_once_there_is_one(clouds: tuple[Dataset,
 
 
 def test_auto_deals_what_stands_out_and_of_very_many_only_what_was_compared(
-    clouds: tuple[Dataset, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset, _ = clouds
     chances = np.full(N, 0.8)
     chances[17] = 1  # no doubt about it, so it comes because it is odd
     add_model(dataset, two_class(chances.tolist()))
@@ -219,14 +205,21 @@ def order(queue: str, **params: object) -> dict[str, object]:
     return asdict(Order(queue, given, Filters().as_params(), seed=1))
 
 
-def test_a_worker_ranks_what_is_heavy(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, _ = clouds
+def rank(dataset: Dataset, job: Job) -> Round:
+    """Pull what a job asks for, as a worker does."""
+    made = Order(**job.params["order"]).pull(dataset)
+    Job.objects.filter(pk=job.pk).update(
+        state=Job.State.SUCCEEDED, result={"round": made.pk}, finished_at=job.created_at
+    )
+    return made
+
+
+def test_a_worker_ranks_what_is_heavy(dataset: Dataset) -> None:
     job = run_now("rank", dataset_id=dataset.pk, params={"order": order("diverse"), "fingerprint": "x"})
     assert ranked_rows(Round.objects.get(pk=job.result["round"]))[1] == 17
 
 
-def test_a_worker_says_what_cannot_be(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, _ = clouds
+def test_a_worker_says_what_cannot_be(dataset: Dataset) -> None:
     bad = {"order": order("similar", to="none"), "fingerprint": "x"}
     with pytest.raises(Refusal) as refused:
         run_now("rank", dataset_id=dataset.pk, params=bad)
@@ -234,28 +227,22 @@ def test_a_worker_says_what_cannot_be(clouds: tuple[Dataset, np.ndarray]) -> Non
 
 
 def test_a_page_without_a_worker_says_so_and_asks_once(
-    clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "PATIENCE", 0.1)
     for _ in range(2):
-        page = client.get("/d/pictures/grid/?queue=diverse").content.decode()
-        assert "No worker is running" in page
-        assert "data-waiting" in page
+        assert_contains(client.get("/d/pictures/grid/?queue=diverse"), "No worker is running", "data-waiting")
     assert Job.objects.filter(kind="rank").count() == 1
 
 
 def test_auto_deals_by_chance_until_its_ranking_is_there(
-    clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "PATIENCE_OF_AUTO", 0.05)
-    dataset, _ = clouds
     first = client.get("/d/pictures/grid/?queue=auto&n=5").context["page"]
     assert {tile.shown.queue for tile in first.tiles} == {"auto/random"}
     job = Job.objects.get(kind="rank")
-    made = Order(**job.params["order"]).pull(dataset)
-    Job.objects.filter(pk=job.pk).update(
-        state=Job.State.SUCCEEDED, result={"round": made.pk}, finished_at=job.created_at
-    )
+    made = rank(dataset, job)
     # The worker's order came from a fresh page; the page that continues asks for its own.
     second = client.get(first.next_url).context["page"]
     assert second.round_id == made.pk
@@ -264,34 +251,25 @@ def test_auto_deals_by_chance_until_its_ranking_is_there(
 
 
 def test_a_ranking_that_became_ready_meanwhile_is_shown(
-    clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "PATIENCE", 0.1)
-    dataset, _ = clouds
     client.get("/d/pictures/grid/?queue=diverse")
     job = Job.objects.get(kind="rank")
-    made = Order(**job.params["order"]).pull(dataset)
-    Job.objects.filter(pk=job.pk).update(
-        state=Job.State.SUCCEEDED, result={"round": made.pk}, finished_at=job.created_at
-    )
+    made = rank(dataset, job)
     page = client.get("/d/pictures/grid/?queue=diverse&n=5").context["page"]
     assert page.round_id == made.pk
     assert page.tiles[1].item.row == 17
     assert Job.objects.filter(kind="rank").count() == 1
 
 
-def test_similar_command(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, _X = clouds
-    out = StringIO()
+def test_similar_command(dataset: Dataset) -> None:
     item = dataset.items.get(row=3)
-    call_command("similar", str(item.pk), "-k", "4", "--json", stdout=out)
-    told = json.loads(out.getvalue())
+    told = command_json("similar", str(item.pk), "-k", "4")
     assert told["item_id"] == item.pk
     assert len(told["items"]) == 4
     assert set(told["items"][0]) == {"item_id", "path", "similarity"}
-    by_path = StringIO()
-    call_command("similar", item.path, "-k", "4", "--json", stdout=by_path)
-    assert json.loads(by_path.getvalue()) == told
+    assert command_json("similar", item.path, "-k", "4") == told
     with pytest.raises(CommandError, match="There is no image"):
         call_command("similar", "nothing.png")
 
@@ -306,11 +284,11 @@ def test_rankings_need_something_to_rank(make_dataset: MakeDataset) -> None:
 
 # -- Oddities among very many images --------------------------------------------------------------------
 @pytest.fixture
-def many(clouds: tuple[Dataset, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Dataset:
+def many(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """Make a dataset count as very large."""
     for module in (shared, outlier_cache, dispatch):
         monkeypatch.setattr(module, "AT_ONCE", N - 1)
-    return clouds[0]
+    return dataset
 
 
 def words_of(client: Client, queue: str = "oddities") -> str:
@@ -357,19 +335,14 @@ def test_a_comparison_that_was_cancelled_is_not_begun_again_unasked(many: Datase
 def test_the_command_compares_first_and_the_second_pull_reads_what_was_kept(
     many: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = StringIO(), StringIO()
-    call_command("queue", "oddities", "-n", "5", "--seed", "1", "--json", stdout=first)
+    first = command_json("queue", "oddities", "-n", "5", "--seed", "1")
     assert Job.objects.get(kind="oddness").state == Job.State.SUCCEEDED
-
-    def again(*_: object, **__: object) -> None:
-        raise AssertionError("computed twice")
-
-    for name in ("local_outlier_factor", "isolation"):
-        monkeypatch.setattr(outliers, name, again)
-    for name in ("project", "knn_graph"):
-        monkeypatch.setattr(neighbors, name, again)
-    call_command("queue", "oddities", "-n", "5", "--seed", "1", "--json", stdout=second)
-    assert json.loads(second.getvalue())["items"] == json.loads(first.getvalue())["items"]
+    again = Mock(side_effect=AssertionError("computed twice"))
+    for module, name in (
+        (outliers, "local_outlier_factor"), (outliers, "isolation"), (neighbors, "project"), (neighbors, "knn_graph"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, again)
+    assert command_json("queue", "oddities", "-n", "5", "--seed", "1")["items"] == first["items"]
     assert Job.objects.filter(kind="oddness").count() == 1
 
 
@@ -379,37 +352,23 @@ def test_a_comparison_without_vectors_says_so(make_dataset: MakeDataset) -> None
         run_now("oddness", dataset_id=dataset.pk, params={"method": "isolation forest"})
 
 
-def test_similar_refuses_what_it_does_not_understand(clouds: tuple[Dataset, np.ndarray], client: Client) -> None:
-    dataset, _ = clouds
-    for params in (
-        SimilarParams(),
-        SimilarParams("1,x"),
-        SimilarParams("3", at_least=2),
-        SimilarParams("3", float("nan")),
-    ):
+def test_similar_refuses_what_it_does_not_understand(dataset: Dataset, client: Client) -> None:
+    for params in (SimilarParams(), SimilarParams("1,x"), SimilarParams("3", 2), SimilarParams("3", float("nan"))):
         with pytest.raises(BadParameter, match="Similar: "):
             pull(dataset, STRATEGIES["similar"], params, Filters(), seed=0)
     form = client.get("/d/pictures/queues/?queue=similar&to=3,3,999,5&back=queue%3Dband%26low%3D0.1").content.decode()
-    assert "Similar to any of these <b>2</b> images" in form
-    assert "Back to Band" in form
-    assert "?queue=band&amp;low=0.1" in form
-    assert (
-        "Similar to this image"
-        in client.get("/d/pictures/queues/?queue=similar&to=3&back=queue%3Dnone").content.decode()
-    )
+    assert_contains(form, "Similar to any of these <b>2</b> images", "Back to Band", "?queue=band&amp;low=0.1")
+    form = client.get("/d/pictures/queues/?queue=similar&to=3&back=queue%3Dnone").content.decode()
+    assert "Similar to this image" in form
 
 
-def test_similar_to_several_by_the_command(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, X = clouds
+def test_similar_to_several_by_the_command(dataset: Dataset) -> None:
+    X = clouds()
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     alike = np.maximum(unit @ unit[3], unit @ unit[8])
     ids = dict(dataset.items.values_list("row", "pk"))
-    out = StringIO()
-    call_command("similar", str(ids[3]), "image0008.png", "-k", "99", "--at-least", "0.5", "--json", stdout=out)
-    told = json.loads(out.getvalue())
+    told = command_json("similar", str(ids[3]), "image0008.png", "-k", "99", "--at-least", "0.5")
     assert (told["item_id"], told["like"]) == (ids[3], [ids[3], ids[8]])
     expected = {ids[row] for row in range(N) if alike[row] >= 0.5 and row not in {3, 8}}
     assert {item["item_id"] for item in told["items"]} == expected
-    nothing = StringIO()
-    call_command("similar", str(ids[17]), "--at-least", "1", stdout=nothing)
-    assert "No other image is so similar" in nothing.getvalue()
+    assert "No other image is so similar" in command_output("similar", str(ids[17]), "--at-least", "1")

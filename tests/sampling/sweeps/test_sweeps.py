@@ -1,7 +1,5 @@
 """Sweeps from the database to a page: dealt by risk, checks hidden, settled and measured, words when there is none."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from typing import Any
@@ -17,25 +15,19 @@ from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass
 from sampling.models import Check, Round
-from sampling.queues import dispatch, pool
 from sampling.queues.deal import Tile, deal
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking
 from sampling.sweeps.checks import carryover_of, measured, risk_of, settle, waiting_rows
 from sampling.sweeps.queues import GroupsParams, SweepParams, with_checks
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assert_contains, count_queries
 from tests.modeling.factories import add_vectors
-from tests.sampling.factories import add_model, decide_shown, two_class
+from tests.sampling.factories import add_model, decide_shown, two_class, undo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 N = 80
 SURE = [0.999 - 0.001 * row for row in range(50)] + [0.03] * 30
-
-
-@pytest.fixture(autouse=True)
-def _fresh_pools() -> None:
-    pool.forget()
 
 
 @pytest.fixture
@@ -58,17 +50,11 @@ def page_of(round_: Round, n: int = 240) -> list[Tile]:
 def decide(
     dataset: Dataset, tiles: list[Tile], label: LabelClass | None, kind: Action.Kind = Action.Kind.ASSIGN
 ) -> None:
-    shown = [Shown(queue=tile.shown.queue, round_id=tile.shown.round_id, rank=tile.rank) for tile in tiles]
     targets = tuple(
-        Target(tile.item.pk, seen=tile.item.newest_annotation_id, shown=how)
-        for tile, how in zip(tiles, shown, strict=True)
+        Target(tile.item.pk, shown=Shown(queue=tile.shown.queue, round_id=tile.shown.round_id, rank=tile.rank))
+        for tile in tiles
     )
     request = Request(uuid.uuid4(), kind, timezone.now(), label.pk if label else None, overwrite=True, targets=targets)
-    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
-
-
-def undo(dataset: Dataset) -> None:
-    request = Request(uuid.uuid4(), Action.Kind.UNDO, timezone.now())
     assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
 
 
@@ -104,8 +90,7 @@ def test_a_class_that_nobody_has_settles_checks_when_it_is_merged(dataset: Datas
 
 
 def test_a_page_is_the_surest_of_the_class_as_far_as_the_promise_goes(dataset: Dataset) -> None:
-    rows = ranked_rows(sweep(dataset)).tolist()
-    assert rows == list(range(50)), "0.1 overlooked of 2.5 % wrong is 0.25 %"
+    assert ranked_rows(sweep(dataset)).tolist() == list(range(50)), "0.1 overlooked of 2.5 % wrong is 0.25 %"
     strict = ranked_rows(sweep(dataset, at_most=0.001)).tolist()
     # Before the person looks, the first n are wrong in 0.001 * (1 + (n - 1) / 2) on average.
     assert strict == list(range(len(strict)))
@@ -222,9 +207,8 @@ def test_auto_deals_waiting_checks_among_its_images(dataset: Dataset) -> None:
 def test_a_check_that_the_audit_drew_stays_an_audit() -> None:
     rows = np.arange(20)
     ones = np.ones(20, np.float32)
-    mixed = Ranking(
-        rows, ones, ones / 2, {"": ""}, True, ["audit" if row in {4, 11} else "unsure" for row in range(20)]
-    )
+    sources = ["audit" if row in {4, 11} else "unsure" for row in range(20)]
+    mixed = Ranking(rows, ones, ones / 2, {"": ""}, True, sources)
     inputs = Inputs(rows, np.random.default_rng(0), waiting=np.array([4, 7]))
     ranking = with_checks(mixed, inputs)
     assert ranking.sources is not None
@@ -264,13 +248,9 @@ def test_the_bar_and_the_form_tell_promised_and_measured(dataset: Dataset, clien
     assert "about 1 likely wrong" in " ".join(bar.split())
     assert bar.count("data-later") == 2
     form = client.get(f"/d/{dataset.slug}/queues/?queue=sweep").content.decode()
-    assert "cat: 50 of 50" in form
-    assert "dog: 30 of 30" in form
-    assert "Checks" not in form
+    assert_contains(form, "cat: 50 of 50", "dog: 30 of 30", lacks=["Checks"])
     accept(dataset, Round.objects.get())
-    form = client.get(f"/d/{dataset.slug}/queues/?queue=sweep").content.decode()
-    assert "Checks (2)" in form
-    assert "cat: 0 of 0" in form
+    assert_contains(client.get(f"/d/{dataset.slug}/queues/?queue=sweep"), "Checks (2)", "cat: 0 of 0")
 
 
 def test_without_a_class_the_surest_is_swept_page_by_page(dataset: Dataset, client: Client) -> None:
@@ -291,22 +271,15 @@ def test_a_page_asks_no_more_queries_for_more_sweeps(make_dataset: MakeDataset, 
     accept(dataset, sweep(dataset, k=20))
     url = f"/d/{dataset.slug}/grid/?queue=sweep&n=20"
     client.get(url)
-    with CaptureQueriesContext(
-        connection,
-    ) as few:
-        client.get(url)
+    few = count_queries(client.get, url)
     for seed in range(6):
         accept(dataset, sweep(dataset, k=20, seed=seed))
     client.get(url)
-    with CaptureQueriesContext(connection) as many:
-        client.get(url)
-    assert len(many) <= len(few)
+    assert count_queries(client.get, url) <= few
 
 
-def test_groups_by_page_split_and_in_words(
-    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
+@pytest.mark.usefixtures("ranked_at_once")
+def test_groups_by_page_split_and_in_words(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(N)
     url = f"/d/{dataset.slug}/grid/?queue=groups"
     assert "No embeddings yet" in client.get(url).content.decode()
@@ -330,9 +303,8 @@ def test_groups_by_page_split_and_in_words(
     after = client.get(half.next_url).context["page"]
     assert after.tiles
     assert not after.bar.is_half, "after the half comes another group"
-    assert client.get(f"{url}&within=a,b").status_code == 422
-    assert client.get(f"{url}&looseness=99").status_code == 422
-    assert client.get(f"{url}&loose=2").status_code == 422
+    for bad in ("within=a,b", "looseness=99", "loose=2"):
+        assert client.get(f"{url}&{bad}").status_code == 422, bad
     assert "No images are that similar" in client.get(f"{url}&loose=1&looseness=0.1").content.decode()
 
 
@@ -342,10 +314,8 @@ def two_heaps(dataset: Dataset, n: int) -> None:
     add_vectors(dataset, ((np.arange(n) % 2)[:, None] * 10 + noise).astype(np.float32))
 
 
-def test_only_groups_that_are_known_to_agree_are_offered(
-    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
+@pytest.mark.usefixtures("ranked_at_once")
+def test_only_groups_that_are_known_to_agree_are_offered(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(300)
     two_heaps(dataset, 300)
     url = f"/d/{dataset.slug}/grid/?queue=groups&n=40"
@@ -376,9 +346,8 @@ def test_what_one_key_labeled_is_no_evidence(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(300)
     two_heaps(dataset, 300)
 
-    def facts() -> dict[str, Any]:
-        found: dict[str, Any] = pull(dataset, STRATEGIES["groups"], GroupsParams(), Filters(), seed=1).params["facts"]
-        return found
+    def facts() -> Any:
+        return pull(dataset, STRATEGIES["groups"], GroupsParams(), Filters(), seed=1).params["facts"]
 
     decide_shown(dataset, list(range(0, 200, 2)), "cat", queue="groups")
     decide_shown(dataset, list(range(1, 200, 2)), "dog", queue="groups")
@@ -387,11 +356,9 @@ def test_what_one_key_labeled_is_no_evidence(make_dataset: MakeDataset) -> None:
     assert facts()["is_known"]
 
 
-def test_a_looser_group_tells_how_few_pairs_agree(
-    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("ranked_at_once")
+def test_a_looser_group_tells_how_few_pairs_agree(make_dataset: MakeDataset, client: Client) -> None:
     """Fourteen images of three classes, say: what was measured is on the page, and it asks before it labels them."""
-    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     dataset = make_dataset(120, classes=("cat", "dog", "bird"))
     two_heaps(dataset, 120)
     for row in range(60):
@@ -406,6 +373,5 @@ def test_a_looser_group_tells_how_few_pairs_agree(
         page.bar.warning,
     ), page.bar.warning
     pane = client.get(f"/d/{dataset.slug}/queues/?queue=groups&loose=1").content.decode()
-    assert 'name="loose" value="1" checked' in pane
-    assert 'name="looseness"' in pane
+    assert_contains(pane, 'name="loose" value="1" checked', 'name="looseness"')
     assert 'name="looseness"' not in client.get(f"/d/{dataset.slug}/queues/?queue=groups").content.decode()

@@ -1,7 +1,5 @@
 """Test the placement of points that a map was not fitted to."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -49,23 +47,20 @@ def test_between_two_clusters_it_joins_the_nearer_and_not_the_void() -> None:
     assert place_points(np.array([[0.7]], np.float32), X, places, rng=np.random.default_rng(0))[0, 0] < 5
 
 
+@pytest.mark.slow
 def test_placed_digits_are_as_true_as_fitted_ones() -> None:
     X = load_digits().data.astype(np.float32)
     order = np.random.default_rng(0).permutation(len(X))
     fitted, rest = order[:900], order[900:]
     weights = umap_learn.fuzzy_graph(knn_graph(X[fitted], 15), 15)
-    places = umap_learn.lay_out(
-        weights,
-        initial_layout(project(X[fitted], rng=np.random.default_rng(0), dims=2), 0),
-        min_dist=0.1,
-        seed=0,
-        n_epochs=200,
-    )
+    start = initial_layout(project(X[fitted], rng=np.random.default_rng(0), dims=2), 0)
+    places = umap_learn.lay_out(weights, start, min_dist=0.1, seed=0, n_epochs=200)
     got = place_points(X[rest], X[fitted], places, rng=np.random.default_rng(0))
     of_fitted = trustworthiness(X[fitted], places, n_neighbors=15)
     assert trustworthiness(X[rest], got, n_neighbors=15) >= 0.97 * of_fitted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_copies", [1, 20])
 def test_memberships_are_those_of_umap_learn(n_copies: int) -> None:
     X = np.repeat(load_digits().data[:200].astype(np.float32), n_copies, axis=0)[:400]

@@ -1,7 +1,5 @@
 """Test t-SNE: forces against all pairs, affinities against their definition, maps against scikit-learn's."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +11,7 @@ from sklearn.manifold import TSNE, trustworthiness
 from modeling.algorithms.layouts import tsne
 from modeling.algorithms.layouts.initialization import initial_layout
 from modeling.algorithms.neighbors import knn_graph, project
+from tests.factories import interrupt_at
 
 N, PERPLEXITY = 400, 20
 
@@ -106,12 +105,5 @@ def test_it_is_the_same_every_time_and_on_any_number_of_cores(
 
 
 def test_on_iteration_can_stop_the_layout(digits: np.ndarray, weights: csr_array) -> None:
-    class Enough(Exception):
-        pass
-
-    def stop(done: int, total: int) -> None:
-        if done == 3:
-            raise Enough
-
-    with pytest.raises(Enough):
-        tsne.lay_out(weights, initial_layout(flat(digits), 0), on_iteration=stop)
+    with pytest.raises(InterruptedError):
+        tsne.lay_out(weights, initial_layout(flat(digits), 0), on_iteration=interrupt_at(3, InterruptedError))
