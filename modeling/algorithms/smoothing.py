@@ -1,0 +1,77 @@
+"""Smooth rows and logits over the k-NN graph, so that a classifier also learns from unlabeled neighbors.
+
+A row is replaced by a weighted mean of itself and its neighbors, repeatedly: a low-pass filter on the graph (Hu, Gripon
+and Pateux, *Graph-based interpolation of feature vectors for accurate few-shot classification*, ICPR 2020; Wu et al.,
+*Simplifying graph convolutional networks*, ICML 2019). No labels are involved, so what is held out stays held out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from modeling.algorithms.neighbors import Graph
+from modeling.algorithms.rows import Floats, Rows
+
+# Numbers of steps to choose from: 0 leaves rows as they are.
+STEPS = (0, 1, 2, 4, 8)
+N_NEIGHBORS = 15
+# The distance at which a weight is 1/e, as a share of the distance to the last neighbor.
+BANDWIDTH = 0.7
+# Smaller weights of a labeled row are dropped: otherwise each of its rows would mix ten thousands of others.
+MIN_WEIGHT = 1e-3
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """A step of smoothing: half a row, half the weighted mean of its neighbors. Rows without neighbors stay as they are.
+
+    ``step`` (n, n) holds the weights of a step; its rows sum to 1.
+    """
+
+    step: csr_array[Any]
+
+    @classmethod
+    def of(cls, graph: Graph, n_neighbors: int = N_NEIGHBORS) -> Smoothing:
+        """Return the smoothing over the nearest ``n_neighbors`` of a graph, made symmetric by the larger weight.
+
+        The weight of a neighbor at distance d is ``exp(-(d / (0.7 d_k))²)``, with the distance d_k of the k-th neighbor.
+        """
+        n = len(graph.indices)
+        k = min(n_neighbors, graph.indices.shape[1])
+        indices, distances = graph.indices[:, :k], graph.distances[:, :k]
+        is_edge = indices >= 0
+        scale = np.nanmax(np.where(is_edge, distances, 0), axis=1, initial=0) * BANDWIDTH
+        with np.errstate(invalid="ignore", divide="ignore"):
+            weights = np.exp(-np.square(np.where(scale[:, None] > 0, distances / scale[:, None], 0)))
+        starts = np.concatenate([[0], np.cumsum(is_edge.sum(axis=1))])
+        near = csr_array((weights[is_edge].astype(np.float32), indices[is_edge], starts), shape=(n, n))
+        near = near.maximum(near.T).tocsr()
+        totals = near.sum(axis=1)
+        near.data *= np.repeat((0.5 / np.where(totals > 0, totals, 1)).astype(np.float32), np.diff(near.indptr))
+        own = np.where(totals > 0, 0.5, 1).astype(np.float32)
+        return cls((near + csr_array((own, np.arange(n), np.arange(n + 1)), shape=(n, n))).tocsr())
+
+    def smooth(self, values: Floats, steps: int) -> Floats:
+        """Return ``values`` (n, c) after a number of steps."""
+        for _ in range(steps):
+            values = self.step @ values
+        return values
+
+    def weights(self, rows: Rows, steps: int) -> csr_array[Any]:
+        """Return the weights (m, n) with which ``rows`` (m,) mix all rows, without those below `MIN_WEIGHT`."""
+        n = self.step.shape[0]
+        mixed = csr_array(
+            (np.ones(len(rows), np.float32), np.asarray(rows, np.int64), np.arange(len(rows) + 1)), shape=(len(rows), n)
+        )
+        for _ in range(steps):
+            mixed = mixed @ self.step
+            mixed.data[mixed.data < MIN_WEIGHT] = 0
+            mixed.eliminate_zeros()
+        totals: NDArray[np.float32] = mixed.sum(axis=1)
+        mixed.data /= np.repeat(totals, np.diff(mixed.indptr))
+        return mixed
