@@ -7,18 +7,29 @@ from django.db.models import Q
 
 from labeling.models import Dataset
 
+# From this many later images on, and from this ratio of what the components leave out of them, a new fit is offered.
+MIN_LATER, MAX_DRIFT = 50, 1.3
+
 
 class EmbeddingSet(models.Model):
     """The embeddings of one dataset under one encoder fingerprint; the arrays are in ``modeling.store``."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="embedding_sets")
     fingerprint = models.CharField(max_length=64)
-    encoder = models.CharField(max_length=60)
+    encoder = models.CharField(max_length=200)
     # The encoder's name in the registry (modeling.backends), such as mobilenet_v2 or file:birds.onnx.
     backend = models.CharField(max_length=200, blank=True)
     # Why this encoder was used and not a better one, for the header and the manifest.
     reason = models.TextField(blank=True)
     dim = models.PositiveIntegerField()
+    # Of joined encoders, whose vectors are reduced to components fitted to a sample of the images: the fingerprint
+    # before the reduction, the number of images of the sample, the share that the components leave out of other images
+    # of the same kind, and the sum of that share over images that came later, with their number.
+    source = models.CharField(max_length=64, blank=True, default="")
+    n_fitted = models.PositiveIntegerField(default=0)
+    left_out = models.FloatField(default=0)
+    left_out_later = models.FloatField(default=0)
+    n_later = models.PositiveBigIntegerField(default=0)
     # The generation of the current files (see modeling.store); 0: none yet.
     generation = models.PositiveIntegerField(default=0)
     n_vectors = models.PositiveBigIntegerField(default=0)
@@ -37,6 +48,11 @@ class EmbeddingSet(models.Model):
     def __str__(self) -> str:
         return f"{self.encoder} ({self.fingerprint[:8]})"
 
+    @property
+    def has_drifted(self) -> bool:
+        """Return whether the components leave out much more of later images than of those like the sample."""
+        return self.n_later >= MIN_LATER and self.left_out_later / self.n_later > MAX_DRIFT * self.left_out
+
 
 class ModelVersion(models.Model):
     """One trained classifier: its training set, its calibration and its metrics."""
@@ -50,6 +66,8 @@ class ModelVersion(models.Model):
     # The options of a quick training: backbone, epochs, image side …
     options = models.JSONField(default=dict)
     number = models.PositiveIntegerField()
+    # Steps of smoothing over the k-NN graph before the classifier (modeling.algorithms.smoothing).
+    steps = models.PositiveSmallIntegerField(default=0)
     embedding_set = models.ForeignKey(EmbeddingSet, null=True, on_delete=models.SET_NULL, related_name="+")
     # Ids of the classes, in the order of the columns of the probabilities.
     class_ids = models.JSONField()
@@ -152,6 +170,8 @@ class RetrainPolicy(models.Model):
     share_new = models.FloatField(default=0.1)
     calibration = models.CharField(max_length=12, choices=Calibration, default=Calibration.TEMPERATURE)
     class_weights = models.CharField(max_length=12, choices=Weights, default=Weights.EQUAL)
+    # Smooth over the k-NN graph of the embeddings, as much as held-out labels recommend.
+    is_smoothed = models.BooleanField(default=True)
     # A retrain was requested that has to wait for embeddings: it starts when the embedding job ends.
     is_requested = models.BooleanField(default=False, editable=False)
 

@@ -7,6 +7,7 @@ All are under ``settings.STORE_DIR``::
     vectors/<dataset>/<fingerprint>/vectors-<generation>.npy   float32 (n_rows, dim)
     vectors/<dataset>/<fingerprint>/stamps-<generation>.npy    uint64 (n_rows,), 0: this row has no embedding
     vectors/<dataset>/<fingerprint>/missing-<generation>.npy   bool (n_rows, n_slots), only if a frame is missing
+    vectors/<dataset>/<fingerprint>/reduction.npz              components of joined encoders (modeling.backends.joined)
     vectors/<dataset>/<fingerprint>/parts/<start>-<stop>.npy   finished chunks of a running job
 
 New vectors make a new generation of files (`hoshina.core.storage.Generations`). A *stamp* is the start of the image's
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -35,13 +36,16 @@ from hoshina.core.storage import (
     Generations,
     StoreError,
     block_lengths,
+    find_arrays,
     remove,
     remove_folder,
     require_space,
     write_array,
+    write_arrays,
     write_header,
     writing,
 )
+from modeling.algorithms.reduction import Reduction
 from modeling.models import EmbeddingSet
 
 __all__ = [
@@ -52,9 +56,11 @@ __all__ = [
     "delete_vectors",
     "has_parts",
     "merge_parts",
+    "open_reduction",
     "open_stamps",
     "open_vectors",
     "save_part",
+    "save_reduction",
     "stamp_of",
 ]
 
@@ -195,6 +201,29 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
 def delete_vectors(embedding_set: EmbeddingSet) -> None:
     """Delete all files of a set; on Windows, files that are mapped stay until the next attempt."""
     remove_folder(_files(embedding_set).folder)
+
+
+# -- Components of joined encoders ----------------------------------------------------------------
+def save_reduction(embedding_set: EmbeddingSet, reduction: Reduction) -> None:
+    """Write the components that the set's vectors are reduced to. Raises StoreError."""
+    write_arrays(_reduction_file(embedding_set), **asdict(reduction))
+
+
+def open_reduction(embedding_set: EmbeddingSet) -> Reduction | None:
+    """Open the components that the set's vectors are reduced to; None if there are none.
+
+    Raises
+    ------
+    StoreError : the file is damaged.
+    """
+    arrays = find_arrays(_reduction_file(embedding_set), _REEMBED, "mean", "scale", "axes", "left_out")
+    if arrays is None:
+        return None
+    return Reduction(arrays["mean"], arrays["scale"], arrays["axes"], float(arrays["left_out"]))
+
+
+def _reduction_file(embedding_set: EmbeddingSet) -> Path:
+    return _files(embedding_set).folder / "reduction.npz"
 
 
 # -- Names ----------------------------------------------------------------------------------------

@@ -81,6 +81,12 @@ def logit_log_loss(
     return _loss(gaps, own, 1 / temperature, weight)
 
 
+def logit_losses(logits: NDArray[np.floating[Any]], y: Integers, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Return the log loss (n,) in nats of each row of logits (n, c) at a temperature."""
+    gaps, own = _gaps(logits, y)
+    return _losses(gaps, own, 1 / temperature)
+
+
 def fit_temperature(
     logits: NDArray[np.floating[Any]],
     y: ArrayLike,
@@ -397,5 +403,11 @@ def _gaps(logits: NDArray[np.floating[Any]], y: Integers) -> tuple[NDArray[Any],
 
 
 def _loss(gaps: NDArray[Any], own: NDArray[Any], inverse_temperature: float, weight: Float32 | None = None) -> float:
-    total = np.exp(gaps * gaps.dtype.type(inverse_temperature)).sum(axis=1)
-    return float(np.average(np.log(total) - own * inverse_temperature, weights=weight))
+    return float(np.average(_losses(gaps, own, inverse_temperature), weights=weight))
+
+
+def _losses(gaps: NDArray[Any], own: NDArray[Any], inverse_temperature: float) -> NDArray[np.float64]:
+    losses: NDArray[np.float64] = (
+        np.log(np.exp(gaps * gaps.dtype.type(inverse_temperature)).sum(axis=1)) - own * inverse_temperature
+    )
+    return losses

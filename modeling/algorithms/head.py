@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from modeling.algorithms.features import Float32, Rows, StandardizedRows, standardize
 from modeling.algorithms.rows import single_blas_thread
 from modeling.algorithms.scaling import Calibration
+from modeling.algorithms.smoothing import Smoothing
 
 Integers = NDArray[np.integer[Any]]
 ClassWeight = Mapping[int, float] | Literal["balanced"]
@@ -277,13 +278,16 @@ def predict_in_blocks(
     out: Float32,
     *,
     valid: NDArray[np.bool_] | None = None,
+    smoothing: Smoothing | None = None,
+    steps: int = 0,
     block_rows: int = BLOCK_ROWS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the probabilities of every row into ``out`` (n, c) float32, in bounded memory.
 
     ``X`` (n, d) and ``out`` may be memory-mapped. Rows that are not ``valid`` (n,) become NaN. A number given as
-    ``calibration`` is a temperature. ``on_progress(done, total)`` is called after each block and may raise to stop.
+    ``calibration`` is a temperature. The logits are smoothed by a number of ``steps``: the head is linear, so that this
+    is the same as smoothing the rows. ``on_progress(done, total)`` is called after each block and may raise to stop.
     Raises ValueError if shapes do not match or the temperature is not above 0.
     """
     n = X.shape[0]
@@ -296,17 +300,28 @@ def predict_in_blocks(
     if not isinstance(calibration, Calibration):
         calibration = Calibration("temperature", calibration)
     weights, bias = calibration.linear(head.weights, head.bias)
-    for begin in range(0, n, block_rows):
-        end = min(begin + block_rows, n)
-        block = out[begin:end]
+    blocks = [slice(begin, min(begin + block_rows, n)) for begin in range(0, n, block_rows)]
+
+    def finish(part: slice) -> None:
+        block = out[part]
         with np.errstate(invalid="ignore", over="ignore"):
-            np.matmul(X[begin:end], weights, out=block)
-            block += bias
             calibration.finish(block)
             block -= block.max(axis=1, keepdims=True)
             np.exp(block, out=block)
             block /= block.sum(axis=1, keepdims=True)
         if valid is not None:
-            block[~valid[begin:end]] = np.nan
+            block[~valid[part]] = np.nan
+
+    is_smoothed = smoothing is not None and steps > 0
+    for part in blocks:
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.matmul(X[part], weights, out=out[part])
+            out[part] += bias
+        if not is_smoothed:
+            finish(part)
         if on_progress is not None:
-            on_progress(end, n)
+            on_progress(part.stop, n)
+    if smoothing is not None and is_smoothed:
+        smoothing.smooth(out, steps)
+        for part in blocks:
+            finish(part)

@@ -19,6 +19,7 @@ from modeling.algorithms.calibration import (
     fit_folds,
     fit_temperature,
     logit_log_loss,
+    logit_losses,
     predict_held_out,
     softmax,
 )
@@ -36,6 +37,7 @@ from modeling.algorithms.head import (
 from modeling.algorithms.intervals import effective_labels, grouped_interval
 from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins
 from modeling.algorithms.scaling import Calibration, Method
+from modeling.algorithms.smoothing import DEFAULT_STEPS, STEPS
 
 Integers = NDArray[np.integer[Any]]
 ClassWeights = Literal["equal", "balanced"]
@@ -48,6 +50,8 @@ WEAKEST_C, STRONGEST_C = DEFAULT_C * CHANGE_OF_C**3, DEFAULT_C / CHANGE_OF_C**3
 TOO_WEAK = 0.8
 # This many held-out labels are enough to compare penalties.
 LABELS_FOR_TRIAL = 500
+# At most this many folds are formed to compare numbers of smoothing steps.
+TRIAL_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Trained:
     metrics: dict[str, Any]  # JSON-serializable; see `train`
     # (n, c) out-of-fold probabilities, with cross-fitted calibration; None without folds
     held_out: Float32 | None = None
+    steps: int = 0  # steps of smoothing before the head
 
     @property
     def temperature(self) -> float:
@@ -79,6 +84,7 @@ def train(
     method: Method = "temperature",
     is_audit: NDArray[np.bool_] | None = None,
     groups: Integers | None = None,
+    smoothed: Callable[[int], Rows] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Fit the head, choose its penalty and calibration on held-out labels, and measure its quality.
@@ -105,6 +111,9 @@ def train(
     groups
         (n,) group of each label; None: labels are independent. All labels of a group are in one fold, and intervals
         account for correlation within groups.
+    smoothed
+        Returns the labeled rows (n, d) after a number of steps of `Smoothing`; None: train on ``X`` as it is. The
+        number of steps is chosen on held-out labels, and the head is for rows smoothed by ``steps``.
     on_progress
         Called with (fits done, fits in total); may raise to stop.
 
@@ -113,7 +122,7 @@ def train(
     Trained
         ``metrics`` holds ``n_labels n_per_class n_folds C accuracy accuracy_interval n_effective ece_before
         ece_after log_loss_before log_loss_after brier_before brier_after confusion reliability reliability_before
-        precision recall f1 n_iter converged calibration_method class_weights``. All metrics are out-of-fold:
+        precision recall f1 n_iter converged calibration_method class_weights steps``. All metrics are out-of-fold:
         accuracy, confusion (rows are the truth), precision, recall and F1 over all labels, the others over labels
         whose class another fold has. The *after* metrics use, for each label, a calibration fitted without its
         fold. All are None if there are too few labels for folds; ``note`` says so. ``held_out`` gives probability 0
@@ -130,16 +139,22 @@ def train(
     """
     X, labels = validate_rows(X, y, n_classes)
     folds = choose_folds(labels, seed, groups)
+    weight = row_weights(labels, n_classes, None, _row_weighting(class_weights))
+    steps = 0
+    if smoothed is not None:
+        steps = choose_steps(smoothed, labels, folds.fold, weight)
+        X = smoothed(steps)
     progress = _Progress(1 + folds.n_folds, on_progress)
     rows = standardize(X)
-    training = _TrainingSet(
-        rows, labels, n_classes, row_weights(labels, n_classes, None, _row_weighting(class_weights)), progress
-    )
+    training = _TrainingSet(rows, labels, n_classes, weight, progress)
     begin = None if start is None else warm_start(rows, start, n_classes)
     if folds.fold is None:
         head = unstandardized_head(rows, training.fit(DEFAULT_C, begin))
-        metrics = _base_metrics(labels, folds, head, DEFAULT_C, n_classes) | {"class_weights": class_weights}
-        return Trained(head, Calibration(), False, folds.reason, metrics)
+        metrics = _base_metrics(labels, folds, head, DEFAULT_C, n_classes) | {
+            "class_weights": class_weights,
+            "steps": steps,
+        }
+        return Trained(head, Calibration(), False, folds.reason, metrics, steps=steps)
     C, full, penalty_solutions = _choose_penalty(training, folds.fold, begin)
     warm_starts = dict.fromkeys(np.setdiff1d(folds.fold, list(penalty_solutions)).tolist(), full)
     held = predict_held_out(
@@ -150,13 +165,52 @@ def train(
     metrics = _base_metrics(labels, folds, head, C, n_classes) | _held_out_metrics(
         held, labels, result, n_classes, groups
     )
-    metrics |= {"calibration_method": result.calibration.method, "class_weights": class_weights}
+    metrics |= {"calibration_method": result.calibration.method, "class_weights": class_weights, "steps": steps}
     note = (
         result.note
         if method != "none"
         else f"not calibrated, as chosen; measured {result.note.removeprefix('calibrated ')}"
     )
-    return Trained(head, result.calibration, method != "none", note, metrics, softmax(result.logits))
+    return Trained(head, result.calibration, method != "none", note, metrics, softmax(result.logits), steps)
+
+
+def choose_steps(
+    smoothed: Callable[[int], Rows], y: Integers, folds: Integers | None, weight: Float32 | None = None
+) -> int:
+    """Choose the number of smoothing steps by held-out log loss: another than one only if it is clearly better.
+
+    ``smoothed(steps)`` returns the labeled rows (n, d), ``folds`` (n,) their folds, of which at most five are formed.
+    Clearly: by more than one standard error of the difference (the rule of Breiman et al., *Classification and
+    regression trees*, 1984). The lowest loss of a few labels is often that of too many steps.
+    """
+    if folds is None:
+        return DEFAULT_STEPS
+    coarse = folds % TRIAL_FOLDS
+    every = np.unique(coarse).tolist()
+    trial = every[: -(-LABELS_FOR_TRIAL * len(every) // y.size)]
+    default = _row_losses(smoothed(DEFAULT_STEPS), y, coarse, trial)
+    best, least = DEFAULT_STEPS, 0.0
+    for steps in STEPS:
+        difference = (_row_losses(smoothed(steps), y, coarse, trial) - default)[np.isin(coarse, trial)]
+        if weight is not None:
+            difference = difference * weight[np.isin(coarse, trial)]
+        error = float(difference.std()) / np.sqrt(difference.size)
+        if float(difference.mean()) < min(least, -error):
+            best, least = steps, float(difference.mean())
+    return best
+
+
+def _row_losses(X: Rows, y: Integers, folds: Integers, trial: list[int]) -> NDArray[np.float64]:
+    """Return the log loss (n,) of each row in the ``trial`` folds by fits without its fold, otherwise 0."""
+    rows, n_classes = standardize(X), int(y.max()) + 1
+    solutions = fit_folds(rows, y, folds, n_classes=n_classes, starts=dict.fromkeys(trial), C=DEFAULT_C)
+    held = predict_held_out(rows, y, folds, solutions)
+    losses = np.zeros(y.size)
+    if held.is_scored.any():
+        logits, labels = held.logits[held.is_scored], y[held.is_scored]
+        temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD)
+        losses[held.is_scored] = logit_losses(logits, labels, temperature)
+    return losses
 
 
 def _row_weighting(class_weights: ClassWeights) -> Literal["balanced"] | None:

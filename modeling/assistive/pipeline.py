@@ -18,9 +18,11 @@ from labeling.models import Dataset, LabelClass
 from modeling import signals, store
 from modeling.algorithms.head import ABSENT_LOGIT, Head, predict_in_blocks
 from modeling.algorithms.scaling import Calibration, Method
+from modeling.algorithms.smoothing import Smoothing, smoothed_rows
 from modeling.algorithms.train import ClassWeights, Trained, train
 from modeling.assistive.policy import policy_of
 from modeling.assistive.training_set import Lessons, count_decisions, gathered, read_lessons, still_in_use
+from modeling.encoders.neighbor_cache import Tell, smoothing_of
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.versions import active as active_version
 from modeling.versions import model_files
@@ -39,11 +41,13 @@ def retrain(run: Run) -> dict[str, Any]:
     run.stage("Reading labels and embeddings")
     _refuse_unlabeled(dataset)
     embedding_set, vectors = store.active_vectors(dataset.pk)
-    lessons, trained = _learn(run, dataset, embedding_set, vectors)
+    policy = policy_of(dataset)
+    smoothing = smoothing_of(embedding_set, vectors, _teller(run)) if policy.is_smoothed else None
+    lessons, trained = _learn(run, dataset, embedding_set, vectors, policy, smoothing)
     version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
     try:
         model_files.save_head(version, trained.head)
-        _predict(run, version, vectors, trained)
+        predict_rows(run, version, vectors, trained.head, smoothing)
         if trained.held_out is not None:
             held_out = model_files.HeldOut(lessons.rows, lessons.y, trained.held_out, lessons.sides.groups())
             model_files.save_held_out(version, held_out)
@@ -57,9 +61,26 @@ def retrain(run: Run) -> dict[str, Any]:
     return summary(version, trained.metrics) | {"newer": count_decisions(dataset) - lessons.n_decisions}
 
 
-def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: store.Vectors) -> tuple[Lessons, Trained]:
+def _teller(run: Run) -> Tell:
+    """Return a function that reports the stages of computing neighbors as those of the run."""
+
+    def tell(stage: str, done: int, total: int) -> None:
+        if run.job.stage != stage:
+            run.stage(stage, total=total)
+        run.progress(done, total)
+
+    return tell
+
+
+def _learn(
+    run: Run,
+    dataset: Dataset,
+    embedding_set: EmbeddingSet,
+    vectors: store.Vectors,
+    policy: RetrainPolicy,
+    smoothing: Smoothing | None,
+) -> tuple[Lessons, Trained]:
     """Train on the current labels, again if a class was deleted or merged meanwhile. Return the training set, too."""
-    policy = policy_of(dataset)
     for _ in range(ATTEMPTS):
         lessons = read_lessons(dataset, vectors)
         _refuse_too_little(dataset, lessons, store.MissingEmbeddings)
@@ -77,6 +98,7 @@ def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: sto
             method=_METHODS[policy.calibration],
             is_audit=lessons.is_audit,
             groups=lessons.sides.groups(),
+            smoothed=None if smoothing is None else smoothed_rows(smoothing, vectors.X, lessons.rows),
             on_progress=run.progress,
         )
         if still_in_use(dataset, lessons.class_ids):
@@ -182,11 +204,15 @@ def _new_version(
         temperature=trained.temperature,
         is_calibrated=trained.is_calibrated,
         calibration_note=trained.note,
+        steps=trained.steps,
         metrics=trained.metrics,
     )
 
 
-def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: Trained) -> None:
+def predict_rows(
+    run: Run, version: ModelVersion, vectors: store.Vectors, head: Head, smoothing: Smoothing | None
+) -> None:
+    """Write the version's probabilities for every row with an embedding."""
     n_rows, n_classes = len(vectors.X), len(version.class_ids)
     releaser = PageReleaser(vectors.X)
 
@@ -198,10 +224,12 @@ def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: T
     with model_files.save_probabilities(version, n_rows, n_classes) as probabilities:
         predict_in_blocks(
             vectors.X,
-            trained.head,
-            trained.calibration,
+            head,
+            calibration_of(version),
             probabilities,
             valid=vectors.has,
+            smoothing=smoothing,
+            steps=version.steps,
             on_progress=progress,
         )
 
@@ -219,6 +247,7 @@ def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:
         "calibration": version.calibration_method,
         "calibrated": version.is_calibrated,
         "note": version.calibration_note,
+        "smoothing_steps": version.steps,
         "together": metrics.get("together"),
         "seconds": round(version.seconds, 3),
     }

@@ -8,8 +8,9 @@ from hoshina.core.errors import Refusal
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset
 from modeling import store
-from modeling.algorithms.head import Head, predict_in_blocks
-from modeling.assistive.pipeline import calibration_of
+from modeling.algorithms.head import Head
+from modeling.assistive.pipeline import predict_rows
+from modeling.encoders.neighbor_cache import smoothing_of
 from modeling.models import ModelVersion
 from modeling.versions import active as active_version
 from modeling.versions import model_files
@@ -32,7 +33,8 @@ def predict(run: Run) -> dict[str, Any]:
     head, vectors = _classifier(version), _vectors(version)
     if head.weights.shape != (vectors.dim, len(version.class_ids)):
         raise Refusal(f"Model {number} does not fit the current embeddings.", hint=_OTHERS)
-    _predict(run, version, vectors, head)
+    smoothing = smoothing_of(version.embedding_set, vectors) if version.steps and version.embedding_set else None
+    predict_rows(run, version, vectors, head, smoothing)
     ModelVersion.objects.filter(pk=version.pk).update(n_rows=len(vectors))
     if not run.params["is_refresh"]:
         active_version.activate(version, is_chosen=True)
@@ -62,12 +64,3 @@ def _vectors(version: ModelVersion) -> store.Vectors:
             hint=_OTHERS,
         )
     return vectors
-
-
-def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, head: Head) -> None:
-    n_rows = len(vectors)
-    run.stage("Predicting every image", total=n_rows)
-    with model_files.save_probabilities(version, n_rows, len(version.class_ids)) as probabilities:
-        predict_in_blocks(
-            vectors.X, head, calibration_of(version), probabilities, valid=vectors.has, on_progress=run.progress
-        )

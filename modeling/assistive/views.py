@@ -30,13 +30,14 @@ class PolicyForm(_PolicyModelForm):
 
     class Meta:
         model = RetrainPolicy
-        fields = ["is_automatic", "min_new", "share_new", "calibration", "class_weights"]
+        fields = ["is_automatic", "min_new", "share_new", "calibration", "class_weights", "is_smoothed"]
         labels = {
             "is_automatic": "Retrain automatically",
             "min_new": "after this many new labels",
             "share_new": "or after this share of the labels, whichever is more (0.1 is a tenth)",
             "calibration": "Calibration of the probabilities",
             "class_weights": "Class weights",
+            "is_smoothed": "Smooth over similar images",
         }
         widgets: ClassVar = {"share_new": forms.NumberInput(attrs={"min": 0, "max": 1})}
 

@@ -1,28 +1,34 @@
 """Provide the encoders. The only package that imports TensorFlow, and only when an encoder needs it."""
 
 from modeling.backends.encoder import Encoder, EncoderUnavailable
+from modeling.backends.joined import JoinedEncoder
 from modeling.backends.registry import (
     AUTO,
-    AUTO_WITH_OLD_FALLBACK,
     BACKENDS,
-    OLD_FALLBACK,
+    OLD_BEST,
+    OLD_FALLBACKS,
     Line,
+    auto_with,
     choose_encoder,
     is_backend,
     likely,
+    parts_of,
     survey,
 )
 
 __all__ = [
     "AUTO",
-    "AUTO_WITH_OLD_FALLBACK",
     "BACKENDS",
-    "OLD_FALLBACK",
+    "OLD_BEST",
+    "OLD_FALLBACKS",
     "Encoder",
     "EncoderUnavailable",
+    "JoinedEncoder",
     "Line",
+    "auto_with",
     "choose_encoder",
     "is_backend",
     "likely",
+    "parts_of",
     "survey",
 ]

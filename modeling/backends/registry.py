@@ -12,6 +12,7 @@ from modeling.backends import keras_networks, user_models, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 from modeling.backends.hog import HogEncoder
 from modeling.backends.hog_scattering import HogScatteringEncoder
+from modeling.backends.joined import SEPARATOR, JoinedEncoder
 from modeling.backends.keras_networks import KerasEncoder, KerasNetwork
 from modeling.backends.scattering import PatchesEncoder
 
@@ -83,7 +84,7 @@ def _keras_kind(network: KerasNetwork, about: str) -> Kind:
     )
 
 
-KINDS: dict[str, Kind] = {
+_SINGLE: dict[str, Kind] = {
     kind.backend: kind
     for kind in (
         _keras_kind(
@@ -121,19 +122,64 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
+
+
+# -- Joined encoders -----------------------------------------------------------------------------------
+def _look_at_each(backend: str, places: Places) -> str:
+    reasons = [_SINGLE[part].look(places) for part in backend.split(SEPARATOR)]
+    return " ".join(dict.fromkeys(reasons))
+
+
+def _join_each(backend: str, places: Places) -> Encoder:
+    return JoinedEncoder([_create(_SINGLE[part], places) for part in backend.split(SEPARATOR)])
+
+
+def _joined_kind(backend: str, about: str) -> Kind:
+    parts = [_SINGLE[part] for part in backend.split(SEPARATOR)]
+    return Kind(
+        backend,
+        f" {SEPARATOR} ".join(part.title for part in parts),
+        about,
+        partial(_look_at_each, backend),
+        partial(_join_each, backend),
+        max(part.side for part in parts),
+    )
+
+
+BEST, FALLBACK = "mobilenet_v2+hog", "hog+patches"
+KINDS: dict[str, Kind] = {
+    kind.backend: kind
+    for kind in (
+        _joined_kind(BEST, "The best choice for most images: what both see, in 256 numbers fitted to your images."),
+        *_SINGLE.values(),
+        _joined_kind(FALLBACK, "Gradients, wavelets and colors, in 256 numbers fitted to your images."),
+    )
+}
 # Former names of encoders, from when there was only one per library.
 ALIASES = {"tensorflow": "mobilenet_v2", "torch": "resnet18"}
-BEST, FALLBACK = "mobilenet_v2", "hog+scattering"
-# The former fallback: datasets with its vectors keep it as long as only a fallback is available.
-OLD_FALLBACK = "patches"
-AUTO_WITH_OLD_FALLBACK = f"{AUTO}/{OLD_FALLBACK}"
+# What ``auto`` chose before encoders were joined. Datasets with such embeddings keep them: with those of a network
+# until a person chooses another encoder, with those of a fallback as long as only a fallback is available.
+OLD_BEST, OLD_FALLBACKS = "mobilenet_v2", ("hog+scattering", "patches")
 BACKENDS = (AUTO, *ALIASES, *KINDS)
 
 
 # -- Choosing ----------------------------------------------------------------------------------------
 def is_backend(backend: str) -> bool:
-    """Return whether this is the name of an encoder or model file, usable here or not."""
-    return backend in BACKENDS or (backend.startswith(user_models.PREFIX) and len(backend) > len(user_models.PREFIX))
+    """Return whether this is the name of an encoder or model file, or of several joined ones, usable here or not."""
+    is_file = backend.startswith(user_models.PREFIX) and len(backend) > len(user_models.PREFIX)
+    return backend in BACKENDS or is_file or all(_is_single(part) for part in parts_of(backend))
+
+
+def parts_of(backend: str) -> list[str]:
+    """Return the names of the encoders that a name joins with plus signs; only itself if it is not such a name."""
+    parts = backend.split(SEPARATOR)
+    is_joined = backend not in BACKENDS and len(set(parts)) == len(parts) and all(map(_is_single, parts))
+    return parts if is_joined else [backend]
+
+
+def _is_single(name: str) -> bool:
+    suffix = Path(name.partition("@")[0]).suffix.lower()
+    return name in _SINGLE or (name.startswith(user_models.PREFIX) and suffix in user_models.SUFFIXES)
 
 
 def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path | None = None) -> Encoder:
@@ -142,9 +188,10 @@ def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path |
     Parameters
     ----------
     backend
-        ``auto`` chooses MobileNetV2 if TensorFlow and the weights are available, else HOG + Scattering, which needs
-        no weights (``auto/patches``: else Scattering). Any other name has no fallback: one of BACKENDS, or
-        ``file:<name>`` for a model file (see ``modeling.backends.user_models``).
+        ``auto`` chooses MobileNetV2 joined with HOG if TensorFlow and the weights are available, else HOG joined with
+        Scattering, which need no weights (``auto/patches``: else Scattering alone). Any other name has no fallback: one
+        of BACKENDS, ``file:<name>`` for a model file (see ``modeling.backends.user_models``), or several such names
+        joined by plus signs.
     weights_dir
         Folder of pretrained weight files, if any.
     graphs
@@ -185,6 +232,8 @@ def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = 
     kind = KINDS.get(ALIASES.get(backend, backend))
     if kind is not None:
         return _line(kind, places)
+    if len(parts := parts_of(backend)) > 1:
+        return _joined_line(backend, [likely(part, weights_dir, graphs) for part in parts])
     try:
         file = user_models.find(backend, weights_dir, graphs)
     except EncoderUnavailable as error:
@@ -194,13 +243,23 @@ def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = 
 
 def _fallback_of(backend: str) -> str:
     """Return the encoder that ``auto`` uses without weights; empty if ``backend`` names an encoder."""
-    return {AUTO: FALLBACK, AUTO_WITH_OLD_FALLBACK: OLD_FALLBACK}.get(backend, "")
+    if backend == AUTO:
+        return FALLBACK
+    auto, _, fallback = backend.partition("/")
+    return fallback if auto == AUTO and fallback in OLD_FALLBACKS else ""
+
+
+def auto_with(fallback: str) -> str:
+    """Return the name of ``auto`` with a former fallback."""
+    return f"{AUTO}/{fallback}"
 
 
 def _create_named(backend: str, places: Places) -> Encoder:
     kind = KINDS.get(ALIASES.get(backend, backend))
     if kind is not None:
         return _create(kind, places)
+    if len(parts := parts_of(backend)) > 1:
+        return JoinedEncoder([_create_named(part, places) for part in parts])
     if backend.startswith(user_models.PREFIX):
         encoder = user_models.UserModelEncoder(
             user_models.find(backend, places.weights_dir, places.graphs), places.graphs
@@ -209,7 +268,7 @@ def _create_named(backend: str, places: Places) -> Encoder:
         return encoder
     raise EncoderUnavailable(
         f"There is no encoder called {backend!r}",
-        f"Choose one of {', '.join(BACKENDS)}, or file:NAME for a model file.",
+        f"Choose one of {', '.join(BACKENDS)}, file:NAME for a model file, or several joined by plus signs.",
     )
 
 
@@ -227,6 +286,21 @@ def _line(kind: Kind, places: Places) -> Line:
         return Line(kind.backend, kind.title, False, reason, kind.about, may_download=True, side=kind.side)
     except EncoderUnavailable as error:
         return Line(kind.backend, kind.title, False, str(error), kind.about)
+
+
+def _joined_line(backend: str, lines: list[Line]) -> Line:
+    """Return the line of joined encoders from those of each; the first that is not available decides."""
+    sides = [line.side for line in lines]
+    missing = [line for line in lines if not line.available]
+    return Line(
+        backend,
+        f" {SEPARATOR} ".join(line.encoder for line in lines),
+        not missing,
+        missing[0].reason if missing else " ".join(dict.fromkeys(line.reason for line in lines)),
+        "Joined: 256 numbers fitted to your images.",
+        may_download=bool(missing) and all(line.may_download for line in missing),
+        side=None if None in sides else max(side for side in sides if side is not None),
+    )
 
 
 def _user_model_line(path: Path, backend: str = "") -> Line:

@@ -30,14 +30,16 @@ def graphs_dir() -> Path:
 def backend_of(dataset_id: int) -> str:
     """Return the requested encoder: the dataset's own choice, or AL_EMBEDDING_BACKEND.
 
-    With ``auto``, a dataset whose embeddings come from the fallback of earlier versions keeps that fallback.
+    With ``auto``, a dataset whose embeddings an earlier version's ``auto`` computed keeps that encoder or fallback.
     """
     chosen = EncoderChoice.objects.filter(dataset=dataset_id).values_list("backend", flat=True).first()
     wanted = chosen or str(settings.EMBEDDING_BACKEND)
     if wanted != backends.AUTO:
         return wanted
-    is_old = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True, backend=backends.OLD_FALLBACK).exists()
-    return backends.AUTO_WITH_OLD_FALLBACK if is_old else wanted
+    active = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True).values_list("backend", flat=True).first()
+    if active == backends.OLD_BEST:
+        return active
+    return backends.auto_with(active) if active in backends.OLD_FALLBACKS else wanted
 
 
 def likely(backend: str) -> Line:

@@ -20,6 +20,7 @@ from modeling.store import Vectors
 
 if TYPE_CHECKING:
     from modeling.algorithms.neighbors import Graph
+    from modeling.algorithms.smoothing import Smoothing
 
 Floats = NDArray[np.float32]
 # tell(stage, done, total); total 0 means unknown. May raise to stop.
@@ -67,6 +68,26 @@ def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silentl
 
     arrays = cache_of(embedding_set).arrays_of(_graph_name(is_unit), embedding_set.generation, made)
     return Graph(arrays["indices"], arrays["distances"])
+
+
+def smoothing_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silently) -> Smoothing | None:
+    """Return the smoothing over the graph; None for more than 20,000 images while no other job has made their graph."""
+    from scipy.sparse import csr_array
+
+    from modeling.algorithms.smoothing import Smoothing
+
+    cache, generation = cache_of(embedding_set), embedding_set.generation
+    files = [cache.file(name, generation, "npz") for name in ("smoothing", _graph_name(is_unit=False))]
+    if len(vectors) > AT_ONCE and not any(file.exists() for file in files):
+        return None
+
+    def made() -> dict[str, NDArray[Any]]:
+        step = Smoothing.of(graph_of(embedding_set, vectors, tell)).step
+        return {"data": step.data, "indices": step.indices, "indptr": step.indptr}
+
+    arrays = cache.arrays_of("smoothing", generation, made)
+    n = len(arrays["indptr"]) - 1
+    return Smoothing(csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(n, n)))
 
 
 def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, float]:

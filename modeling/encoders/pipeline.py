@@ -25,10 +25,11 @@ from labeling.images.decoder_pool import forget_squares, squares
 from labeling.images.encoder_inputs import Squares
 from labeling.models import Dataset, Item
 from modeling import store
-from modeling.backends import Encoder, choose_encoder, user_models
+from modeling.backends import Encoder, choose_encoder, parts_of, user_models
 from modeling.encoders.choice import activate, backend_of, fingerprint_of, graphs_dir, likely, sets_as_shown
 from modeling.encoders.frames import encode_items, pictured
 from modeling.encoders.input_spec import InputSpec
+from modeling.encoders.reductions import count_left_out, embedding_set_of, reduced_for, with_reduction
 from modeling.models import EmbeddingSet
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     spec = InputSpec.of(dataset)
     run.stage("Loading the encoder")
-    encoder = encoder_of(backend, fresh=True)
+    encoder = with_reduction(run, dataset, encoder_of(backend, fresh=True), spec)
     # In the result, so that the job's parameters stay as they were requested.
     run.job.result = {
         "backend": backend,
@@ -77,7 +78,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
         **spec.as_params(),
     }
     run.job.save(update_fields=["result"])
-    vectors = _embedding_set(dataset, encoder, spec)
+    vectors = embedding_set_of(dataset, encoder, spec)
 
     if store.has_parts(vectors):  # from a run that was killed or canceled
         store.merge_parts(vectors, _n_rows(dataset))
@@ -150,13 +151,13 @@ class _Share(Run):
 # -- One chunk ------------------------------------------------------------------------------------
 def embed_chunk(run: Run, start: int, stop: int) -> None:
     """Encode the new and changed rows in [start, stop) on the worker that took them, and save them as one part."""
-    # The encoder that the job settled on: the dataset's choice may have changed since.
-    encoder = encoder_of(str(run.job.result.get("backend") or _wanted(run)))
     spec = InputSpec.from_params(run.job.result)
-    _require_same_encoder(run, encoder, spec)
     vectors = EmbeddingSet.objects.select_related("dataset").get(
-        dataset=run.dataset_id, fingerprint=fingerprint_of(encoder, spec)
+        dataset=run.dataset_id, fingerprint=run.job.result["fingerprint"]
     )
+    # The encoder that the job settled on: the dataset's choice may have changed since.
+    encoder = reduced_for(vectors, encoder_of(str(run.job.result.get("backend") or _wanted(run))))
+    _require_same_encoder(run, encoder, spec)
     known = store.open_stamps(vectors)
     wanted = [
         item
@@ -168,6 +169,7 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
     stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
     rows = np.array([item.row for item in wanted], dtype=np.int64)
     store.save_part(vectors, start, stop, rows, stamps, found, missing)
+    count_left_out(vectors, encoder)
     if kept is not None:
         kept.drop(sha256 for item in wanted for sha256 in item.hashes.values())
     if problems:
@@ -193,7 +195,8 @@ def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
 
     ``fresh`` looks for a better one if the cached one is a fallback: weights may have been installed.
     """
-    key = (backend, settings.WEIGHTS_DIR, user_models.stamp(backend, settings.WEIGHTS_DIR, graphs_dir()))
+    stamps = [user_models.stamp(part, settings.WEIGHTS_DIR, graphs_dir()) for part in parts_of(backend)]
+    key = (backend, settings.WEIGHTS_DIR, *stamps)
     with _encoders_lock:
         if key not in _encoders or (fresh and _encoders[key].is_fallback):
             _encoders[key] = choose_encoder(backend, settings.WEIGHTS_DIR, graphs=graphs_dir())
@@ -287,17 +290,3 @@ def _stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint
 def _n_rows(dataset: Dataset) -> int:
     last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
     return 0 if last is None else int(last) + 1
-
-
-# -- The database row -------------------------------------------------------------------------------
-def _embedding_set(dataset: Dataset, encoder: Encoder, spec: InputSpec) -> EmbeddingSet:
-    facts = {
-        "encoder": encoder.name,
-        "backend": encoder.backend,
-        "reason": encoder.reason,
-        "dim": spec.width(encoder.dim),
-    }
-    found, _ = EmbeddingSet.objects.update_or_create(
-        dataset=dataset, fingerprint=fingerprint_of(encoder, spec), defaults=facts
-    )
-    return found

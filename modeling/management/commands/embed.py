@@ -16,7 +16,7 @@ from hoshina.jobs.lifecycle import cancel, reap
 from hoshina.jobs.models import Job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
-from modeling.backends import AUTO, AUTO_WITH_OLD_FALLBACK, BACKENDS, is_backend
+from modeling.backends import AUTO, BACKENDS, is_backend
 from modeling.encoders.choice import backend_of, likely, survey
 from modeling.models import EmbeddingSet, EncoderChoice
 
@@ -64,7 +64,7 @@ class Command(HoshinaCommand):
             found, choices = found.filter(dataset=dataset), choices.filter(dataset=dataset)
             wanted = backend or backend_of(dataset.pk)
         listed = {
-            "wanted": AUTO if wanted == AUTO_WITH_OLD_FALLBACK else wanted,
+            "wanted": wanted.partition("/")[0] if wanted.startswith(AUTO) else wanted,
             "chosen": asdict(likely(wanted)),
             "encoders": [asdict(line) for line in survey()],
             "choices": [{"dataset": choice.dataset.name, "backend": choice.backend} for choice in choices],
