@@ -31,13 +31,15 @@ DATA_DIR = env.optional_path("AL_DATA_DIR")
 WEIGHTS_DIR = env.optional_path("AL_WEIGHTS_DIR")
 _ENCODERS = (
     "auto", "tensorflow", "torch", "mobilenet_v2", "efficientnet_b0", "resnet50", "resnet18", "patches", "hog",
-    "hog+scattering",
+    "hog+scattering", "hog+patches", "mobilenet_v2+hog",
 )  # fmt: skip
 EMBEDDING_BACKEND = env.text("AL_EMBEDDING_BACKEND", "auto")
-if EMBEDDING_BACKEND not in _ENCODERS and not re.fullmatch(r"file:.+", EMBEDDING_BACKEND):
+if EMBEDDING_BACKEND not in _ENCODERS and not all(
+    part in _ENCODERS[1:] or re.fullmatch(r"file:.+", part) for part in EMBEDDING_BACKEND.split("+")
+):
     raise ImproperlyConfigured(
-        f"AL_EMBEDDING_BACKEND is {EMBEDDING_BACKEND!r}; expected one of {', '.join(_ENCODERS)}, or file: and the name "
-        "of a model file."
+        f"AL_EMBEDDING_BACKEND is {EMBEDDING_BACKEND!r}; expected one of {', '.join(_ENCODERS)}, file: and the name of "
+        "a model file, or several of these joined by plus signs."
     )
 # Limits for opening one file, and for the disk space of cached pictures in the store.
 DECODE_SECONDS = env.integer("AL_DECODE_SECONDS", 120, minimum=1, maximum=86_400)

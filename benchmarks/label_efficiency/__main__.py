@@ -21,8 +21,8 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from benchmarks.label_efficiency.data import CACHE, COLLECTIONS
-from benchmarks.label_efficiency.replay import OURS, Strategy, projection_and_oddness, replay
-from benchmarks.label_efficiency.report import MEASURES, Replay, read, rows, table, verdict
+from benchmarks.label_efficiency.replay import OURS, Strategy, replay, shared_of
+from benchmarks.label_efficiency.report import MEASURES, Replay, goals, read, rows, table, verdict
 
 BEGIN, END = "<!-- tables -->", "<!-- end of the tables -->"
 
@@ -96,7 +96,7 @@ def one_replay(task: tuple[str, str, int, Path, float]) -> Replay:
     name, strategy, seed, cache, patience = task
     collection = COLLECTIONS[name]
     split = collection.draw(cache, seed)
-    shared = projection_and_oddness(split.X, cache / f"projected-{name}-{seed}.npz")
+    shared = shared_of(split.X, cache / f"shared-{name}-{seed}.npz")
     curve = replay(
         named(strategy, seed, split.n_classes),
         split,
@@ -104,6 +104,7 @@ def one_replay(task: tuple[str, str, int, Path, float]) -> Replay:
         batch=collection.batch,
         budget=collection.labels(len(split.X)),
         seed=seed,
+        is_smoothed=bool(collection.base),
         patience=patience,
     )
     return Replay(name, strategy, seed, curve)
@@ -118,6 +119,8 @@ def named(strategy: str, seed: int, n_classes: int) -> Strategy:
 
 
 def report(names: list[str], results: Path) -> None:
+    if text := goals(read(results)):
+        print(f"\nAuto with joined encoders and a smoothed head\n\n{text}")
     for name, text in tables(names, results):
         print(f"\n{name}\n\n{text}")
 
@@ -140,7 +143,8 @@ def write(names: list[str], results: Path, folder: Path) -> None:
     page = folder / "label-efficiency.md"
     before, rest = page.read_text().split(BEGIN)
     _, after = rest.split(END)
-    text = "".join(f"### {title}\n\n{content}\n\n" for title, content in tables(names, results))
+    comparison = f"### Joined encoders and a smoothed head\n\n{goals(read(results))}\n\n"
+    text = comparison + "".join(f"### {title}\n\n{content}\n\n" for title, content in tables(names, results))
     page.write_text(f"{before}{BEGIN}\n\n{text}{END}{after}")
     draw(read(results), folder / "label-efficiency.svg")
 

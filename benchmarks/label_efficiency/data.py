@@ -7,7 +7,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from modeling.backends import choose_encoder
+from benchmarks.label_efficiency.deep_sky import deep_sky_kinds
+from modeling.algorithms.reduction import Reduction
+from modeling.backends import JoinedEncoder, choose_encoder
 from modeling.backends.encoder import Encoder
-from modeling.backends.hog import HogEncoder
+from modeling.backends.hog import COLOUR_DIM, HOG_DIM, HogEncoder
+from modeling.backends.joined import DIMS
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -29,6 +32,14 @@ CACHE = Path(gettempdir()) / "hoshina-label-efficiency"
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
 STAMPS = Path("/usr/share/tuxpaint/stamps")  # Debian: tuxpaint-stamps-default
 N_FASHION, N_FASHION_POOL = 30_000, 20_000
+ASTROPHOTOS = Path("/usr/share/stellarium/nebulae/default")  # Debian: stellarium-data
+DRAWINGS = Path("/usr/share/openclipart/png")  # Debian: openclipart-png
+SUBJECTS = ("animals", "buildings", "food", "people", "plants", "recreation", "tools", "transportation")
+MAX_DRAWINGS = 250  # of a class
+MAX_PIXELS = 20_000_000
+# Images of the sample that the components of joined encoders are fitted to, as in modeling/encoders/reductions.py.
+SAMPLE = 1024
+MOBILENET_DIM = 1280
 # Minimum number of stamps for a folder to be a class, so that some can be held out.
 MIN_STAMPS = 12
 RARE_SHARE = 0.01
@@ -51,7 +62,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection and how it is replayed. A budget below 1 is a share of the pool."""
+    """A collection and how it is replayed. A budget below 1 is a share of the pool.
+
+    ``load`` returns vectors and labels. With a ``base``, the name of the collection with today's vectors, they are
+    those of joined encoders: they are reduced to components, and the head is smoothed over the k-NN graph.
+    """
 
     name: str
     title: str
@@ -60,6 +75,7 @@ class Collection:
     budget: float
     batch: int
     is_imbalanced: bool = False
+    base: str = ""
 
     def draw(self, cache: Path, seed: int) -> Split:
         """Return the split of a seed; each seed makes another class rare."""
@@ -74,6 +90,11 @@ class Collection:
             order = rng.permutation(np.concatenate([others, few]))
         cut = round(len(order) * self.pool_share)
         mine, other = np.sort(order[:cut]), np.sort(order[cut:])
+        if self.base:
+            sample = np.sort(rng.permutation(mine)[:SAMPLE])
+            widths = (MOBILENET_DIM, X.shape[1] - MOBILENET_DIM)
+            reduction = Reduction.fit(np.asarray(X[sample]), widths, DIMS, rng=rng)
+            return Split(reduction.apply(X[mine])[0], y[mine], reduction.apply(X[other])[0], y[other], rare)
         return Split(X[mine], y[mine], X[other], y[other], rare)
 
     def labels(self, n_pool: int) -> int:
@@ -86,20 +107,59 @@ def digits(cache: Path) -> tuple[Floats, Rows]:
     return X.astype(np.float32) / 16, y.astype(np.int64)
 
 
-def fashion_mobilenet(cache: Path) -> tuple[Floats, Rows]:
-    y = _fashion_labels()
-    return _kept(cache / "fashion-mobilenet.npy", _fashion_images, _mobilenet), y
-
-
 def fashion_hog(cache: Path) -> tuple[Floats, Rows]:
     y = _fashion_labels()
     return _kept(cache / "fashion-hog.npy", _fashion_images, lambda: HogEncoder("for the benchmark")), y
 
 
-def stamps(cache: Path) -> tuple[Floats, Rows]:
-    """Return MobileNetV2 vectors of Tux Paint's stamps; the class is the outermost folder."""
+def digits_joined(cache: Path) -> tuple[Floats, Rows]:
+    return _kept(cache / "digits-joined.npy", _digit_images, _joined), load_digits().target.astype(np.int64)
+
+
+def fashion_joined(cache: Path) -> tuple[Floats, Rows]:
+    return _kept(cache / "fashion-joined.npy", _fashion_images, _joined), _fashion_labels()
+
+
+def stamps_joined(cache: Path) -> tuple[Floats, Rows]:
+    """Return vectors of Tux Paint's stamps; the class is the outermost folder."""
     files, y = stamp_classes()
-    return _kept(cache / "stamps-mobilenet.npy", lambda: map(_opened, files), _mobilenet), y
+    return _kept(cache / "stamps-joined.npy", lambda: map(_opened, files), _joined), y
+
+
+def astrophotos_joined(cache: Path) -> tuple[Floats, Rows]:
+    """Return vectors of Stellarium's pictures of deep-sky objects; the class is the kind of object."""
+    kinds = deep_sky_kinds(ASTROPHOTOS)
+    return _kept(cache / "astrophotos-joined.npy", lambda: map(_opened, kinds), _joined), np.array([*kinds.values()])
+
+
+def drawings_joined(cache: Path) -> tuple[Floats, Rows]:
+    """Return vectors of Open Clip Art's drawings; the class is the outermost folder."""
+    files, y = drawing_classes()
+    return _kept(cache / "drawings-joined.npy", lambda: map(_opened, files), _joined), y
+
+
+def _mobilenet_part(joined: Callable[[Path], tuple[Floats, Rows]]) -> Callable[[Path], tuple[Floats, Rows]]:
+    """Return a loader of the first encoder's vectors alone."""
+
+    def load(cache: Path) -> tuple[Floats, Rows]:
+        X, y = joined(cache)
+        return X[:, :MOBILENET_DIM], y
+
+    return load
+
+
+fashion_mobilenet, stamps = _mobilenet_part(fashion_joined), _mobilenet_part(stamps_joined)
+
+
+def drawing_classes() -> tuple[list[Path], Rows]:
+    """Return up to 250 drawings of each of eight folders, and the class of each."""
+    rng = np.random.default_rng(0)
+    files: list[tuple[Path, int]] = []
+    for position, subject in enumerate(SUBJECTS):
+        found = [file for file in sorted((DRAWINGS / subject).rglob("*.png")) if not file.is_symlink()]
+        found = [file for file in found if np.prod(Image.open(file).size) <= MAX_PIXELS]
+        files += [(found[index], position) for index in np.sort(rng.permutation(len(found))[:MAX_DRAWINGS])]
+    return [file for file, _ in files], np.array([position for _, position in files], np.int64)
 
 
 def stamp_classes() -> tuple[list[Path], Rows]:
@@ -110,23 +170,34 @@ def stamp_classes() -> tuple[list[Path], Rows]:
     return files, np.array([classes.index(file.relative_to(STAMPS).parts[0]) for file in files], np.int64)
 
 
-COLLECTIONS = {
-    collection.name: collection
-    for collection in (
-        Collection("fashion", "Fashion-MNIST, MobileNetV2", fashion_mobilenet, N_FASHION_POOL / N_FASHION, 2000, 40),
-        Collection("digits", "scikit-learn digits, pixels", digits, 0.75, 0.2, 20),
-        Collection("stamps", "Tux Paint stamps, MobileNetV2", stamps, 0.75, 0.2, 10),
-        Collection(
-            "rare",
-            "Fashion-MNIST with one class at 1 %, MobileNetV2",
-            fashion_mobilenet,
-            N_FASHION_POOL / N_FASHION,
-            2000,
-            40,
-            is_imbalanced=True,
-        ),
-        Collection("hog", "Fashion-MNIST, HOG", fashion_hog, N_FASHION_POOL / N_FASHION, 2000, 40),
+N_SHARE = N_FASHION_POOL / N_FASHION
+TODAY = (
+    Collection("fashion", "Fashion-MNIST, MobileNetV2", fashion_mobilenet, N_SHARE, 2000, 40),
+    Collection("digits", "scikit-learn digits, pixels", digits, 0.75, 0.2, 20),
+    Collection("stamps", "Tux Paint stamps, MobileNetV2", stamps, 0.75, 0.2, 10),
+    Collection("rare", "Fashion-MNIST with one class at 1 %, MobileNetV2", fashion_mobilenet, N_SHARE, 2000, 40, True),
+    Collection("hog", "Fashion-MNIST, HOG", fashion_hog, N_SHARE, 2000, 40),
+    Collection("astrophotos", "Astrophotos, MobileNetV2", _mobilenet_part(astrophotos_joined), 0.7, 0.5, 10),
+    Collection("drawings", "Drawings, MobileNetV2", _mobilenet_part(drawings_joined), 0.75, 0.3, 20),
+)
+LOADERS = {
+    "fashion": fashion_joined,
+    "digits": digits_joined,
+    "stamps": stamps_joined,
+    "rare": fashion_joined,
+    "astrophotos": astrophotos_joined,
+    "drawings": drawings_joined,
+}
+COLLECTIONS = {collection.name: collection for collection in TODAY} | {
+    f"{base.name}-joined": replace(
+        base,
+        name=f"{base.name}-joined",
+        title=f"{base.title.rpartition(', ')[0]}, joined and smoothed",
+        load=LOADERS[base.name],
+        base=base.name,
     )
+    for base in TODAY
+    if base.name in LOADERS
 }
 
 
@@ -139,6 +210,10 @@ def _fashion_images() -> Iterator[Image.Image]:
 def _fashion_labels() -> Rows:
     with gzip.open(FASHION / "train-labels-idx1-ubyte.gz") as stream:
         return np.frombuffer(stream.read(8 + N_FASHION)[8:], np.uint8).astype(np.int64)
+
+
+def _digit_images() -> Iterator[Image.Image]:
+    return (Image.fromarray((image * 15.9375).astype(np.uint8)).convert("RGB") for image in load_digits().images)
 
 
 def _stamp_files() -> list[Path]:
@@ -154,10 +229,22 @@ def _opened(file: Path) -> Image.Image:
 
 
 def _mobilenet() -> Encoder:
+    return _encoder("mobilenet_v2")
+
+
+def _joined() -> Encoder:
+    """Return both encoders side by side, without components, which each split fits to its own sample."""
+    encoder = _encoder("mobilenet_v2+hog")
+    assert isinstance(encoder, JoinedEncoder)
+    assert encoder.widths == (MOBILENET_DIM, HOG_DIM + COLOUR_DIM)
+    return encoder
+
+
+def _encoder(backend: str) -> Encoder:
     folder = os.environ.get("AL_WEIGHTS_DIR")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return choose_encoder("tensorflow", Path(folder) if folder else None)
+        return choose_encoder(backend, Path(folder) if folder else None)
 
 
 def _kept(file: Path, images: Callable[[], Iterable[Image.Image]], encoder: Callable[[], Encoder]) -> Floats:

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.label_efficiency.data import Floats, Rows, Split
-from modeling.algorithms.calibration import softmax
+from modeling.algorithms.calibration import choose_folds, softmax
 from modeling.algorithms.head import Head, fit_head
-from modeling.algorithms.neighbors import knn_graph, project
+from modeling.algorithms.neighbors import Graph, Search, knn_graph, project
+from modeling.algorithms.smoothing import BANDWIDTH, DEFAULT_STEPS, Smoothing, smoothed_rows
+from modeling.algorithms.smoothing import N_NEIGHBORS as N_SMOOTHED
+from modeling.algorithms.train import choose_steps
 from sampling.algorithms.auto import choose
 from sampling.algorithms.diversify import diversify
 from sampling.algorithms.outliers import local_outlier_factor
@@ -94,41 +97,112 @@ OURS: dict[str, Strategy] = {
 }
 
 
-def projection_and_oddness(X: Floats, cache_file: Path) -> tuple[Floats, Floats]:
-    """Return the projection of a pool and its outlier scores, which the product computes once per embedding set."""
+@dataclass(frozen=True)
+class Shared:
+    """What the product computes once per embedding set: the projection, outlier scores and the k-NN graph."""
+
+    Z: Floats
+    oddness: Floats
+    graph: Graph
+
+
+def shared_of(X: Floats, cache_file: Path) -> Shared:
+    """Return what all replays of a pool share, kept in a file."""
     if not cache_file.exists():
         Z = project(X, rng=np.random.default_rng(0))
-        oddness = local_outlier_factor(knn_graph(Z, N_NEIGHBORS))
-        np.savez(cache_file, Z=Z, oddness=oddness)
+        graph = knn_graph(Z, N_NEIGHBORS)
+        oddness = local_outlier_factor(graph)
+        np.savez(cache_file, Z=Z, oddness=oddness, indices=graph.indices, distances=graph.distances)
     with np.load(cache_file) as arrays:
-        return arrays["Z"], arrays["oddness"]
+        return Shared(arrays["Z"], arrays["oddness"], Graph(arrays["indices"], arrays["distances"]))
+
+
+class Classifier:
+    """The head on raw rows."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.head: Head | None = None
+
+    def fit(self, labeled: Rows, labels: Rows) -> None:
+        self.head = fit_head(self.split.X[labeled], labels, n_classes=self.split.n_classes, start=self.head)
+
+    def logits(self) -> tuple[Floats, Floats]:
+        """Return the logits of the pool and of the held-out rows."""
+        assert self.head is not None
+        return self.head.logits(self.split.X), self.head.logits(self.split.held_out_X)
+
+
+class SmoothedClassifier(Classifier):
+    """The head on rows smoothed over the graph of the pool. Held-out rows are not part of the graph.
+
+    The logits of a held-out row are the mean of its own and of those that it has after smoothing with its neighbors in
+    the pool.
+    """
+
+    def __init__(self, split: Split, graph: Graph) -> None:
+        super().__init__(split)
+        self.smoothing = Smoothing.of(graph)
+        self.heads: dict[int, Head] = {}
+        self.steps = DEFAULT_STEPS
+        positions = np.arange(len(split.X))
+        search = Search(np.asarray(split.X), N_SMOOTHED)
+        near, distances = search.nearest_to(np.asarray(split.held_out_X), search.columns, positions)
+        weights = np.exp(-np.square(distances / (BANDWIDTH * distances[:, -1:])))
+        self.near, self.weights = near, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def fit(self, labeled: Rows, labels: Rows) -> None:
+        smoothed = smoothed_rows(self.smoothing, self.split.X, labeled)
+        folds = choose_folds(labels).fold
+        self.steps = choose_steps(smoothed, labels, folds)
+        start = self.heads.get(self.steps)
+        self.head = fit_head(smoothed(self.steps), labels, n_classes=self.split.n_classes, start=start)
+        self.heads[self.steps] = self.head
+
+    def logits(self) -> tuple[Floats, Floats]:
+        pool, own = super().logits()
+        held_out = own
+        for _ in range(self.steps):
+            held_out = (held_out + np.einsum("ij,ijk->ik", self.weights, pool[self.near])) / 2
+            pool = self.smoothing.step @ pool
+        return pool, (own + held_out) / 2
 
 
 def replay(
     strategy: Strategy,
     split: Split,
-    shared: tuple[Floats, Floats],
+    shared: Shared,
     *,
     batch: int,
     budget: int,
     seed: int,
+    is_smoothed: bool = False,
     patience: float = float("inf"),
 ) -> Curve:
-    """Label ``budget`` rows of the pool in batches. ``shared`` is the result of `projection_and_oddness`.
+    """Label ``budget`` rows of the pool in batches, chosen by a strategy, and train a classifier after each.
 
     A strategy whose queries have taken more than ``patience`` seconds is stopped: its curve ends early.
     """
     rng = np.random.default_rng(seed)
-    X, y = split.X, split.y
-    Z, oddness = shared
-    is_left = np.ones(len(X), bool)
+    y = split.y
+    is_left = np.ones(len(y), bool)
     labeled = np.empty(0, np.int64)
-    head: Head | None = None
+    classifier = SmoothedClassifier(split, shared.graph) if is_smoothed else Classifier(split)
     probabilities: Floats | None = None
     curve = Curve()
     while len(labeled) < budget and sum(curve.query_seconds) <= patience:
-        left = np.flatnonzero(is_left)
-        now = Situation(X, Z, oddness, split.n_classes, labeled, y[labeled], left, head, probabilities, rng)
+        now = Situation(
+            split.X,
+            shared.Z,
+            shared.oddness,
+            split.n_classes,
+            labeled,
+            y[labeled],
+            np.flatnonzero(is_left),
+            classifier.head,
+            probabilities,
+            rng,
+        )
         started = time.process_time()
         picks = np.asarray(strategy(now, min(batch, budget - len(labeled))))
         curve.query_seconds.append(time.process_time() - started)
@@ -138,14 +212,14 @@ def replay(
         labeled = np.concatenate([labeled, picks])
         if len(np.unique(y[labeled])) < 2:
             continue
-        head = fit_head(X[labeled], y[labeled], n_classes=split.n_classes, start=head)
-        probabilities = softmax(head.logits(X))
-        measure(curve, split, head, probabilities, len(labeled))
+        classifier.fit(labeled, y[labeled])
+        pool, held_out = classifier.logits()
+        probabilities = softmax(pool)
+        measure(curve, split, probabilities, held_out.argmax(axis=1), len(labeled))
     return curve
 
 
-def measure(curve: Curve, split: Split, head: Head, probabilities: Floats, n_labels: int) -> None:
-    predicted = head.logits(split.held_out_X).argmax(axis=1)
+def measure(curve: Curve, split: Split, probabilities: Floats, predicted: NDArray[np.intp], n_labels: int) -> None:
     each = f1(split.held_out_y, predicted, split.n_classes)
     curve.sizes.append(n_labels)
     curve.pool.append(float((probabilities.argmax(axis=1) == split.y).mean()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ MEASURES = {
 RESAMPLES = 1000
 # With fewer seeds, an interval would be meaningless.
 MIN_SEEDS = 3
+# The ending of collections with vectors of joined encoders and a smoothed head.
+JOINED = "-joined"
 # The product's strategies come first.
 ORDER = ("random", "margin", "spread margin", "auto")
 
@@ -171,6 +174,51 @@ def table(results: Sequence[Row]) -> str:
             f"{row.worst:.3f} at {row.worst_at:,} | {_times(row.needs)} | {row.query_seconds:.3f} | {row.seeds} |"
         )
     return "\n".join(lines)
+
+
+def goals(replays: Sequence[Replay]) -> str:
+    """Compare each collection of joined encoders with the same images' vectors of today, as a Markdown table.
+
+    Ratios are of labels: those that Auto needs to reach the last accuracy of random sampling, over random's. They are
+    given against random with today's vectors and head, and against random with the same vectors and head.
+    """
+    lines = [
+        "| collection | measure | Auto before | Auto, against random before | Auto, against random with the same | "
+        "mean accuracy of Auto along the curve: before, now | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in sorted({item.collection for item in replays if item.collection.endswith(JOINED)}):
+        for measure in ("pool", "held_out"):
+            curves = {
+                key: {item.seed: item.curve for item in replays if (item.collection, item.strategy) == key}
+                for key in itertools.product((name.removesuffix(JOINED), name), ("random", "auto"))
+            }
+            seeds = sorted(set.intersection(*(set(of) for of in curves.values())))
+            if len(seeds) < MIN_SEEDS:
+                continue
+            grid = next(iter(curves.values()))[seeds[0]].sizes
+            before, auto_before, random, auto = (
+                np.array([np.interp(grid, of[seed].sizes, getattr(of[seed], measure)) for seed in seeds])
+                for of in curves.values()
+            )
+            ratios = [_interval(grid, *pair) for pair in ((auto_before, before), (auto, before), (auto, random))]
+            means = [f"{100 * of.mean():.1f} (end: {100 * of[:, -1].mean():.1f})" for of in (auto_before, auto)]
+            cells = [name.removesuffix(JOINED), measure.replace("_", " "), *ratios, ", ".join(means), str(len(seeds))]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _interval(grid: list[int], mine: Doubles, random: Doubles) -> str:
+    """Return the ratio of labels with its 95 % interval, from curves (seeds, sizes)."""
+    n = len(mine)
+    samples = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    low, high = np.quantile(
+        [ratio(grid, mine[sample].mean(0), random[sample].mean(0)) for sample in samples],
+        [0.025, 0.975],
+        method="nearest",
+    )
+    value = ratio(grid, mine.mean(0), random.mean(0))
+    return f"{_times(value)} [{_times(float(low))}, {_times(float(high))}]"
 
 
 def verdict(results: Sequence[Row]) -> str:

@@ -32,7 +32,8 @@ class JoinedEncoder(Encoder):
         self.n_encoded, self.left_out = 0, 0.0
         self.name = " + ".join(encoder.name for encoder in self.encoders)
         self.backend = SEPARATOR.join(encoder.backend for encoder in self.encoders)
-        self.reason = " ".join(encoder.reason for encoder in self.encoders)
+        reasons = [encoder.reason for encoder in self.encoders if not encoder.reason.endswith("as chosen.")]
+        self.reason = " ".join(reasons) or f"{self.name}, as chosen."
         self.widths = tuple(encoder.dim for encoder in self.encoders)
         self.dim = sum(self.widths) if reduction is None else reduction.dim
         self.input_side = max(encoder.input_side for encoder in self.encoders)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from modeling.backends.scattering import PatchesEncoder
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+NO_WEIGHTS = "Needs no weights; less accurate on photos."
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ _SINGLE: dict[str, Kind] = {
     for kind in (
         _keras_kind(
             keras_networks.MOBILENET_V2,
-            "Small and fast, trained on a million photos. The best choice for most images.",
+            "Small and fast, trained on a million photos.",
         ),
         _keras_kind(
             keras_networks.EFFICIENTNET_B0, "Trained on the same photos, with finer distinctions; half as fast."
@@ -99,8 +100,8 @@ _SINGLE: dict[str, Kind] = {
         Kind(
             "hog+scattering",
             "HOG + Scattering",
-            "Gradients, wavelets and colors. The best of those that need no weights.",
-            lambda places: "Needs no weights; less accurate on photos.",
+            "Gradients, wavelets and colors side by side, as earlier versions used without weights.",
+            lambda places: NO_WEIGHTS,
             lambda places: HogScatteringEncoder("HOG + Scattering, as chosen."),
             HogScatteringEncoder.input_side,
         ),
@@ -108,7 +109,7 @@ _SINGLE: dict[str, Kind] = {
             "patches",
             "Scattering",
             "Wavelets over patches of the image, and colors, without gradients.",
-            lambda places: "Needs no weights; less accurate on photos.",
+            lambda places: NO_WEIGHTS,
             lambda places: PatchesEncoder("Scattering, as chosen."),
             PatchesEncoder.input_side,
         ),
@@ -116,7 +117,7 @@ _SINGLE: dict[str, Kind] = {
             "hog",
             "HOG + colour",
             "Gradients and colors. The fastest of all.",
-            lambda places: "Needs no weights; less accurate on photos.",
+            lambda places: NO_WEIGHTS,
             lambda places: HogEncoder("HOG + colour, as chosen."),
             HogEncoder.input_side,
         ),
@@ -126,8 +127,12 @@ _SINGLE: dict[str, Kind] = {
 
 # -- Joined encoders -----------------------------------------------------------------------------------
 def _look_at_each(backend: str, places: Places) -> str:
-    reasons = [_SINGLE[part].look(places) for part in backend.split(SEPARATOR)]
-    return " ".join(dict.fromkeys(reasons))
+    return _join_reasons(_SINGLE[part].look(places) for part in backend.split(SEPARATOR))
+
+
+def _join_reasons(reasons: Iterable[str]) -> str:
+    """Return the reasons of joined encoders as one text; one that needs no weights gives none beside others."""
+    return " ".join(reason for reason in dict.fromkeys(reasons) if reason != NO_WEIGHTS) or NO_WEIGHTS
 
 
 def _join_each(backend: str, places: Places) -> Encoder:
@@ -296,7 +301,7 @@ def _joined_line(backend: str, lines: list[Line]) -> Line:
         backend,
         f" {SEPARATOR} ".join(line.encoder for line in lines),
         not missing,
-        missing[0].reason if missing else " ".join(dict.fromkeys(line.reason for line in lines)),
+        missing[0].reason if missing else _join_reasons(line.reason for line in lines),
         "Joined: 256 numbers fitted to your images.",
         may_download=bool(missing) and all(line.may_download for line in missing),
         side=None if None in sides else max(side for side in sides if side is not None),

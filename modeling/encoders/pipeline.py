@@ -152,12 +152,14 @@ class _Share(Run):
 def embed_chunk(run: Run, start: int, stop: int) -> None:
     """Encode the new and changed rows in [start, stop) on the worker that took them, and save them as one part."""
     spec = InputSpec.from_params(run.job.result)
-    vectors = EmbeddingSet.objects.select_related("dataset").get(
-        dataset=run.dataset_id, fingerprint=run.job.result["fingerprint"]
-    )
     # The encoder that the job settled on: the dataset's choice may have changed since.
-    encoder = reduced_for(vectors, encoder_of(str(run.job.result.get("backend") or _wanted(run))))
+    encoder = encoder_of(str(run.job.result.get("backend") or _wanted(run)))
+    sets = EmbeddingSet.objects.select_related("dataset").filter(dataset=run.dataset_id)
+    vectors = sets.filter(fingerprint=run.job.result.get("fingerprint")).first()
+    if vectors is not None:
+        encoder = reduced_for(vectors, encoder)
     _require_same_encoder(run, encoder, spec)
+    vectors = sets.get(fingerprint=fingerprint_of(encoder, spec))
     known = store.open_stamps(vectors)
     wanted = [
         item

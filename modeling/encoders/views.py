@@ -16,8 +16,10 @@ from django_htmx.http import trigger_client_event
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.jobs.lifecycle import enqueue
 from labeling.models import Dataset
 from modeling.backends import Line
+from modeling.backends.joined import SEPARATOR
 from modeling.backends.user_models import PREPROCESSINGS
 from modeling.encoders import choice as encoder_choice
 from modeling.encoders.uploads import MAX_UPLOAD, add_own, removable, remove_own
@@ -60,6 +62,10 @@ class _Row:
     def can_be_used(self) -> bool:
         return self.line.available or self.line.may_download
 
+    @property
+    def can_be_joined(self) -> bool:
+        return self.can_be_used and SEPARATOR not in self.line.backend
+
 
 @require_GET
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
@@ -75,12 +81,23 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def use(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Switch to the encoder ``backend``; if empty, to that of AL_EMBEDDING_BACKEND."""
+    """Switch to the encoder ``backend``, or to several joined; if empty, to that of AL_EMBEDDING_BACKEND."""
     dataset = get_object_or_404(Dataset, slug=slug)
+    backends = request.POST.getlist("backend")
+    if "join" in request.POST and len(backends) < 2:
+        return _listed(request, dataset, problem="Select at least two encoders to join.")
     try:
-        encoder_choice.use(dataset, request.POST.get("backend", ""), request.user)
+        encoder_choice.use(dataset, SEPARATOR.join(backends), request.user)
     except Refusal as problem:
         return _listed(request, dataset, problem=str(problem))
+    return trigger_client_event(_listed(request, dataset), "hoshina:job")
+
+
+@require_POST
+def refit(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Request that the components of joined encoders are fitted to the current images, and all embeddings computed."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    enqueue("embed", dataset_id=dataset.pk, params={"is_refit": True}, user=request.user)
     return trigger_client_event(_listed(request, dataset), "hoshina:job")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.label_efficiency import __main__ as command
 from benchmarks.label_efficiency.data import Split
-from benchmarks.label_efficiency.replay import OURS, Curve, f1, projection_and_oddness, replay
+from benchmarks.label_efficiency.replay import OURS, Curve, f1, replay, shared_of
 from benchmarks.label_efficiency.report import Replay, labels_needed, read, rows, table
 
 GRID = list(range(10, 110, 10))
@@ -66,7 +66,7 @@ def test_a_replay_labels_every_row_once_and_measures_after_each_batch(name: str,
     y = rng.integers(3, size=150)
     X = (rng.normal(size=(3, 8))[y] * 3 + rng.normal(size=(150, 8))).astype(np.float32)
     split = Split(X[:100], y[:100], X[100:], y[100:], rare=2)
-    shared = projection_and_oddness(split.X, tmp_path / "shared.npz")
+    shared = shared_of(split.X, tmp_path / "shared.npz")
     curve, again = (replay(OURS[name], split, shared, batch=30, budget=100, seed=1) for _ in range(2))
     assert (curve.sizes, curve.pool) == ([30, 60, 90, 100], again.pool)
     assert curve.held_out[-1] > 0.9
@@ -77,7 +77,7 @@ def test_patience_ends_a_replay(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(120, 4)).astype(np.float32), rng.integers(2, size=120)
     split = Split(X[:90], y[:90], X[90:], y[90:])
-    shared = projection_and_oddness(split.X, tmp_path / "shared.npz")
+    shared = shared_of(split.X, tmp_path / "shared.npz")
     assert replay(OURS["margin"], split, shared, batch=10, budget=90, seed=0, patience=-1).sizes == []
 
 

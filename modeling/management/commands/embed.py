@@ -29,22 +29,30 @@ class Command(HoshinaCommand):
         parser.add_argument(
             "--backend",
             metavar="ENCODER",
-            help=f"the encoder for this run: {', '.join(BACKENDS)}, or file:NAME for a model file "
-            f"(otherwise the dataset's choice, or AL_EMBEDDING_BACKEND, which says {settings.EMBEDDING_BACKEND})",
+            help=f"the encoder for this run: {', '.join(BACKENDS)}, file:NAME for a model file, or several joined by "
+            "plus signs (otherwise the dataset's choice, or AL_EMBEDDING_BACKEND, which says "
+            f"{settings.EMBEDDING_BACKEND})",
+        )
+        parser.add_argument(
+            "--refit",
+            action="store_true",
+            help="fit the components of joined encoders to the current images and compute all vectors again",
         )
         parser.add_argument("--list", action="store_true", help="show which encoders could run here, and why")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["backend"] is not None and not is_backend(options["backend"]):
-            names = f"{', '.join(BACKENDS)}, or file:NAME for a model file"
+            names = f"{', '.join(BACKENDS)}, file:NAME for a model file, or several joined by plus signs"
             raise CommandError(f"There is no encoder called {options['backend']!r}. Choose {names}.", returncode=2)
         if options["list"]:
             self._list(options["dataset"], options["backend"], as_json=options["json"])
             return
         dataset = pick_dataset(options["dataset"])
-        params = {}
+        params: dict[str, Any] = {}
         if options["backend"] not in (None, backend_of(dataset.pk)):
             params["backend"] = options["backend"]
+        if options["refit"]:
+            params["is_refit"] = True
         _withdraw_queued(dataset, params)
         job = run_command_job(self, "embed", dataset.pk, params, as_json=options["json"])
         result = job.result

@@ -216,6 +216,7 @@ def test_a_retrain_begins_from_the_newest_classifier_and_ends_where_a_cold_one_d
     X, y = add_three_kinds(dataset, 150)
     y = (y + 1) % 3
     import_labels(dataset, [row for row in range(60) if y[row]], y)
+    RetrainPolicy.objects.update_or_create(dataset=dataset, defaults={"is_smoothed": False})
     seen = starts(monkeypatch)
     run_now("retrain", dataset_id=dataset.pk)
     import_labels(dataset, list(range(100)), y)
@@ -264,7 +265,9 @@ def test_the_chosen_calibration_is_kept_and_predicts_the_same_again(make_dataset
     y = np.where(np.arange(400) % 8, 0, np.arange(400) // 8 % 2 + 1)
     X = (rng.normal(size=(400, 12)) + 2.0 * np.eye(12)[y]).astype(np.float32)
     add_vectors(dataset, X)
-    RetrainPolicy.objects.create(dataset=dataset, calibration=method, class_weights="balanced", is_automatic=False)
+    RetrainPolicy.objects.create(
+        dataset=dataset, calibration=method, class_weights="balanced", is_automatic=False, is_smoothed=False
+    )
     import_labels(dataset, list(range(300)), y)
     told = run_now("retrain", dataset_id=dataset.pk).result
     version = ModelVersion.objects.get()

@@ -214,9 +214,13 @@ class TestChoice:
 
     def test_auto_without_weights_falls_back_and_says_why(self, offline: Path, tmp_path: Path) -> None:
         encoder = choose_encoder("auto", tmp_path)
-        assert (encoder.name, encoder.backend) == ("HOG + Scattering", "hog+scattering")
+        assert (encoder.name, encoder.backend) == ("HOG + colour + Scattering", "hog+patches")
         assert encoder.is_fallback
-        for message in ("MobileNetV2's weights could not be downloaded (", "using HOG + Scattering", WEIGHTS_FILE):
+        for message in (
+            "MobileNetV2's weights could not be downloaded (",
+            "using HOG + colour + Scattering",
+            WEIGHTS_FILE,
+        ):
             assert message in encoder.reason
         assert "AL_WEIGHTS_DIR" in encoder.reason
 
@@ -226,14 +230,16 @@ class TestChoice:
         assert "using Scattering" in encoder.reason
         assert likely("auto/patches", tmp_path).backend == "patches"
         (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
-        assert likely("auto/patches", tmp_path).encoder == "MobileNetV2"
+        assert likely("auto/patches", tmp_path).encoder == "MobileNetV2 + HOG + colour"
 
     def test_tensorflow_without_weights_says_what_to_do(self, offline: Path) -> None:
         assert WEIGHTS_FILE in unavailable("could not be downloaded", "tensorflow", None).hint
 
     def test_auto_without_tensorflow(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
-        assert "TensorFlow is not installed; using HOG + Scattering." in choose_encoder("auto", tmp_path).reason
+        assert (
+            "TensorFlow is not installed; using HOG + colour + Scattering." in choose_encoder("auto", tmp_path).reason
+        )
 
     @pytest.mark.slow
     @pytest.mark.parametrize("damage", ["garbage", "cut short", "other layers"])
@@ -274,9 +280,10 @@ class TestChoice:
         assert not offline.exists()
 
     def test_what_is_likely(self, offline: Path, tmp_path: Path) -> None:
-        assert likely("auto", tmp_path).encoder == "HOG + Scattering"
+        assert likely("auto", tmp_path).encoder == "HOG + colour + Scattering"
         (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
-        assert likely("auto", tmp_path).encoder == likely("tensorflow", tmp_path).encoder == "MobileNetV2"
+        assert likely("auto", tmp_path).encoder == "MobileNetV2 + HOG + colour"
+        assert likely("tensorflow", tmp_path).encoder == "MobileNetV2"
         assert likely("hog", tmp_path).encoder == "HOG + colour"
         assert likely("torch", tmp_path).backend == "resnet18"
         assert not likely("file:nothing.onnx", tmp_path).available

@@ -404,8 +404,8 @@ class TestFallbackOfEarlierVersions:
     def test_a_new_dataset_gets_the_new_fallback(self, dataset: Dataset) -> None:
         embed(dataset)
         made = EmbeddingSet.objects.get(is_active=True)
-        assert (made.backend, made.encoder, made.dim) == ("hog+scattering", "HOG + Scattering", 3220)
-        assert "TensorFlow is not installed; using HOG + Scattering" in made.reason
+        assert (made.backend, made.encoder) == ("hog+patches", "HOG + colour + Scattering")
+        assert "TensorFlow is not installed; using HOG + colour + Scattering" in made.reason
 
     def test_vectors_of_scattering_stay_and_grow(self, dataset: Dataset, settings: Any) -> None:
         settings.EMBEDDING_BACKEND = "patches"
