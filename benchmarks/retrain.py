@@ -1,13 +1,15 @@
 """Time a whole retrain against scikit-learn's cold fit and one plain matrix product, in the same run.
 
     python -m benchmarks.retrain [--labels 1000] [--rows 100000] [--dim 1280] [--classes 10]
-        [--folder FOLDER] [--runs 5]
+        [--folder FOLDER] [--smoothed] [--runs 5]
 
 The vectors imitate a pooled MobileNetV2 layer: non-negative, capped at 6, correlated. With a folder they are
 memory-mapped from a file there, as in the product (a million rows: 5.1 GB, removed at the end); labeled rows are spread
 over all of it, and probabilities are written to another file. Every round times all parts in turn, so that other load
 affects them alike. Prints medians over the rounds; a ratio is the median of the rounds' ratios. *Warm start* starts
-from a classifier of nine tenths of the labels, as a retrain in the product does.
+from a classifier of nine tenths of the labels, as a retrain in the product does. With --smoothed, the number of
+smoothing steps is chosen as well, and four are taken for the predictions, over neighbors at random: the slowest for
+the memory.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from sklearn.metrics import log_loss
 from hoshina.core.storage import PageReleaser
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import fit_head, predict_in_blocks
+from modeling.algorithms.neighbors import Graph
+from modeling.algorithms.smoothing import N_NEIGHBORS, Smoothing, smoothed_rows
 from modeling.algorithms.train import Trained, train
 
 Float32 = NDArray[np.float32]
@@ -60,6 +64,17 @@ def empty(shape: tuple[int, int], file: Path | None) -> Float32:
         return np.empty(shape, np.float32)
     file.parent.mkdir(parents=True, exist_ok=True)
     return np.lib.format.open_memmap(file, "w+", np.float32, shape)
+
+
+def random_smoothing(n: int) -> Smoothing:
+    """Return a smoothing over 15 neighbors at random of each of ``n`` rows."""
+    rng = np.random.default_rng(3)
+    indices = rng.integers(0, n, (n, N_NEIGHBORS), dtype=np.int32)
+    distances = np.sort(rng.random((n, N_NEIGHBORS), dtype=np.float32), axis=1)
+    begun = time.perf_counter()
+    smoothing = Smoothing.of(Graph(indices, distances))
+    print(f"weights of the graph, once for all embeddings: {time.perf_counter() - begun:.1f} s")
+    return smoothing
 
 
 @contextmanager
@@ -100,6 +115,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=1280)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--folder", type=Path, help="memory-map vectors and probabilities in files in this folder")
+    parser.add_argument("--smoothed", action="store_true", help="with smoothing over a k-NN graph")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -124,6 +140,7 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
     before = fit_head(labeled[::10], labels[::10], n_classes=arguments.classes)
     earlier = np.arange(arguments.labels) % 10 > 0
     start = train(labeled[earlier], labels[earlier], n_classes=arguments.classes, start=before).head
+    smoothing = random_smoothing(arguments.rows) if arguments.smoothed else None
     trained: Trained | None = None
     needed = [0.0, 0.0]
     cold = LogisticRegression(max_iter=1000)
@@ -136,7 +153,13 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
         mapped = X if file is None else np.load(file, mmap_mode="r")
         with memory() as peak:
             begun = time.perf_counter()
-            trained = train(np.ascontiguousarray(mapped[chosen]), labels, n_classes=arguments.classes, seed=0)
+            trained = train(
+                np.ascontiguousarray(mapped[chosen]),
+                labels,
+                n_classes=arguments.classes,
+                seed=0,
+                smoothed=None if smoothing is None else smoothed_rows(smoothing, mapped, chosen),
+            )
             rounds["train"].append(time.perf_counter() - begun)
             begun = time.perf_counter()
             out = empty((arguments.rows, arguments.classes), written)
@@ -146,6 +169,8 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
                 trained.head,
                 trained.calibration,
                 out,
+                smoothing=smoothing,
+                steps=4,
                 on_progress=lambda done, _: releaser.release(done),  # noqa: B023
             )
             rounds["predict"].append(time.perf_counter() - begun)
