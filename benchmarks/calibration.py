@@ -33,7 +33,8 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from benchmarks.label_efficiency.data import fashion_mobilenet, stamps
-from modeling.algorithms.calibration import fit_temperature, softmax
+from modeling.algorithms.calibration import softmax
+from modeling.algorithms.fit_scaling import fit_temperature
 from modeling.algorithms.head import DEFAULT_C, Head, fit_head
 from modeling.algorithms.metrics import brier, expected_calibration_error, log_loss
 from modeling.algorithms.scaling import Method

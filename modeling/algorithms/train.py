@@ -17,13 +17,11 @@ from modeling.algorithms.calibration import (
     calibrate,
     choose_folds,
     fit_folds,
-    fit_temperature,
-    logit_log_loss,
-    logit_losses,
     predict_held_out,
     softmax,
 )
 from modeling.algorithms.features import Float32, Rows, StandardizedRows, standardize
+from modeling.algorithms.fit_scaling import fit_temperature, logit_log_loss, logit_losses
 from modeling.algorithms.head import (
     DEFAULT_C,
     Head,

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.models import Dataset
-from modeling.algorithms.calibration import MIN_LABELS, fit_temperature, logit_log_loss, softmax
+from modeling.algorithms.calibration import MIN_LABELS, softmax
+from modeling.algorithms.fit_scaling import fit_temperature, logit_log_loss
 from modeling.algorithms.intervals import effective_labels, grouped_interval
 from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins
 from modeling.backends.quick.keras_loop import TEMPERATURE_PRIOR_SD

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.algorithms.calibration import fit_temperature
+from modeling.algorithms.fit_scaling import fit_temperature
 from modeling.backends.encoder import FloatArray
 from modeling.backends.keras_networks import quiet
 from modeling.backends.quick.augmentation import augmented_batch

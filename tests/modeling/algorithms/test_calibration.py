@@ -9,16 +9,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from scipy.special import softmax as scipy_softmax
 
-from modeling.algorithms.calibration import (
-    MAX_TEMPERATURE,
-    MIN_TEMPERATURE,
-    choose_folds,
-    cross_fit,
-    fit_temperature,
-    logit_log_loss,
-    out_of_fold_logits,
-    softmax,
-)
+from modeling.algorithms.calibration import choose_folds, cross_fit, out_of_fold_logits, softmax
+from modeling.algorithms.fit_scaling import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature, logit_log_loss
 from modeling.algorithms.folds import stratified_folds
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
 from modeling.algorithms.scaling import Calibration

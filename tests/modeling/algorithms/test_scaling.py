@@ -8,17 +8,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 from scipy.special import softmax as scipy_softmax
 
-from modeling.algorithms.calibration import (
-    MIN_AUDIT,
-    VECTOR_PRIOR_SD,
-    OutOfFold,
-    calibrate,
-    fit_platt,
-    fit_temperature,
-    fit_vector,
-    logit_log_loss,
-    softmax,
-)
+from modeling.algorithms.calibration import MIN_AUDIT, OutOfFold, calibrate, softmax
+from modeling.algorithms.fit_scaling import VECTOR_PRIOR_SD, fit_platt, fit_temperature, fit_vector, logit_log_loss
 from modeling.algorithms.folds import stratified_folds
 from modeling.algorithms.head import ABSENT_LOGIT, Head, predict_in_blocks
 from modeling.algorithms.scaling import Calibration, Method, log_odds

@@ -8,14 +8,8 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from modeling.algorithms.calibration import (
-    TEMPERATURE_PRIOR_SD,
-    choose_folds,
-    fit_temperature,
-    logit_log_loss,
-    out_of_fold_logits,
-    softmax,
-)
+from modeling.algorithms.calibration import TEMPERATURE_PRIOR_SD, choose_folds, out_of_fold_logits, softmax
+from modeling.algorithms.fit_scaling import fit_temperature, logit_log_loss
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
 from modeling.algorithms.metrics import log_loss
 from modeling.algorithms.train import DEFAULT_C, train
