@@ -20,7 +20,7 @@ KEYS = {
     "n_labels", "n_folds", "C", "accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before",
     "log_loss_after", "brier_before", "brier_after", "confusion", "reliability", "precision", "recall",
     "n_iter", "converged", "n_per_class", "reliability_before", "f1", "calibration_method", "class_weights",
-    "n_effective",
+    "n_effective", "steps",
 }  # fmt: skip
 
 

@@ -20,7 +20,6 @@ from modeling.algorithms.calibration import softmax
 from modeling.algorithms.train import Trained
 from modeling.algorithms.train import train as real_train
 from modeling.assistive import pipeline as assistive_pipeline
-from modeling.assistive import predict
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import active_predictions, held_out_of
 from modeling.versions import model_files
@@ -284,7 +283,7 @@ def test_the_chosen_calibration_is_kept_and_predicts_the_same_again(make_dataset
     model_files.delete_probabilities(version)
     run_now("predict", dataset_id=dataset.pk, params={"version": version.number, "is_refresh": False})
     np.testing.assert_array_equal(model_files.open_probabilities(version), kept)
-    assert predict.calibration_of(version).method in (method, "temperature")
+    assert assistive_pipeline.calibration_of(version).method in (method, "temperature")
 
 
 def test_balanced_weights_are_honoured_in_the_fit_and_the_folds(make_dataset: MakeDataset) -> None:
