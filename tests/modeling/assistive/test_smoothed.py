@@ -47,7 +47,7 @@ def retrained(dataset: Dataset) -> tuple[ModelVersion, np.ndarray, dict[str, Any
 
 
 def test_probabilities_are_those_of_the_smoothed_head(clusters: tuple[Dataset, np.ndarray, np.ndarray]) -> None:
-    dataset, X, y = clusters
+    dataset, X, _ = clusters
     version, found, result = retrained(dataset)
     assert version.steps == version.metrics["steps"] == result["smoothing_steps"] >= 1
     head = model_files.open_head(version)
