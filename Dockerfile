@@ -15,7 +15,11 @@ RUN pip install --no-cache-dir uv==0.13.9
 FROM base AS build
 
 WORKDIR /source
-COPY pyproject.toml hatch_build.py README.md LICENSE ./
+# The documentation, which the application serves at /docs/.
+COPY pyproject.toml mkdocs.yml ./
+COPY docs docs
+RUN uv pip install --group docs && zensical build --strict --clean
+COPY hatch_build.py README.md LICENSE ./
 COPY hoshina hoshina
 COPY labeling labeling
 COPY modeling modeling
