@@ -35,7 +35,8 @@ class Command(HoshinaCommand):
         try:
             wanted = parse_options(QuickOptions, asdict(usual_options(dataset)) | given_options(QuickOptions, options))
         except Refusal as error:
-            raise CommandError(f"--{error.field.replace('_', '-')}: {error}", returncode=2) from error
+            flag = _FLAGS.get(error.field, f"--{error.field.replace('_', '-')}")
+            raise CommandError(f"{flag}: {error}", returncode=2) from error
         impossible = problems(wanted, facts_of(dataset))
         if impossible:
             raise CommandError(" ".join(why for _, why in impossible))
