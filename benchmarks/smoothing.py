@@ -33,7 +33,7 @@ from modeling.algorithms.train import Trained, choose_steps, train
 from sampling.algorithms.suspects import suspects
 
 NOISE = (0.0, 0.02, 0.05, 0.1)
-SIZES = (100, 400)
+SIZES = (60, 240)
 COPIES, SPREAD = 5, 0.3
 N_ROWS = 6000
 
