@@ -25,6 +25,7 @@ from sampling.algorithms.uncertainty import margin
 
 # As in modeling/encoders/neighbor_cache.py, which needs Django.
 N_NEIGHBORS = 30
+MORE_LABELS = 1.1
 
 
 @dataclass
@@ -144,7 +145,7 @@ class SmoothedClassifier(Classifier):
         super().__init__(split)
         self.smoothing = Smoothing.of(graph)
         self.heads: dict[int, Head] = {}
-        self.steps = DEFAULT_STEPS
+        self.steps, self.n_chosen = DEFAULT_STEPS, 0
         positions = np.arange(len(split.X))
         search = Search(np.asarray(split.X), N_SMOOTHED)
         near, distances = search.nearest_to(np.asarray(split.held_out_X), search.columns, positions)
@@ -153,8 +154,8 @@ class SmoothedClassifier(Classifier):
 
     def fit(self, labeled: Rows, labels: Rows) -> None:
         smoothed = smoothed_rows(self.smoothing, self.split.X, labeled)
-        folds = choose_folds(labels).fold
-        self.steps = choose_steps(smoothed, labels, folds)
+        if len(labels) >= MORE_LABELS * self.n_chosen:  # as often as the product retrains
+            self.steps, self.n_chosen = choose_steps(smoothed, labels, choose_folds(labels).fold), len(labels)
         start = self.heads.get(self.steps)
         self.head = fit_head(smoothed(self.steps), labels, n_classes=self.split.n_classes, start=start)
         self.heads[self.steps] = self.head
