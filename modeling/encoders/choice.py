@@ -30,7 +30,8 @@ def graphs_dir() -> Path:
 def backend_of(dataset_id: int) -> str:
     """Return the requested encoder: the dataset's own choice, or AL_EMBEDDING_BACKEND.
 
-    With ``auto``, a dataset whose embeddings an earlier version's ``auto`` computed keeps that encoder or fallback.
+    With ``auto``, a dataset whose embeddings an earlier version's ``auto`` computed keeps that encoder or fallback, and
+    a dataset whose embeddings are those of one network keeps them if ``auto`` would now use two.
     """
     chosen = EncoderChoice.objects.filter(dataset=dataset_id).values_list("backend", flat=True).first()
     wanted = chosen or str(settings.EMBEDDING_BACKEND)
@@ -38,6 +39,8 @@ def backend_of(dataset_id: int) -> str:
         return wanted
     active = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True).values_list("backend", flat=True).first()
     if active == backends.OLD_BEST:
+        return active
+    if active in backends.WITH_ONE_NETWORK and likely(active).available and likely(wanted).backend != active:
         return active
     return backends.auto_with(active) if active in backends.OLD_FALLBACKS else wanted
 
