@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 
 from tests.browser.bench import Labeler
 from tests.factories import manifest, new_folder, opened, table
+from tests.modeling.weights import hide_lite2
 from tests.parts import BROWSER_TIMEOUT, free_port, wait_until
 from tests.processes import Up
 
@@ -62,6 +63,7 @@ def running(busy: None, up: Callable[..., Up], tmp_path: Path, folder: Path, mon
     """Provide ``up`` on a new store, on a machine without weights and without a network."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    hide_lite2(monkeypatch, tmp_path / "hidden")
     return up(str(folder), "--port", str(free_port()), backend="auto")
 
 
@@ -128,13 +130,11 @@ def _see_pictures_at_their_addresses(page: Page, site: str) -> None:
 
 
 def _train(running: Up, page: Page) -> None:
-    """Train a model with R; without weights, embeddings are those of HOG + Scattering."""
+    """Train a model with R; without weights, embeddings are those of HOG joined with Scattering."""
     page.keyboard.press("r")
     expect(page.locator("#badge")).to_contain_text("model")
-    wait_until(
-        lambda: running.query("select encoder from modeling_embeddingset where is_active") == [("HOG + Scattering",)],
-        why="the encoder without weights",
-    )
+    encoder = "select encoder from modeling_embeddingset where is_active"
+    wait_until(lambda: running.query(encoder) == [("HOG + colour + Scattering",)], why="the encoder without weights")
     expect(page.locator("#badge")).to_contain_text(re.compile(r"model \d"))
 
 

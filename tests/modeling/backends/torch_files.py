@@ -1,8 +1,9 @@
-"""Write weight files as torch does, and compute ResNet18 in plain NumPy for comparison."""
+"""Write weight files as torch does and did, and compute ResNet18 in plain NumPy for comparison."""
 
 import collections
 import io
 import pickle
+import struct
 import sys
 import types
 import zipfile
@@ -16,8 +17,11 @@ State = dict[str, np.ndarray]
 _STORAGES = {"float32": "FloatStorage", "int64": "LongStorage"}
 
 
-def save_as_torch_does(file: Path, state: State, *, shorten: str = "") -> None:
-    """Write what ``torch.save`` writes for tensors; ``shorten`` names one whose storage is truncated."""
+def save_as_torch_does(file: Path, state: State, *, shorten: str = "", is_old: bool = False) -> None:
+    """Write what ``torch.save`` writes for tensors, or wrote before version 1.6.
+
+    ``shorten`` names a tensor whose storage is truncated.
+    """
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
 
     def _rebuild_tensor_v2(*_: Any) -> None:
@@ -49,17 +53,30 @@ def save_as_torch_does(file: Path, state: State, *, shorten: str = "") -> None:
             if not isinstance(obj, Storage):
                 return None
             kind = getattr(torch, _STORAGES[str(obj.content.dtype)])
-            return "storage", kind, obj.key, "cpu", storages[obj.key].size
+            return "storage", kind, obj.key, "cpu", storages[obj.key].size, *([None] if is_old else [])
 
     stream = io.BytesIO()
     tensors = {name: Tensor(name, value) if isinstance(value, np.ndarray) else value for name, value in state.items()}
     with mock.patch.dict(sys.modules, {"torch": torch, "torch._utils": utils}):
         Pickler(stream, protocol=2).dump(collections.OrderedDict(tensors))
+    if is_old:
+        file.write_bytes(_old_head() + stream.getvalue() + _old_storages(storages))
+        return
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("weights/data.pkl", stream.getvalue())
         archive.writestr("weights/byteorder", "little")
         for key, content in storages.items():
             archive.writestr(f"weights/data/{key}", content.tobytes())
+
+
+def _old_head() -> bytes:
+    machine = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    return b"".join(pickle.dumps(part, protocol=2) for part in (0x1950A86A20F9469CFC6C, 1001, machine))
+
+
+def _old_storages(storages: State) -> bytes:
+    contents = [struct.pack("<q", content.size) + content.tobytes() for content in storages.values()]
+    return pickle.dumps(list(storages), protocol=2) + b"".join(contents)
 
 
 def resnet18_state(rng: np.random.Generator) -> State:

@@ -19,7 +19,7 @@ from hoshina.jobs.runner import Run
 from labeling.images.composite import Composition
 from labeling.models import Dataset, Frame
 from modeling import store as disk
-from modeling.backends import JoinedEncoder, choose_encoder
+from modeling.backends import JoinedEncoder, choose_encoder, weights
 from modeling.encoders import choice as encoder_choice
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders import reductions
@@ -254,3 +254,29 @@ def test_embeddings_of_earlier_versions_stay(dataset: Dataset, settings: Any) ->
             dataset=dataset, fingerprint="old", defaults={"dim": 3, "is_active": True, "backend": backend}
         )
         assert encoder_choice.backend_of(dataset.pk) == wanted
+
+
+def test_embeddings_of_one_network_stay_when_there_are_two(dataset: Dataset, settings: Any, tmp_path: Path) -> None:
+    settings.EMBEDDING_BACKEND, settings.WEIGHTS_DIR = "auto", tmp_path
+    for weight_file in (weights.MOBILENET_V2, weights.EFFICIENTNET_LITE2):
+        (tmp_path / weight_file.file).write_bytes(b"there")
+    for backend, wanted in (
+        ("mobilenet_v2+hog", "mobilenet_v2+hog"),
+        ("efficientnet_lite2+hog", "efficientnet_lite2+hog"),
+        ("efficientnet_lite2+mobilenet_v2+hog", "auto"),
+        ("hog+patches", "auto"),
+    ):
+        EmbeddingSet.objects.update_or_create(
+            dataset=dataset, fingerprint="old", defaults={"dim": 3, "is_active": True, "backend": backend}
+        )
+        assert encoder_choice.backend_of(dataset.pk) == wanted
+
+
+def test_embeddings_of_a_network_that_is_gone_do_not_stay(
+    dataset: Dataset, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EMBEDDING_BACKEND, settings.WEIGHTS_DIR = "auto", None
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    facts = {"fingerprint": "old", "dim": 3, "is_active": True, "backend": "mobilenet_v2+hog"}
+    EmbeddingSet.objects.create(dataset=dataset, **facts)
+    assert encoder_choice.backend_of(dataset.pk) == "auto"
