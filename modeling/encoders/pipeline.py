@@ -80,10 +80,11 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     run.job.save(update_fields=["result"])
     vectors = embedding_set_of(dataset, encoder, spec)
 
-    if store.has_parts(vectors):  # from a run that was killed or canceled
+    computed = -vectors.n_vectors
+    if store.has_parts(vectors):  # of the sample, or from a run that was killed or canceled
         store.merge_parts(vectors, _n_rows(dataset))
+    computed += vectors.n_vectors
     tried = np.zeros(0, dtype=np.bool_)
-    computed = 0
     while True:
         run.stage("Looking for new and changed images")
         stale, n_available = stale_rows(dataset, store.open_stamps(vectors), run.check)

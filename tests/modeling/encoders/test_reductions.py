@@ -93,8 +93,9 @@ def test_the_sample_is_encoded_once(dataset: Dataset, monkeypatch: pytest.Monkey
         return real(self, pixels)
 
     monkeypatch.setattr(JoinedEncoder, "encode_prepared", counted)
-    embed(dataset)
+    assert run_now("embed", dataset_id=dataset.pk).result["computed"] == 40
     assert sum(seen) == 40
+    assert run_now("embed", dataset_id=dataset.pk).result["computed"] == 0
 
 
 def test_new_images_use_the_same_components(dataset: Dataset) -> None:
