@@ -34,10 +34,10 @@ from sampling.algorithms.auto import choose
 from sampling.algorithms.estimates import (
     Estimate,
     collection_accuracy,
-    forecast,
     lure_estimate,
     wilson,
 )
+from sampling.algorithms.learning_curves import forecast
 from sampling.algorithms.mixing import AUDIT
 from sampling.algorithms.outliers import local_outlier_factor
 

@@ -23,12 +23,11 @@ from modeling.predictions import held_out_of, predictions_of
 from modeling.versions.audited_accuracy import Audited
 from sampling.algorithms.estimates import (
     Estimate,
-    Forecast,
     collection_accuracy,
-    forecast,
     labels_to_halve,
     wilson_grouped,
 )
+from sampling.algorithms.learning_curves import Forecast, forecast
 from sampling.models import AccuracyEstimate
 from sampling.queues.pool import pool_of
 

@@ -1,8 +1,7 @@
-"""Estimate accuracy from labels with confidence intervals, corrected for how items were selected, and forecast it.
+"""Estimate accuracy from labels with confidence intervals, corrected for how items were selected.
 
 Edwin B. Wilson, *Probable inference*, Journal of the American Statistical Association 22 (1927); Sebastian Farquhar,
-Yarin Gal and Tom Rainforth, *On statistical bias in active learning*, ICLR 2021 (LURE); the power law of learning
-curves after Corinna Cortes and others, *Learning curves*, NIPS 1993.
+Yarin Gal and Tom Rainforth, *On statistical bias in active learning*, ICLR 2021 (LURE).
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from modeling.algorithms.intervals import effective_labels
 from modeling.algorithms.rows import Doubles
 
 Z95 = NormalDist().inv_cdf(0.975)
-EXPONENTS = np.geomspace(0.05, 2.0, 40)
-N_BOOTSTRAP = 400
 
 
 @dataclass(frozen=True)
@@ -29,16 +26,6 @@ class Estimate:
     low: float
     high: float
     n: float  # number of labels; for a corrected estimate, the effective sample size
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The expected accuracy at numbers of labels, with intervals. Arrays (m,)."""
-
-    sizes: Doubles
-    values: Doubles
-    low: Doubles
-    high: Doubles
 
 
 def wilson(n_right: float, n: float, *, z: float = Z95) -> Estimate:
@@ -260,85 +247,3 @@ def collection_accuracy(
         effective = max(1.0, effective * _effective_labels(right[is_audit], groups[is_audit]) / len(n_unlabeled))
     interval = wilson_continuous(value * effective, effective, z=z)
     return Estimate(value, interval.low, interval.high, effective)
-
-
-def forecast(
-    sizes: ArrayLike,
-    accuracies: ArrayLike,
-    trials: ArrayLike,
-    at: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    n_bootstrap: int = N_BOOTSTRAP,
-) -> Forecast:
-    """Extrapolate the accuracy from its current value along the power law a - b n^-c with 0 <= b and a <= 1.
-
-    The curve is a weighted least-squares fit. Its growth is added to the accuracy at the largest size, which is
-    measured best, so the forecast is never below it where ``at`` lies beyond.
-
-    Parameters
-    ----------
-    sizes, accuracies, trials
-        (m,) numbers of training labels, the accuracy measured with them, and on how many items it was measured.
-    at
-        (p,) numbers of labels to forecast for.
-    rng
-        For the bootstrap: each repetition draws every accuracy again from a binomial distribution, and fits again.
-
-    Returns
-    -------
-    Forecast
-        Values and 95 % intervals for ``at``. The interval covers the uncertainty of the curve if the power law
-        holds and the task does not change.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than three different sizes, sizes or trials below 1, accuracies outside [0, 1], or NaN.
-    """
-    n, accuracy, count, targets = (np.asarray(a, np.float64) for a in (sizes, accuracies, trials, at))
-    if len(np.unique(n)) < 3:
-        raise ValueError("A forecast needs the accuracy at three or more numbers of labels.")
-    if not ((n >= 1).all() and (count >= 1).all() and ((accuracy >= 0) & (accuracy <= 1)).all()):
-        raise ValueError("Sizes and trials must be at least 1, and accuracies must lie between 0 and 1.")
-    # Add half a success and half a failure, so that 0 and 1 do not count as certain.
-    smooth = (accuracy * count + 0.5) / (count + 1)
-    weights = count / (smooth * (1 - smooth))
-    newest = len(n) - 1 - int(n[::-1].argmax())
-
-    def extrapolate(measured: Doubles) -> Doubles:
-        fitted = _power_law(n, measured, weights, np.append(targets, n[newest]))
-        return np.clip(measured[:, newest, None] + fitted[:, :-1] - fitted[:, -1:], 0, 1)
-
-    value = extrapolate(accuracy[None])[0]
-    resampled = rng.binomial(np.rint(count).astype(np.int64), smooth, size=(n_bootstrap, len(n))) / np.rint(count)
-    low, high = np.quantile(extrapolate(resampled), [0.025, 0.975], axis=0)
-    return Forecast(targets, value, np.minimum(low, value), np.maximum(high, value))
-
-
-def _power_law(n: Doubles, accuracy: Doubles, weights: Doubles, at: Doubles) -> Doubles:
-    """Return the values (draws, p) at ``at`` of the best fit to each row of ``accuracy`` (draws, m).
-
-    For a given exponent, the best a and b are a weighted linear fit, constrained to 0 <= b and a <= 1; the exponent is
-    the best of a grid.
-    """
-    best_loss = np.full(len(accuracy), np.inf)
-    best = np.empty((len(accuracy), len(at)))
-    total = weights.sum()
-    mean_y = accuracy @ weights / total
-    for exponent in EXPONENTS:
-        x = (n / n.min()) ** -exponent
-        mean_x = x @ weights / total
-        b = -(((accuracy - mean_y[:, None]) * weights) @ (x - mean_x)) / (weights @ np.square(x - mean_x))
-        b = np.maximum(b, 0)
-        a = mean_y + b * mean_x
-        # If the line would end above 1, use the best line through 1.
-        over = a > 1
-        through_one = ((1 - accuracy) * weights) @ x / (weights @ np.square(x))
-        a, b = np.where(over, 1, a), np.where(over, np.maximum(through_one, 0), b)
-        loss = np.square(accuracy - a[:, None] + b[:, None] * x) @ weights
-        better = loss < best_loss
-        best_loss[better] = loss[better]
-        values = a[:, None] - b[:, None] * (at / n.min()) ** -exponent
-        best[better] = values[better]
-    return np.clip(best, 0, 1)
