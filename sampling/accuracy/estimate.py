@@ -2,14 +2,16 @@
 
 No model is judged by images that it was trained on: each label is compared with the version's held-out prediction.
 Where there are too few labels for held-out predictions, the suggestion recorded with the label is used instead: it
-came from an earlier model. A quick training is judged by the labels of its test set only: its training and validation
+came from an earlier model. The model's confidence on unlabeled images corrects the estimate, unless suggestions were
+used. A quick training is judged by the labels of its test set only: its training and validation
 sets are left out, as if they were no part of the dataset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from labeling.decisions.random_draws import random_draws
 from labeling.models import Dataset, Item, LabelClass, State
 from modeling.models import ModelVersion
-from modeling.predictions import held_out_of, predictions_of
+from modeling.predictions import Predictions, held_out_of, predictions_of
 from modeling.versions.audited_accuracy import Audited
 from sampling.algorithms.estimates import (
     Estimate,
@@ -28,11 +30,14 @@ from sampling.algorithms.estimates import (
     wilson_grouped,
 )
 from sampling.algorithms.learning_curves import Forecast, forecast
+from sampling.algorithms.prediction_powered import powered_accuracy
 from sampling.models import AccuracyEstimate
 from sampling.queues.pool import pool_of
 
 # With fewer audit labels of a class, its recall would be too uncertain to show.
 MIN_OF_CLASS = 10
+# Rows of probabilities that are read at once.
+BLOCK = 100_000
 # The forecast uses the newest VERSIONS versions. It needs MIN_SIZES different numbers of labels, and MIN_AUDIT
 # audit labels for the last version.
 VERSIONS = 50
@@ -45,11 +50,13 @@ AHEAD, POINTS, SEED = 2.0, 9, 0
 class Judged:
     """Labeled images that have a held-out prediction, in the order in which they were first labeled.
 
-    ``right`` bool (m,), ``is_audit`` bool (m,), ``label_ids`` int64 (m,), ``groups`` int64 (m,), equal for images
+    ``right`` bool (m,), ``confidence`` float64 (m,) the probability of the predicted class, NaN where a recorded
+    suggestion was judged; ``is_audit`` bool (m,), ``label_ids`` int64 (m,), ``groups`` int64 (m,), equal for images
     that the version held out together.
     """
 
     right: NDArray[np.bool_]
+    confidence: NDArray[np.float64]
     is_audit: NDArray[np.bool_]
     label_ids: NDArray[np.int64]
     groups: NDArray[np.int64]
@@ -61,8 +68,9 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
     judged = judge(version)
     if not judged.is_audit.any():
         return
-    n_items = len(judged.right) + _n_unlabelled(version)
-    estimate = collection_accuracy(judged.right, judged.is_audit, n_items, judged.groups)
+    unlabeled = _unlabeled_confidence(version)
+    n_items = len(judged.right) + len(unlabeled)
+    estimate = _estimate(judged, unlabeled)
     AccuracyEstimate.objects.update_or_create(
         model_version=version,
         defaults={
@@ -81,25 +89,36 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
     )
 
 
+def _estimate(judged: Judged, unlabeled: NDArray[np.float64]) -> Estimate:
+    """Return the prediction-powered estimate, or the plain one where confidences are missing."""
+    groups = judged.groups if (judged.groups >= 0).any() else None
+    if np.isnan(judged.confidence).any():
+        return collection_accuracy(judged.right, judged.is_audit, len(judged.right) + len(unlabeled), groups)
+    return powered_accuracy(judged.right, judged.confidence, judged.is_audit, unlabeled, groups)
+
+
 def judge(version: ModelVersion) -> Judged:
     """Compare each label with the version's held-out prediction of it, as far as there is one."""
     labelled = Item.objects.filter(dataset=version.dataset_id, state=State.LABELLED, is_available=True)
     draws = random_draws(version.dataset_id)
-    said, group_of = _said(version)
+    held_out, group_of = _held_out(version)
     # An earlier model's suggestion cannot replace a missing held-out prediction of a quick training, nor where images
     # have groups: that model may have been trained on others of the same group.
     may_speak_for = version.kind != ModelVersion.Kind.QUICK and not version.metrics.get("together")
-    found: list[tuple[int, bool, bool, int, int]] = []
+    found: list[tuple[int, bool, bool, int, int, float]] = []
     for row, label_id, decision_id in labelled.values_list("row", "label_id", "decision_id"):
         draw = draws.labeled.get(row)
-        predicted = said.get(row) or (draw.suggested_id if draw and may_speak_for else None)
+        suggested_id = draw.suggested_id if draw and may_speak_for else None
+        predicted, confidence = held_out.get(row) or (suggested_id, np.nan)
         if predicted is not None:
             order = draw.annotation_id if draw else decision_id or 0
-            found.append((order, predicted == label_id, draw is not None, label_id, group_of.get(row, -1 - row)))
+            group = group_of.get(row, -1 - row)
+            found.append((order, predicted == label_id, draw is not None, label_id, group, confidence))
     found.sort()
-    columns = list(zip(*found, strict=True)) or [(), (), (), (), ()]
+    columns = list(zip(*found, strict=True)) or [()] * 6
     return Judged(
         right=np.array(columns[1], dtype=bool),
+        confidence=np.array(columns[5], dtype=np.float64),
         is_audit=np.array(columns[2], dtype=bool),
         label_ids=np.array(columns[3], dtype=np.int64),
         groups=np.array(columns[4], dtype=np.int64),
@@ -107,24 +126,41 @@ def judge(version: ModelVersion) -> Judged:
     )
 
 
-def _said(version: ModelVersion) -> tuple[dict[int, int], dict[int, int]]:
-    """Return, by row, the class id of the held-out prediction and the group, where there are any."""
+def _held_out(version: ModelVersion) -> tuple[dict[int, tuple[int, float]], dict[int, int]]:
+    """Return, by row, the class id of the held-out prediction with its probability, and the group, if there are any."""
     held = held_out_of(version)
-    if held is None:
+    if held is None or not held.labels:
         return {}, {}
     rows = held.rows.tolist()
     groups = {} if held.groups is None else dict(zip(rows, held.groups.tolist(), strict=True))
-    return dict(zip(rows, held.predicted().tolist(), strict=True)), groups
+    predicted = zip(held.predicted().tolist(), held.probabilities.max(axis=1).tolist(), strict=True)
+    return dict(zip(rows, predicted, strict=True)), groups
 
 
-def _n_unlabelled(version: ModelVersion) -> int:
-    """Return the number of unlabeled images with a prediction of the version."""
+def _unlabeled_confidence(version: ModelVersion) -> NDArray[np.float64]:
+    """Return the probability of the predicted class of each unlabeled image with a prediction of the version."""
     predictions = predictions_of(version)
     if predictions is None:
-        return 0
+        return np.empty(0)
     rows = pool_of(Dataset.objects.get(pk=version.dataset_id)).rows(State.UNLABELLED)
     rows = rows[rows < len(predictions.probabilities)]
-    return int((~np.isnan(predictions.probabilities[rows, 0])).sum())
+    confidence = np.concatenate([np.empty(0), *(_confidence(predictions, block) for block in _blocks(rows))])
+    return np.asarray(confidence[~np.isnan(confidence)])
+
+
+def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Split rows, so that the probabilities of a large dataset are never in memory at once."""
+    for start in range(0, len(rows), BLOCK):
+        yield rows[start : start + BLOCK]
+
+
+def _confidence(predictions: Predictions, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the highest probability of a current class of each row (n,), those of merged classes summed."""
+    probabilities = predictions.probabilities[rows]
+    by_class = [probabilities[:, columns].sum(axis=1) for columns in predictions.columns().values()]
+    if not by_class:
+        return np.full(len(rows), np.nan)
+    return np.asarray(np.max(by_class, axis=0), dtype=np.float64)
 
 
 def _per_class(judged: Judged) -> list[dict[str, Any]]:
@@ -194,19 +230,24 @@ def outlook(estimates: list[AccuracyEstimate]) -> Outlook:
         return Outlook(None, f"A forecast needs estimates at {MIN_SIZES} numbers of labels; there are {n_sizes}.")
     if estimates[-1].n_audit < MIN_AUDIT:
         return Outlook(None, f"A forecast needs {MIN_AUDIT} audit labels; there are {estimates[-1].n_audit}.")
-    curve = forecast(
-        sizes,
+    at = np.rint(np.linspace(sizes[-1], AHEAD * sizes[-1], POINTS))
+    curve = forecast(*measured(estimates), at, rng=np.random.default_rng(SEED))
+    return Outlook(curve)
+
+
+def measured(estimates: list[AccuracyEstimate]) -> tuple[list[int], list[float], list[float]]:
+    """Return the numbers of labels, the accuracies, and the numbers of audit labels that they are worth."""
+    return (
+        [estimate.n_labels for estimate in estimates],
         [estimate.value for estimate in estimates],
         [estimate.n_effective for estimate in estimates],
-        np.rint(np.linspace(sizes[-1], AHEAD * sizes[-1], POINTS)),
-        rng=np.random.default_rng(SEED),
     )
-    return Outlook(curve)
 
 
 def more_to_halve(newest: AccuracyEstimate) -> int:
     """Return how many more audit labels would halve the interval if the model's accuracy stays the same."""
-    return labels_to_halve(Estimate(newest.value, newest.low, newest.high, newest.n_effective))
+    more = labels_to_halve(Estimate(newest.value, newest.low, newest.high, newest.n_effective))
+    return ceil(more / max(1.0, newest.n_effective / newest.n_audit))
 
 
 def recalls_by_name(estimate: AccuracyEstimate) -> list[dict[str, Any]]:

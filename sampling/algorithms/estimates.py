@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -233,17 +234,48 @@ def collection_accuracy(
     than nominal coverage in replays with few labels (benchmarks/audit.py). Draws of the same group are correlated;
     their design effect reduces the effective sample size. O(m log m).
     """
-    m = len(right)
-    if m > n_items:
-        raise ValueError("More items are labeled than the collection has.")
-    if not is_audit.any():
+    draws = audit_draws(right, is_audit, n_items)
+    if not len(draws.right):
         return Estimate(float("nan"), 0.0, 1.0, 0.0)
-    before = np.arange(m)[is_audit]
-    n_right_before = np.concatenate([[0], np.cumsum(right)])[before]
-    n_unlabeled = (n_items - before).astype(np.float64)
-    value = min(1.0, float(np.mean((n_right_before + n_unlabeled * right[is_audit]) / n_items)))
-    effective = float(n_unlabeled.sum() ** 2 / np.square(n_unlabeled).sum())
+    value = min(1.0, draws.mean_share(draws.right))
+    effective = draws.n_effective
     if groups is not None:
-        effective = max(1.0, effective * _effective_labels(right[is_audit], groups[is_audit]) / len(n_unlabeled))
+        effective = max(1.0, effective * _effective_labels(draws.right, groups[is_audit]) / len(draws.right))
     interval = wilson_continuous(value * effective, effective, z=z)
     return Estimate(value, interval.low, interval.high, effective)
+
+
+@dataclass(frozen=True)
+class AuditDraws:
+    """The random draws (a,) of a collection of ``n_items``, in order.
+
+    ``right`` bool whether the item was predicted correctly, ``ranks`` int64 the number of items labeled before the
+    draw, ``n_right_before`` int64 how many of those were predicted correctly.
+    """
+
+    right: NDArray[np.bool_]
+    ranks: NDArray[np.int64]
+    n_right_before: NDArray[np.int64]
+    n_items: int
+
+    @property
+    def n_unlabeled(self) -> Doubles:
+        """Return the number of items (a,) that each draw represents."""
+        return (self.n_items - self.ranks).astype(np.float64)
+
+    @property
+    def n_effective(self) -> float:
+        """Return the effective sample size given what the draws represent, at most their number."""
+        return float(self.n_unlabeled.sum() ** 2 / np.square(self.n_unlabeled).sum())
+
+    def mean_share(self, shares: NDArray[Any]) -> float:
+        """Return the accuracy over the collection, given each draw's estimate (a,) for the items it represents."""
+        return float(np.mean((self.n_right_before + self.n_unlabeled * shares) / self.n_items))
+
+
+def audit_draws(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items: int) -> AuditDraws:
+    """Return the random draws among labeled items (m,) in order of labeling; errors as in `collection_accuracy`."""
+    if len(right) > n_items:
+        raise ValueError("More items are labeled than the collection has.")
+    ranks = np.arange(len(right))[is_audit]
+    return AuditDraws(right[is_audit], ranks, np.concatenate([[0], np.cumsum(right)])[ranks], n_items)

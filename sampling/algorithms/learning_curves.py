@@ -14,9 +14,10 @@ from modeling.algorithms.rows import Doubles
 
 EXPONENTS = np.geomspace(0.05, 2.0, 40)
 N_BOOTSTRAP = 400
-# Successive estimates share most of their audit labels, so fits to them do not average their errors out. With this
-# share of the trials the band of the gain covered the truth in at least 90 % of replays (benchmarks/audit.py).
-SHARE_OF_TRIALS = 0.25
+# For the band of the gain. Successive estimates share most of their audit labels, so a fit does not average their
+# errors out: each counts with this share of its trials. And accuracy fluctuates between versions like FLUCTUATION times
+# the mean of as many trials as labels. With these the band covered 93 to 100 % in replays (benchmarks/audit.py).
+SHARE_OF_TRIALS, FLUCTUATION = 0.5, 0.8
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,17 @@ def forecast_gain(
 ) -> Forecast:
     """Forecast how much more accurate the model will be at ``at`` labels than it is at the largest size.
 
-    Parameters and errors are those of `forecast`. ``values`` are the growth of the fitted curve, at least 0 where
-    ``at`` lies beyond. The intervals are those of the growth alone: they leave out the uncertainty of the current
-    accuracy, which more labels do not change. The bootstrap draws from `SHARE_OF_TRIALS` of the trials.
+    Parameters and errors are those of `forecast`; ``at`` lies beyond the largest size. ``values`` are the growth of
+    the fitted curve, at least 0. The band leaves out the uncertainty of the current accuracy, which more labels do not
+    change. It covers that of the curve, from `SHARE_OF_TRIALS` of the trials, and the fluctuation between two versions
+    of n and n' labels with the accuracy p, of standard deviation `FLUCTUATION` times sqrt(p (1 - p) (1/n - 1/n')).
     """
     curve = _Curve(sizes, accuracies, trials, at)
-    fewer = np.maximum(1, SHARE_OF_TRIALS * curve.count)
-    return _with_band(
-        curve, curve.growth(curve.accuracy[None])[0], curve.growth(curve.resampled(fewer, rng, n_bootstrap))
-    )
+    draws = curve.growth(curve.resampled(np.maximum(1, SHARE_OF_TRIALS * curve.count), rng, n_bootstrap))
+    share, n = curve.smooth[curve.newest], curve.n[curve.newest]
+    deviation = FLUCTUATION * np.sqrt(share * (1 - share) * np.maximum(0, 1 / n - 1 / curve.targets))
+    fluctuation = rng.standard_normal((n_bootstrap, 1)) * deviation
+    return _with_band(curve, curve.growth(curve.accuracy[None])[0], draws + fluctuation)
 
 
 class _Curve:

@@ -11,10 +11,11 @@ from labeling.fields import split_groups
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
-from modeling.predictions import held_out_of
+from modeling.predictions import held_out_of, predictions_of
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
-from sampling.algorithms.estimates import collection_accuracy, wilson_continuous
+from sampling.algorithms.estimates import wilson_continuous
+from sampling.algorithms.prediction_powered import powered_accuracy
 from sampling.models import AccuracyEstimate
 from tests.factories import MakeDataset, count_queries, not_none
 from tests.modeling.factories import add_vectors, clouds_dataset, two_clouds
@@ -54,7 +55,10 @@ def test_every_version_gets_an_estimate_from_fits_that_had_not_seen_the_labels(d
     right = held.predicted() == held.given
     assert (kept.n_audit, kept.n_right) == (25, int(right[30:55].sum()))
     assert (kept.n_labels, kept.n_items, kept.n_undecided) == (55, 120, 0)
-    expected = collection_accuracy(right, np.arange(55) >= 30, 120)
+    predictions = predictions_of(kept.model_version)
+    assert predictions is not None
+    unlabeled = predictions.probabilities[55:].max(axis=1)
+    expected = powered_accuracy(right, held.probabilities.max(axis=1), np.arange(55) >= 30, unlabeled)
     assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
     truth = dict(zip(("cat", "dog"), ((Y[30:55] == k).sum() for k in (0, 1)), strict=True))
     names = dict(dataset.classes.values_list("pk", "name"))
@@ -71,10 +75,14 @@ def test_where_images_belong_together_the_interval_heeds_it(dataset: Dataset, cl
     kept = retrained(dataset)
     held = not_none(held_out_of(kept.model_version))
     right, groups = held.predicted() == held.given, np.arange(55) // 5
-    expected = collection_accuracy(right, np.arange(55) >= 30, 120, groups)
+    confidence, is_audit = held.probabilities.max(axis=1), np.arange(55) >= 30
+    predictions = predictions_of(kept.model_version)
+    assert predictions is not None
+    unlabeled = predictions.probabilities[55:].max(axis=1)
+    expected = powered_accuracy(right, confidence, is_audit, unlabeled, groups)
     assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
-    plain = collection_accuracy(right, np.arange(55) >= 30, 120)
-    assert kept.value == plain.value
+    plain = powered_accuracy(right, confidence, is_audit, unlabeled)
+    assert kept.value == pytest.approx(plain.value)
     assert kept.high - kept.low > plain.high - plain.low
     assert 1 <= kept.n_effective < plain.n
     page = client.get("/d/pictures/accuracy/").content.decode()

@@ -64,7 +64,17 @@ def test_gain_is_the_growth_of_the_fitted_curve() -> None:
     np.testing.assert_allclose(got.values, curve(at) - curve(np.array([640])), atol=0.004)
     both = forecast(n, curve(n), np.full(5, 10**7), at, rng=np.random.default_rng(0))
     np.testing.assert_allclose(got.values, both.values - curve(n)[-1])
-    assert ((got.low <= got.values) & (got.values <= got.high) & (got.low >= 0)).all()
+    assert ((got.low < got.values) & (got.values < got.high)).all()
+
+
+def test_band_of_the_gain_is_that_of_the_fluctuation_where_the_curve_is_certain() -> None:
+    n = np.array([40, 80, 160, 320, 640])
+    at = np.array([660, 960, 1280])
+    certain = np.full(5, 10**9)
+    got = forecast_gain(n, curve(n), certain, at, rng=np.random.default_rng(0), n_bootstrap=10_000)
+    share = curve(n)[-1]
+    expected = 0.8 * np.sqrt(share * (1 - share) * (1 / 640 - 1 / at))
+    np.testing.assert_allclose((got.high - got.low) / (2 * 1.96), expected, rtol=0.05)
 
 
 def test_gain_of_estimates_that_share_their_audit_labels_is_covered() -> None:
