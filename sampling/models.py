@@ -129,6 +129,11 @@ class AccuracyEstimate(models.Model):
     def __str__(self) -> str:
         return f"{self.model_version}: {self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Return whether the confidence on unlabeled images made the interval narrower than the audit labels alone."""
+        return self.n_effective >= self.n_audit + 1
+
 
 class Check(models.Model):
     """An image of a sweep's page that was not accepted with the rest but is shown again, to measure the sweep.

@@ -13,6 +13,7 @@ from hoshina.core.charts import Axis, Plot, Point, Series, plot
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from hoshina.core.plural import counted
+from labeling.decisions.pace import seconds_per_decision
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
 from modeling.predictions import active_model
@@ -28,6 +29,7 @@ from sampling.accuracy.estimate import (
     newest_audited,
     outlook,
 )
+from sampling.accuracy.stopping import stopping
 from sampling.models import AccuracyEstimate
 
 
@@ -47,6 +49,8 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "min_of_class": MIN_OF_CLASS,
         "min_audit": MIN_AUDIT,
         "outlook": ahead,
+        "stopping": (stop := stopping(estimates, ahead)),
+        "next_point": stop.sentence(seconds_per_decision(dataset, request.user.pk)) if stop else "",
         "outlook_share": told(end["value"], end["low"], end["high"]) if (end := ahead.end) else None,
         "outlook_more": end["labels"] - newest.n_labels if end and newest else 0,
         "plot": estimates_plot(estimates, ahead) if estimates else None,

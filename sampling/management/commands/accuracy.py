@@ -10,6 +10,7 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from sampling.accuracy.estimate import MIN_AUDIT, Outlook, history, more_to_halve, outlook, recalls_by_name
+from sampling.accuracy.stopping import Stopping, stopping
 from sampling.models import AccuracyEstimate
 
 NOT_KNOWN = (
@@ -28,6 +29,7 @@ class Command(HoshinaCommand):
         estimates = history(dataset)
         newest = estimates[-1] if estimates else None
         ahead = outlook(estimates)
+        stop = stopping(estimates, ahead)
         end = ahead.end
         per_class = [] if newest is None else recalls_by_name(newest)
         forecast = end and {"labels": end["labels"], "accuracy": end["value"], "interval": [end["low"], end["high"]]}
@@ -40,9 +42,10 @@ class Command(HoshinaCommand):
             "more_to_halve": more_to_halve(newest) if newest else None,
             "per_class": per_class,
             "forecast": forecast,
+            "next_point": _next_point(stop),
             "note": ahead.why_not if newest else NOT_KNOWN,
         }
-        lines = [NOT_KNOWN] if newest is None else [*_lines(newest, per_class), _outlook_line(ahead)]
+        lines = [NOT_KNOWN] if newest is None else [*_lines(newest, per_class), *_outlook_lines(ahead, stop)]
         self.print_result(result, lines, as_json=options["json"])
 
 
@@ -58,8 +61,19 @@ def _lines(newest: AccuracyEstimate, per_class: list[dict[str, Any]]) -> Iterato
     yield f"{counted(more_to_halve(newest), 'more audit label')} would halve the interval."
 
 
-def _outlook_line(ahead: Outlook) -> str:
+def _next_point(stop: Stopping | None) -> dict[str, Any] | None:
+    if stop is None:
+        return None
+    gain = stop.gain
+    return {"labels": gain.labels, "gain": gain.value, "interval": [gain.low, gain.high], "pays": stop.pays}
+
+
+def _outlook_lines(ahead: Outlook, stop: Stopping | None) -> Iterator[str]:
     end = ahead.end
-    if end is None:
-        return ahead.why_not
-    return f"About {end['value']:.1%} ({end['low']:.1%} to {end['high']:.1%}) at {end['labels']} labels."
+    if end is None or stop is None:
+        yield ahead.why_not
+        return
+    yield f"About {end['value']:.1%} ({end['low']:.1%} to {end['high']:.1%}) at {end['labels']} labels."
+    yield stop.sentence()
+    if stop.note:
+        yield stop.note
