@@ -156,11 +156,12 @@ def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 def _confidence(predictions: Predictions, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the highest probability of a current class of each row (n,), those of merged classes summed."""
-    probabilities = predictions.probabilities[rows]
-    by_class = [probabilities[:, columns].sum(axis=1) for columns in predictions.columns().values()]
-    if not by_class:
+    columns = list(predictions.columns().values())
+    if not columns:
         return np.full(len(rows), np.nan)
-    return np.asarray(np.max(by_class, axis=0), dtype=np.float64)
+    starts = np.cumsum([0, *map(len, columns)])[:-1]
+    by_class = np.add.reduceat(predictions.probabilities[rows][:, np.concatenate(columns)], starts, axis=1)
+    return np.asarray(by_class.max(axis=1), dtype=np.float64)
 
 
 def _per_class(judged: Judged) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Say how many more labels another point of accuracy takes, and when more labels no longer pay."""
+"""Estimate how many more labels another point of accuracy takes, and when more labels no longer pay."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Stopping:
 
 
 def stopping(estimates: list[AccuracyEstimate], ahead: Outlook) -> Stopping | None:
-    """Forecast the gain of more labels; None where there is no forecast."""
+    """Estimate the gain of more labels; None where there is no forecast."""
     if ahead.curve is None:
         return None
     n_labels = estimates[-1].n_labels
@@ -82,5 +82,5 @@ def stopping(estimates: list[AccuracyEstimate], ahead: Outlook) -> Stopping | No
 
 
 def _rounded(n: float) -> int:
-    """Round to two digits."""
+    """Return ``n`` rounded to two digits."""
     return int(float(f"{n:.1e}"))

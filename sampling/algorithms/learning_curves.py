@@ -1,4 +1,4 @@
-"""Forecast the accuracy with more labels from a learning curve.
+"""Extrapolate the accuracy to more labels by a learning curve.
 
 The power law of learning curves is that of Corinna Cortes and others, *Learning curves*, NIPS 1993.
 """
@@ -83,7 +83,7 @@ def forecast_gain(
     rng: np.random.Generator,
     n_bootstrap: int = N_BOOTSTRAP,
 ) -> Forecast:
-    """Forecast how much more accurate the model will be at ``at`` labels than it is at the largest size.
+    """Extrapolate how much more accurate the model will be at ``at`` labels than it is at the largest size.
 
     Parameters and errors are those of `forecast`; ``at`` lies beyond the largest size. ``values`` are the growth of
     the fitted curve, at least 0. The band leaves out the uncertainty of the current accuracy, which more labels do not

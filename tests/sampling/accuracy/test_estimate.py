@@ -19,7 +19,7 @@ from sampling.algorithms.prediction_powered import powered_accuracy
 from sampling.models import AccuracyEstimate
 from tests.factories import MakeDataset, count_queries, not_none
 from tests.modeling.factories import add_vectors, clouds_dataset, two_clouds
-from tests.sampling.factories import decide_shown, estimates_at, undo
+from tests.sampling.factories import add_model, decide_shown, estimates_at, undo
 from tests.sampling.served import label_tiles
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -168,6 +168,23 @@ def test_merged_and_deleted_classes(dataset: Dataset) -> None:
     LabelClass.objects.filter(pk=dog.pk).update(is_retired=True, merged_into=cat)
     Item.objects.filter(dataset=dataset, state=State.LABELLED).update(label=cat)
     assert accuracy_estimate.judge(kept.model_version).right.all()
+
+
+def test_confidence_on_unlabeled_images_sums_merged_classes_and_ignores_deleted_ones(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(5)
+    _, dog = dataset.classes.all()
+    more = [LabelClass.objects.create(dataset=dataset, name=name, order=9) for name in ("hound", "fox")]
+    P = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.7], [np.nan] * 4, [0.7, 0.1, 0.1, 0.1]], dtype=np.float32)
+    version = add_model(dataset, P)
+    LabelClass.objects.filter(pk=more[0].pk).update(is_retired=True, merged_into=dog)
+    LabelClass.objects.filter(pk=more[1].pk).update(is_retired=True)
+    decide_shown(dataset, [3], "cat", queue="all")
+    monkeypatch.setattr(accuracy_estimate, "BLOCK", 2)
+    np.testing.assert_allclose(accuracy_estimate._unlabeled_confidence(version), [0.5, 0.2])
+    LabelClass.objects.filter(dataset=dataset).update(is_retired=True, merged_into=None)
+    assert len(accuracy_estimate._unlabeled_confidence(version)) == 0
 
 
 def test_queries_do_not_grow_with_labels(dataset: Dataset) -> None:
