@@ -50,7 +50,7 @@ Rows = NDArray[np.int64]
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 TRUTHS = ("collection", "held out", "unlabeled")
 ESTIMATES = (
-    "prediction-powered", "… overconfident", "… underconfident", "of the collection", "… uncorrected Wilson",
+    "in the product", "… overconfident", "… underconfident", "of the collection", "… uncorrected Wilson",
     "share, Wilson", "LURE, Wilson",
 )  # fmt: skip
 TEMPERATURES = (1.0, 0.5, 2.0)
@@ -191,11 +191,13 @@ def measured(data: Collection, trained: Trained, labels: Labels, P: Floats) -> S
     other = trained.head.logits(data.other_X).argmax(axis=1) == data.other_y
     groups = None if data.groups is None else data.groups[labels.rows]
     unlabeled = np.delete(P, labels.rows, axis=0)
+    plain = collection_accuracy(right, is_audit, n, groups)
     powered = [
-        powered_accuracy(right, confidence(labels.held_out, t), is_audit, confidence(unlabeled, t), groups)
+        powered_accuracy(right, confidence(labels.held_out, t), is_audit, confidence(unlabeled, t))
+        if groups is None
+        else plain
         for t in TEMPERATURES
     ]
-    plain = collection_accuracy(right, is_audit, n, groups)
     return Snapshot(
         len(labels.rows),
         int(is_audit.sum()),

@@ -3,7 +3,7 @@
 No model is judged by images that it was trained on: each label is compared with the version's held-out prediction.
 Where there are too few labels for held-out predictions, the suggestion recorded with the label is used instead: it
 came from an earlier model. The model's confidence on unlabeled images corrects the estimate, unless suggestions were
-used. A quick training is judged by the labels of its test set only: its training and validation
+used or images have groups. A quick training is judged by the labels of its test set only: its training and validation
 sets are left out, as if they were no part of the dataset.
 """
 
@@ -90,11 +90,11 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
 
 
 def _estimate(judged: Judged, unlabeled: NDArray[np.float64]) -> Estimate:
-    """Return the prediction-powered estimate, or the plain one where confidences are missing."""
-    groups = judged.groups if (judged.groups >= 0).any() else None
-    if np.isnan(judged.confidence).any():
-        return collection_accuracy(judged.right, judged.is_audit, len(judged.right) + len(unlabeled), groups)
-    return powered_accuracy(judged.right, judged.confidence, judged.is_audit, unlabeled, groups)
+    """Return the prediction-powered estimate, or the plain one where confidences are missing or images have groups."""
+    if np.isnan(judged.confidence).any() or (judged.groups >= 0).any():
+        n_items = len(judged.right) + len(unlabeled)
+        return collection_accuracy(judged.right, judged.is_audit, n_items, judged.groups)
+    return powered_accuracy(judged.right, judged.confidence, judged.is_audit, unlabeled)
 
 
 def judge(version: ModelVersion) -> Judged:

@@ -16,7 +16,7 @@ EXPONENTS = np.geomspace(0.05, 2.0, 40)
 N_BOOTSTRAP = 400
 # For the band of the gain. Successive estimates share most of their audit labels, so a fit does not average their
 # errors out: each counts with this share of its trials. And accuracy fluctuates between versions like FLUCTUATION times
-# the mean of as many trials as labels. With these the band covered 93 to 100 % in replays (benchmarks/audit.py).
+# the mean of as many trials as labels. With these the band covered 94 to 100 % in replays (benchmarks/audit.py).
 SHARE_OF_TRIALS, FLUCTUATION = 0.5, 0.8
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modeling.algorithms.intervals import effective_labels
 from modeling.algorithms.rows import Doubles
 from sampling.algorithms.estimates import Z95, AuditDraws, Estimate, audit_draws, wilson_continuous
 
@@ -38,7 +37,6 @@ def powered_accuracy(
     confidence: Doubles,
     is_audit: NDArray[np.bool_],
     unlabeled: Doubles,
-    groups: NDArray[np.int64] | None = None,
     *,
     z: float = Z95,
 ) -> Estimate:
@@ -46,7 +44,7 @@ def powered_accuracy(
 
     Parameters
     ----------
-    right, is_audit, groups
+    right, is_audit
         (m,) as in `collection_accuracy`, for each labeled item in order of labeling.
     confidence
         (m,) probability of the predicted class, from the same held-out prediction as ``right``.
@@ -67,7 +65,8 @@ def powered_accuracy(
     1 if confidences are calibrated. The interval is Wilson's with continuity correction at the plain effective sample
     size divided by the ratio ρ of the corrected to the plain variance. λ and ρ combine what calibrated confidences
     imply (a label is Bernoulli with its confidence) and the sample, the former with the weight of `PRIOR_LABELS`.
-    ρ = 1 with fewer than `MIN_LABELS` labels, and with groups, whose design effect is that of the corrected draws.
+    ρ = 1 with fewer than `MIN_LABELS` labels. Items must be independent: with groups, confidences on groups that have
+    labels say nothing about the accuracy on others.
     O(m log m + u).
     """
     draws = audit_draws(right, is_audit, len(right) + len(unlabeled))
@@ -78,10 +77,7 @@ def powered_accuracy(
     power = _power(hits, sure, len(draws.right) / max(1, len(unlabeled)))
     value = float(np.clip(draws.mean_share(hits - power * (sure - pools.means)), 0, 1))
     effective = draws.n_effective
-    if groups is not None:
-        corrected = hits - power * sure
-        effective = max(1.0, effective * max(1.0, effective_labels(corrected, groups[is_audit])) / len(hits))
-    elif len(right) >= MIN_LABELS:
+    if len(right) >= MIN_LABELS:
         effective /= _variance_ratio(hits, sure, pools, power)
     interval = wilson_continuous(value * effective, effective, z=z)
     return Estimate(value, interval.low, interval.high, effective)

@@ -14,7 +14,7 @@ from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.predictions import held_out_of, predictions_of
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
-from sampling.algorithms.estimates import wilson_continuous
+from sampling.algorithms.estimates import collection_accuracy, wilson_continuous
 from sampling.algorithms.prediction_powered import powered_accuracy
 from sampling.models import AccuracyEstimate
 from tests.factories import MakeDataset, count_queries, not_none
@@ -75,14 +75,11 @@ def test_where_images_belong_together_the_interval_heeds_it(dataset: Dataset, cl
     kept = retrained(dataset)
     held = not_none(held_out_of(kept.model_version))
     right, groups = held.predicted() == held.given, np.arange(55) // 5
-    confidence, is_audit = held.probabilities.max(axis=1), np.arange(55) >= 30
-    predictions = predictions_of(kept.model_version)
-    assert predictions is not None
-    unlabeled = predictions.probabilities[55:].max(axis=1)
-    expected = powered_accuracy(right, confidence, is_audit, unlabeled, groups)
+    is_audit = np.arange(55) >= 30
+    expected = collection_accuracy(right, is_audit, 120, groups)
     assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
-    plain = powered_accuracy(right, confidence, is_audit, unlabeled)
-    assert kept.value == pytest.approx(plain.value)
+    plain = collection_accuracy(right, is_audit, 120)
+    assert kept.value == plain.value
     assert kept.high - kept.low > plain.high - plain.low
     assert 1 <= kept.n_effective < plain.n
     page = client.get("/d/pictures/accuracy/").content.decode()

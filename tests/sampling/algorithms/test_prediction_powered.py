@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modeling.algorithms.intervals import effective_labels
 from sampling.algorithms.estimates import collection_accuracy, wilson_continuous
 from sampling.algorithms.prediction_powered import MIN_LABELS, powered_accuracy
 
@@ -62,19 +61,6 @@ def test_with_few_labels_the_value_is_corrected_but_not_the_width() -> None:
     assert got.value == pytest.approx(by_hand(right[:m], confidence[:m], is_audit, confidence[m:])[0])
     assert got.value != plain.value
     assert got.n == plain.n
-
-
-def test_with_groups_the_design_effect_is_that_of_the_corrected_draws() -> None:
-    right, confidence = collection(3, 1200)
-    is_audit, groups = np.arange(400) % 4 == 0, np.arange(400) // 20
-    got = powered_accuracy(right[:400], confidence[:400], is_audit, confidence[400:], groups)
-    value, power, _ = by_hand(right[:400], confidence[:400], is_audit, confidence[400:])
-    corrected = right[:400][is_audit] - power * confidence[:400][is_audit]
-    plain = collection_accuracy(right[:400], is_audit, 1200)
-    assert got.value == pytest.approx(value)
-    assert got.n == pytest.approx(plain.n * effective_labels(corrected, groups[is_audit]) / 100)
-    alone = powered_accuracy(right[:400], confidence[:400], is_audit, confidence[400:], np.arange(400))
-    assert alone.n == pytest.approx(plain.n)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.7, 1.0])
