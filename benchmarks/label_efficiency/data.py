@@ -39,7 +39,7 @@ MAX_DRAWINGS = 250  # of a class
 MAX_PIXELS = 20_000_000
 # Images of the sample that the components of joined encoders are fitted to, as in modeling/encoders/reductions.py.
 SAMPLE = 1024
-MOBILENET_DIM = 1280
+MOBILENET_DIM, LITE2_DIM = 1280, 1280
 # Minimum number of stamps for a folder to be a class, so that some can be held out.
 MIN_STAMPS = 12
 RARE_SHARE = 0.01
@@ -65,7 +65,8 @@ class Collection:
     """A collection and how it is replayed. A budget below 1 is a share of the pool.
 
     ``load`` returns vectors and labels. With a ``base``, the name of the collection with today's vectors, they are
-    those of joined encoders: they are reduced to components, and the head is smoothed over the k-NN graph.
+    those of joined encoders, of these ``widths``: they are reduced to components, and the head is smoothed over the
+    k-NN graph.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Collection:
     batch: int
     is_imbalanced: bool = False
     base: str = ""
+    widths: tuple[int, ...] = ()
 
     def draw(self, cache: Path, seed: int) -> Split:
         """Return the split of a seed; each seed makes another class rare."""
@@ -92,8 +94,7 @@ class Collection:
         mine, other = np.sort(order[:cut]), np.sort(order[cut:])
         if self.base:
             sample = np.sort(rng.permutation(mine)[:SAMPLE])
-            widths = (MOBILENET_DIM, X.shape[1] - MOBILENET_DIM)
-            reduction = Reduction.fit(np.asarray(X[sample]), widths, DIMS, rng=rng)
+            reduction = Reduction.fit(np.asarray(X[sample]), self.widths, DIMS, rng=rng)
             return Split(reduction.apply(X[mine])[0], y[mine], reduction.apply(X[other])[0], y[other], rare)
         return Split(X[mine], y[mine], X[other], y[other], rare)
 
@@ -112,43 +113,52 @@ def fashion_hog(cache: Path) -> tuple[Floats, Rows]:
     return _kept(cache / "fashion-hog.npy", _fashion_images, lambda: HogEncoder("for the benchmark")), y
 
 
-def digits_joined(cache: Path) -> tuple[Floats, Rows]:
-    return _kept(cache / "digits-joined.npy", _digit_images, _joined), load_digits().target.astype(np.int64)
+def _images_and_labels(name: str) -> tuple[Callable[[], Iterable[Image.Image]], Rows]:
+    """Return a function that yields the images of a collection, and the class of each."""
+    if name == "digits":
+        return _digit_images, load_digits().target.astype(np.int64)
+    if name == "fashion":
+        return _fashion_images, _fashion_labels()
+    if name == "astrophotos":  # Stellarium's pictures of deep-sky objects; the class is the kind of object
+        kinds = deep_sky_kinds(ASTROPHOTOS)
+        return lambda: map(_opened, kinds), np.array([*kinds.values()])
+    # Tux Paint's stamps and Open Clip Art's drawings; the class is the outermost folder
+    files, y = stamp_classes() if name == "stamps" else drawing_classes()
+    return lambda: map(_opened, files), y
 
 
-def fashion_joined(cache: Path) -> tuple[Floats, Rows]:
-    return _kept(cache / "fashion-joined.npy", _fashion_images, _joined), _fashion_labels()
+def joined(name: str) -> Callable[[Path], tuple[Floats, Rows]]:
+    """Return a loader of the vectors of MobileNetV2 and HOG side by side."""
+
+    def load(cache: Path) -> tuple[Floats, Rows]:
+        images, y = _images_and_labels(name)
+        return _kept(cache / f"{name}-joined.npy", images, _joined), y
+
+    return load
 
 
-def stamps_joined(cache: Path) -> tuple[Floats, Rows]:
-    """Return vectors of Tux Paint's stamps; the class is the outermost folder."""
-    files, y = stamp_classes()
-    return _kept(cache / "stamps-joined.npy", lambda: map(_opened, files), _joined), y
+def two_networks(name: str) -> Callable[[Path], tuple[Floats, Rows]]:
+    """Return a loader of the vectors of EfficientNet-Lite2, MobileNetV2 and HOG side by side."""
+
+    def load(cache: Path) -> tuple[Floats, Rows]:
+        images, y = _images_and_labels(name)
+        lite2 = _kept(cache / f"{name}-lite2.npy", images, lambda: _encoder("efficientnet_lite2"))
+        return np.concatenate([lite2, joined(name)(cache)[0]], axis=1), y
+
+    return load
 
 
-def astrophotos_joined(cache: Path) -> tuple[Floats, Rows]:
-    """Return vectors of Stellarium's pictures of deep-sky objects; the class is the kind of object."""
-    kinds = deep_sky_kinds(ASTROPHOTOS)
-    return _kept(cache / "astrophotos-joined.npy", lambda: map(_opened, kinds), _joined), np.array([*kinds.values()])
-
-
-def drawings_joined(cache: Path) -> tuple[Floats, Rows]:
-    """Return vectors of Open Clip Art's drawings; the class is the outermost folder."""
-    files, y = drawing_classes()
-    return _kept(cache / "drawings-joined.npy", lambda: map(_opened, files), _joined), y
-
-
-def _mobilenet_part(joined: Callable[[Path], tuple[Floats, Rows]]) -> Callable[[Path], tuple[Floats, Rows]]:
+def _mobilenet_part(load_joined: Callable[[Path], tuple[Floats, Rows]]) -> Callable[[Path], tuple[Floats, Rows]]:
     """Return a loader of the first encoder's vectors alone."""
 
     def load(cache: Path) -> tuple[Floats, Rows]:
-        X, y = joined(cache)
+        X, y = load_joined(cache)
         return X[:, :MOBILENET_DIM], y
 
     return load
 
 
-fashion_mobilenet, stamps = _mobilenet_part(fashion_joined), _mobilenet_part(stamps_joined)
+fashion_mobilenet, stamps = _mobilenet_part(joined("fashion")), _mobilenet_part(joined("stamps"))
 
 
 def drawing_classes() -> tuple[list[Path], Rows]:
@@ -177,27 +187,32 @@ TODAY = (
     Collection("stamps", "Tux Paint stamps, MobileNetV2", stamps, 0.75, 0.2, 10),
     Collection("rare", "Fashion-MNIST with one class at 1 %, MobileNetV2", fashion_mobilenet, N_SHARE, 2000, 40, True),
     Collection("hog", "Fashion-MNIST, HOG", fashion_hog, N_SHARE, 2000, 40),
-    Collection("astrophotos", "Astrophotos, MobileNetV2", _mobilenet_part(astrophotos_joined), 0.7, 0.5, 10),
-    Collection("drawings", "Drawings, MobileNetV2", _mobilenet_part(drawings_joined), 0.75, 0.3, 20),
+    Collection("astrophotos", "Astrophotos, MobileNetV2", _mobilenet_part(joined("astrophotos")), 0.7, 0.5, 10),
+    Collection("drawings", "Drawings, MobileNetV2", _mobilenet_part(joined("drawings")), 0.75, 0.3, 20),
 )
-LOADERS = {
-    "fashion": fashion_joined,
-    "digits": digits_joined,
-    "stamps": stamps_joined,
-    "rare": fashion_joined,
-    "astrophotos": astrophotos_joined,
-    "drawings": drawings_joined,
+# The images of each collection that is also replayed with joined encoders.
+IMAGES = {
+    "fashion": "fashion",
+    "digits": "digits",
+    "stamps": "stamps",
+    "rare": "fashion",
+    "astrophotos": "astrophotos",
+    "drawings": "drawings",
 }
+
+
+def _joined_variants(base: Collection) -> Iterator[Collection]:
+    """Yield a collection with joined encoders: one network and HOG, and two networks and HOG."""
+    widths = (MOBILENET_DIM, HOG_DIM + COLOUR_DIM)
+    variants = (("joined", joined, widths), ("two-networks", two_networks, (LITE2_DIM, *widths)))
+    for ending, loader, these in variants:
+        title = f"{base.title.rpartition(', ')[0]}, {ending.replace('-', ' ')} and smoothed"
+        load = loader(IMAGES[base.name])
+        yield replace(base, name=f"{base.name}-{ending}", title=title, load=load, base=base.name, widths=these)
+
+
 COLLECTIONS = {collection.name: collection for collection in TODAY} | {
-    f"{base.name}-joined": replace(
-        base,
-        name=f"{base.name}-joined",
-        title=f"{base.title.rpartition(', ')[0]}, joined and smoothed",
-        load=LOADERS[base.name],
-        base=base.name,
-    )
-    for base in TODAY
-    if base.name in LOADERS
+    variant.name: variant for base in TODAY if base.name in IMAGES for variant in _joined_variants(base)
 }
 
 

@@ -24,8 +24,8 @@ MEASURES = {
 RESAMPLES = 1000
 # With fewer seeds, an interval would be meaningless.
 MIN_SEEDS = 3
-# The ending of collections with vectors of joined encoders and a smoothed head.
-JOINED = "-joined"
+# The endings of collections with vectors of joined encoders and a smoothed head, and the encoders.
+JOINED = {"-joined": "MobileNetV2 + HOG", "-two-networks": "EfficientNet-Lite2 + MobileNetV2 + HOG"}
 # The product's strategies come first.
 ORDER = ("random", "margin", "spread margin", "auto")
 
@@ -183,15 +183,17 @@ def goals(replays: Sequence[Replay]) -> str:
     given against random with today's vectors and head, and against random with the same vectors and head.
     """
     lines = [
-        "| collection | measure | Auto before | Auto, against random before | Auto, against random with the same | "
-        "mean accuracy of Auto along the curve: before, now | seeds |",
-        "|---|---|---|---|---|---|---|",
+        "| collection | encoders | measure | Auto before | Auto, against random before | "
+        "Auto, against random with the same | mean accuracy of Auto along the curve: before, now | seeds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for name in sorted({item.collection for item in replays if item.collection.endswith(JOINED)}):
+    for name in sorted({item.collection for item in replays if item.collection.endswith(tuple(JOINED))}):
+        ending = next(ending for ending in JOINED if name.endswith(ending))
+        base = name.removesuffix(ending)
         for measure in ("pool", "held_out"):
             curves = {
                 key: {item.seed: item.curve for item in replays if (item.collection, item.strategy) == key}
-                for key in itertools.product((name.removesuffix(JOINED), name), ("random", "auto"))
+                for key in itertools.product((base, name), ("random", "auto"))
             }
             seeds = sorted(set.intersection(*(set(of) for of in curves.values())))
             if len(seeds) < MIN_SEEDS:
@@ -203,7 +205,7 @@ def goals(replays: Sequence[Replay]) -> str:
             )
             ratios = [_interval(grid, *pair) for pair in ((auto_before, before), (auto, before), (auto, random))]
             means = [f"{100 * of.mean():.1f} (end: {100 * of[:, -1].mean():.1f})" for of in (auto_before, auto)]
-            cells = [name.removesuffix(JOINED), measure.replace("_", " "), *ratios, ", ".join(means), str(len(seeds))]
+            cells = [base, JOINED[ending], measure.replace("_", " "), *ratios, ", ".join(means), str(len(seeds))]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) if len(lines) > 2 else ""
 
