@@ -62,7 +62,7 @@ def fold_normalization(state: dict[str, NDArray[Any]]) -> Layers:
 
 
 def _block(keras: Any, layers: Layers, name: str, values: Any, stride: int) -> Any:
-    """Widen, filter each channel, and narrow again; add the input where its shape is the same."""
+    """Add a block: widen, filter each channel and narrow again, plus the input where its shape is the same."""
     inner = values
     if f"{name}._expand_conv" in layers:
         inner = _activated(keras, _convolve(keras, layers, f"{name}._expand_conv", inner))

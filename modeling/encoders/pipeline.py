@@ -69,7 +69,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     spec = InputSpec.of(dataset)
     run.stage("Loading the encoder")
-    encoder = with_reduction(run, dataset, encoder_of(backend, fresh=True), spec)
+    encoder, computed = with_reduction(run, dataset, encoder_of(backend, fresh=True), spec)
     # In the result, so that the job's parameters stay as they were requested.
     run.job.result = {
         "backend": backend,
@@ -80,10 +80,8 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     run.job.save(update_fields=["result"])
     vectors = embedding_set_of(dataset, encoder, spec)
 
-    computed = -vectors.n_vectors
     if store.has_parts(vectors):  # of the sample, or from a run that was killed or canceled
         store.merge_parts(vectors, _n_rows(dataset))
-    computed += vectors.n_vectors
     tried = np.zeros(0, dtype=np.bool_)
     while True:
         run.stage("Looking for new and changed images")

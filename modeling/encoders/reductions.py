@@ -28,18 +28,19 @@ SEED = 0
 GROWTH = 2
 
 
-def with_reduction(run: Run, dataset: Dataset, encoder: Encoder, spec: InputSpec) -> Encoder:
+def with_reduction(run: Run, dataset: Dataset, encoder: Encoder, spec: InputSpec) -> tuple[Encoder, int]:
     """Return a joined encoder with its reduction to components, fitted if the dataset has none; others as they are.
 
-    The parameter ``is_refit`` of the run fits new components. Images of the sample are embedded at once.
+    The parameter ``is_refit`` of the run fits new components. The images of the sample are embedded at once; their
+    number is returned, too.
     """
     if not isinstance(encoder, JoinedEncoder):
-        return encoder
+        return encoder, 0
     known = EmbeddingSet.objects.filter(dataset=dataset, source=fingerprint_of(encoder, spec)).order_by("-pk").first()
     began = known is not None and run.job.result.get("fingerprint") == known.fingerprint  # before it was interrupted
     if known is not None and (began or not (run.params.get("is_refit") or _is_outgrown(known, dataset))):
         try:
-            return reduced_for(known, encoder)
+            return reduced_for(known, encoder), 0
         except StoreError as error:
             log.warning("%s New components are fitted.", error.message)
     return _fit(run, dataset, encoder, spec)
@@ -90,7 +91,7 @@ def _is_outgrown(vectors: EmbeddingSet, dataset: Dataset) -> bool:
     return vectors.n_fitted < SAMPLE and dataset.n_items >= GROWTH * vectors.n_fitted
 
 
-def _fit(run: Run, dataset: Dataset, encoder: JoinedEncoder, spec: InputSpec) -> Encoder:
+def _fit(run: Run, dataset: Dataset, encoder: JoinedEncoder, spec: InputSpec) -> tuple[Encoder, int]:
     items = _sample(dataset, spec)
     run.stage("Fitting components to a sample", total=len(items))
     found, missing, _ = encode_items(encoder, items, dataset.data_dir, spec, run.advance)
@@ -112,7 +113,7 @@ def _fit(run: Run, dataset: Dataset, encoder: JoinedEncoder, spec: InputSpec) ->
         stamps = np.array([item.stamp for item in items], dtype=np.uint64)
         start, stop = int(rows[0]), int(rows[-1]) + 1
         store.save_part(vectors, start, stop, rows, stamps, features.reshape(len(items), -1), missing)
-    return reduced
+    return reduced, int(is_there.reshape(missing.shape).any(axis=1).sum())
 
 
 def _sample(dataset: Dataset, spec: InputSpec) -> list[Pictured]:

@@ -27,7 +27,10 @@ def test_the_page_names_its_parts(client: Client, dataset: Dataset) -> None:
     LabelClass.objects.create(dataset=dataset, name="gone", colour="#4477AA", order=6, is_retired=True)
     html = client.get("/d/pictures/").content.decode()
     assert "<!doctype html>" in html
-    assert '<b data-count="labelled">1,204</b> of <span data-count="items">12,345</span>' in html
+    assert (
+        '<b data-count="labelled">1,204</b><span class="of-items"> of <span data-count="items">12,345</span></span>'
+        in html
+    )
     assert_contains(html, 'value="1219" max="12345"', "&lt;b&gt;bold&lt;/b&gt;")
     assert_contains(html, 'data-annotate="/d/pictures/annotate/"', lacks=["<b>bold</b>", "gone"])
 
