@@ -7,17 +7,15 @@ and Pateux, *Graph-based interpolation of feature vectors for accurate few-shot 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from modeling.algorithms.neighbors import Graph
-from modeling.algorithms.rows import Floats, Rows
+from modeling.algorithms.rows import Floats, Rows, run_in_threads
 
 # Numbers of steps to choose from: 0 leaves rows as they are. One step is rarely worse than none on any collection.
 STEPS = (0, 1, 2, 4, 8)
@@ -29,6 +27,14 @@ BANDWIDTH = 0.7
 MIN_WEIGHT = 1e-3
 # Number of columns smoothed at once, so that a million rows of a hundred classes fit in memory.
 COLUMNS = 16
+# Number of rows that a thread multiplies at once.
+BAND = 50_000
+
+
+class SmoothedRows(Protocol):
+    """A function that returns labeled rows (m, d), or those at ``positions``, after a number of steps."""
+
+    def __call__(self, steps: int, positions: Rows | None = None) -> Floats: ...
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,30 @@ class Smoothing:
 
     def smooth(self, values: Floats, steps: int) -> None:
         """Replace ``values`` (n, c), which may be memory-mapped, by those after a number of steps."""
+        n = self.step.shape[0]
+        bands = [(slice(start, min(start + BAND, n)), self._band(start)) for start in range(0, n, BAND)]
         for first in range(0, values.shape[1], COLUMNS):
             part = np.ascontiguousarray(values[:, first : first + COLUMNS])
+            smoothed = np.empty_like(part)
             for _ in range(steps):
-                part = self.step @ part
+
+                def multiply(
+                    band: tuple[slice, csr_array[Any]], before: Floats = part, after: Floats = smoothed
+                ) -> None:
+                    after[band[0]] = band[1] @ before
+
+                run_in_threads(multiply, bands, lambda _: None)
+                part, smoothed = smoothed, part
             values[:, first : first + COLUMNS] = part
+
+    def _band(self, start: int) -> csr_array[Any]:
+        """Return rows of ``step`` from ``start`` on, without a copy."""
+        starts = self.step.indptr[start : start + BAND + 1]
+        inside = slice(starts[0], starts[-1])
+        return csr_array(
+            (self.step.data[inside], self.step.indices[inside], starts - starts[0]),
+            shape=(len(starts) - 1, self.step.shape[1]),
+        )
 
     def weights(self, rows: Rows, steps: int) -> csr_array[Any]:
         """Return the weights (m, n) with which ``rows`` (m,) mix all rows, without those below `MIN_WEIGHT`."""
@@ -84,16 +109,16 @@ class Smoothing:
         return mixed
 
 
-def smoothed_rows(smoothing: Smoothing, X: Floats, rows: Rows) -> Callable[[int], Floats]:
-    """Return a function that gives ``rows`` (m,) of ``X`` (n, d) after a number of steps, computed once for each."""
+def smoothed_rows(smoothing: Smoothing, X: Floats, rows: Rows) -> SmoothedRows:
+    """Return a function that gives ``rows`` (m,) of ``X`` (n, d), or those at some positions, after some steps."""
 
-    @cache
-    def smoothed(steps: int) -> Floats:
+    def smoothed(steps: int, positions: Rows | None = None) -> Floats:
+        chosen = rows if positions is None else rows[positions]
         if not steps:
-            return np.asarray(X[rows])
-        weights = smoothing.weights(rows, steps)
+            return np.asarray(X[chosen])
+        weights = smoothing.weights(chosen, steps)
         used, columns = np.unique(weights.indices, return_inverse=True)
-        nearby = csr_array((weights.data, columns, weights.indptr), shape=(len(rows), len(used)))
+        nearby = csr_array((weights.data, columns, weights.indptr), shape=(len(chosen), len(used)))
         return np.asarray(nearby @ X[used])
 
     return smoothed

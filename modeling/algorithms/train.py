@@ -35,7 +35,7 @@ from modeling.algorithms.head import (
 from modeling.algorithms.intervals import effective_labels, grouped_interval
 from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins
 from modeling.algorithms.scaling import Calibration, Method
-from modeling.algorithms.smoothing import DEFAULT_STEPS, STEPS
+from modeling.algorithms.smoothing import DEFAULT_STEPS, STEPS, SmoothedRows
 
 Integers = NDArray[np.integer[Any]]
 ClassWeights = Literal["equal", "balanced"]
@@ -50,6 +50,8 @@ TOO_WEAK = 0.8
 LABELS_FOR_TRIAL = 500
 # At most this many folds are formed to compare numbers of smoothing steps.
 TRIAL_FOLDS = 5
+# With more labels, this many of them decide on the number of steps.
+LABELS_FOR_STEPS = 2000
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def train(
     method: Method = "temperature",
     is_audit: NDArray[np.bool_] | None = None,
     groups: Integers | None = None,
-    smoothed: Callable[[int], Rows] | None = None,
+    smoothed: SmoothedRows | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Fit the head, choose its penalty and calibration on held-out labels, and measure its quality.
@@ -172,26 +174,32 @@ def train(
     return Trained(head, result.calibration, method != "none", note, metrics, softmax(result.logits), steps)
 
 
-def choose_steps(
-    smoothed: Callable[[int], Rows], y: Integers, folds: Integers | None, weight: Float32 | None = None
-) -> int:
+def choose_steps(smoothed: SmoothedRows, y: Integers, folds: Integers | None, weight: Float32 | None = None) -> int:
     """Choose the number of smoothing steps by held-out log loss: another than one only if it is clearly better.
 
-    ``smoothed(steps)`` returns the labeled rows (n, d), ``folds`` (n,) their folds, of which at most five are formed.
-    Clearly: by more than one standard error of the difference (the rule of Breiman et al., *Classification and
-    regression trees*, 1984). The lowest loss of a few labels is often that of too many steps.
+    ``folds`` (n,) are those of the labeled rows, of which at most five are formed. Of more than 2,000 labels a random
+    sample decides. Clearly: by more than one standard error of the difference (the rule of Breiman et al.,
+    *Classification and regression trees*, 1984). The lowest loss of a few labels is often that of too many steps.
     """
     if folds is None:
         return DEFAULT_STEPS
+    sample: NDArray[np.int64] | None = None
+    if y.size > LABELS_FOR_STEPS:
+        sample = np.sort(np.random.default_rng(0).permutation(y.size)[:LABELS_FOR_STEPS])
+        y, folds, weight = y[sample], folds[sample], None if weight is None else weight[sample]
     coarse = folds % TRIAL_FOLDS
     every = np.unique(coarse).tolist()
     trial = every[: -(-LABELS_FOR_TRIAL * len(every) // y.size)]
-    default = _row_losses(smoothed(DEFAULT_STEPS), y, coarse, trial)
+    trial = [fold for fold in trial if np.unique(y[coarse != fold]).size >= 2]
+    if not trial:
+        return DEFAULT_STEPS
+    is_held = np.isin(coarse, trial)
+    default = _row_losses(smoothed(DEFAULT_STEPS, sample), y, coarse, trial)
     best, least = DEFAULT_STEPS, 0.0
     for steps in STEPS:
-        difference = (_row_losses(smoothed(steps), y, coarse, trial) - default)[np.isin(coarse, trial)]
+        difference = (_row_losses(smoothed(steps, sample), y, coarse, trial) - default)[is_held]
         if weight is not None:
-            difference = difference * weight[np.isin(coarse, trial)]
+            difference = difference * weight[is_held]
         error = float(difference.std()) / np.sqrt(difference.size)
         if float(difference.mean()) < min(least, -error):
             best, least = steps, float(difference.mean())

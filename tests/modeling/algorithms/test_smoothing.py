@@ -118,3 +118,38 @@ def test_too_few_labels_to_choose_take_one_step(rows: np.ndarray) -> None:
     smoothed = smoothed_rows(Smoothing.of(knn_graph(rows, 15)), rows, np.arange(6))
     trained = train(rows[:6], np.arange(6) % 2, n_classes=2, smoothed=smoothed)
     assert (trained.steps, trained.is_calibrated) == (1, False)
+
+
+def test_a_class_whose_labels_fall_into_one_fold(rows: np.ndarray) -> None:
+    """Without that fold there is a single class to fit: the fold cannot decide."""
+    y = np.array([0] * 30 + [1, 1])
+    folds = np.arange(32) % 20
+    folds[30:] = (3, 8)  # the same of five folds
+    smoothed = smoothed_rows(Smoothing.of(knn_graph(rows, 15)), rows, np.arange(32))
+    assert choose_steps(smoothed, y, folds) in (0, 1, 2, 4, 8)
+    assert choose_steps(smoothed, y, np.where(y == 1, 0, 5)) == 1
+
+
+def test_a_sample_of_many_labels_decides(rows: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modeling.algorithms.train.LABELS_FOR_STEPS", 25)
+    seen = []
+    smoothed = smoothed_rows(Smoothing.of(knn_graph(rows, 15)), rows, np.arange(60))
+
+    def counted(steps: int, positions: np.ndarray | None = None) -> np.ndarray:
+        found = smoothed(steps, positions)
+        seen.append(len(found))
+        return found
+
+    trained = train(rows, np.arange(60) % 2, n_classes=2, smoothed=counted)
+    assert seen[:-1] == [25] * (len(seen) - 1)
+    assert seen[-1] == 60
+    assert trained.metrics["n_labels"] == 60
+
+
+def test_bands_of_rows_are_smoothed_in_threads(rows: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    smoothing = Smoothing.of(knn_graph(rows, 15))
+    whole, banded = rows.copy(), rows.copy()
+    smoothing.smooth(whole, 3)
+    monkeypatch.setattr("modeling.algorithms.smoothing.BAND", 7)
+    smoothing.smooth(banded, 3)
+    np.testing.assert_array_equal(banded, whole)
