@@ -20,10 +20,13 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.label_efficiency.data import CACHE, COLLECTIONS, Floats, Rows
+from benchmarks.label_efficiency.data import CACHE, COLLECTIONS, SAMPLE, Floats, Rows
 from modeling.algorithms.calibration import softmax
-from modeling.algorithms.neighbors import project
+from modeling.algorithms.neighbors import knn_graph, project
+from modeling.algorithms.reduction import Reduction
+from modeling.algorithms.smoothing import N_NEIGHBORS, Smoothing, smoothed_rows
 from modeling.algorithms.train import train
+from modeling.backends.joined import DIMS
 from sampling.algorithms.auto import choose
 from sampling.algorithms.estimates import weighted_share
 from sampling.algorithms.ranking import top
@@ -105,8 +108,10 @@ class Person:
 class SimulatedLabeling:
     """A pool being labeled."""
 
-    def __init__(self, X: Floats, Z: Floats, y: Rows, at_most: float, seed: int) -> None:
-        self.X, self.Z, self.y, self.at_most = X, Z, y, at_most
+    def __init__(
+        self, X: Floats, Z: Floats, y: Rows, at_most: float, seed: int, smoothing: Smoothing | None = None
+    ) -> None:
+        self.X, self.Z, self.y, self.at_most, self.smoothing = X, Z, y, at_most, smoothing
         self.rng = np.random.default_rng(seed)
         self.n_classes = int(y.max()) + 1
         self.person = Person(y, self.n_classes, self.rng)
@@ -131,8 +136,12 @@ class SimulatedLabeling:
         labeled = np.flatnonzero(self.labels >= 0)
         if len(labeled) < MORE_LABELS * self.n_trained or len(np.unique(self.labels[labeled])) < 2:
             return
-        model = train(self.X[labeled], self.labels[labeled], n_classes=self.n_classes)
-        self.P = softmax(model.head.logits(self.X), model.temperature)
+        smoothed = None if self.smoothing is None else smoothed_rows(self.smoothing, self.X, labeled)
+        model = train(self.X[labeled], self.labels[labeled], n_classes=self.n_classes, smoothed=smoothed)
+        logits = model.head.logits(self.X)
+        if self.smoothing is not None:
+            self.smoothing.smooth(logits, model.steps)
+        self.P = softmax(logits, model.temperature)
         self.n_trained = len(labeled)
 
     def one_by_one(self, rows: Rows, what: str) -> None:
@@ -214,11 +223,12 @@ class SimulatedLabeling:
         self.look_again()
 
 
-def replay(X: Floats, y: Rows, *, at_most: float, start: int, seed: int) -> ReplayResult:
+def replay(X: Floats, y: Rows, *, at_most: float, start: int, seed: int, is_smoothed: bool = False) -> ReplayResult:
     """Run one replay on the pool ``X`` (n, d), ``y`` (n,)."""
     began = time.perf_counter()
     Z = project(X, rng=np.random.default_rng(0))
-    labeling = SimulatedLabeling(X, Z, y, at_most, seed)
+    smoothing = Smoothing.of(knn_graph(Z, N_NEIGHBORS)) if is_smoothed else None
+    labeling = SimulatedLabeling(X, Z, y, at_most, seed, smoothing)
     labeling.run(start)
     labeled = labeling.labels >= 0
     right = int((labeling.labels[labeled] == y[labeled]).sum())
@@ -280,13 +290,26 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="append the replays to this file of JSON lines")
     options = parser.parse_args()
     X, y = COLLECTIONS[options.collection].load(options.cache)
-    if options.dims:
+    widths = COLLECTIONS[options.collection].widths
+    if widths:
+        sample = np.sort(np.random.default_rng(0).permutation(len(X))[:SAMPLE])
+        X = Reduction.fit(np.asarray(X[sample]), widths, DIMS, rng=np.random.default_rng(0)).apply(np.asarray(X))[0]
+    elif options.dims:
         X = project(X, rng=np.random.default_rng(0), dims=options.dims)
     results: list[ReplayResult] = []
     with threadpool_limits(1):
         for seed in range(options.first, options.first + options.replays):
             mine = np.random.default_rng(5000 + seed).choice(len(X), min(options.pool, len(X)), replace=False)
-            results.append(replay(X[mine], y[mine], at_most=options.at_most, start=options.start, seed=seed))
+            results.append(
+                replay(
+                    X[mine],
+                    y[mine],
+                    at_most=options.at_most,
+                    start=options.start,
+                    seed=seed,
+                    is_smoothed=bool(widths),
+                )
+            )
             if options.results:
                 with options.results.open("a") as lines:
                     lines.write(json.dumps(asdict(results[-1])) + "\n")
