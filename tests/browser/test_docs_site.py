@@ -25,6 +25,7 @@ def test_pages_search_and_theme_work_without_another_server(site: Site, page: Pa
     expect(page.get_by_role("heading", name="HOSHINA", exact=False).first).to_be_visible()
     scheme = page.locator("body").get_attribute("data-md-color-scheme")
     assert scheme == "slate", "follows the system's dark theme"
+    page.wait_for_load_state("networkidle")  # the key is of use once the scripts of the page have run
     page.keyboard.press("/")
     page.keyboard.type("clopper pearson")
     expect(page.get_by_role("option").filter(has_text="Sweeps").first).to_be_visible()

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from hoshina.jobs.lifecycle import run_now
 from labeling.models import Dataset, Item, State
+from modeling.models import RetrainPolicy
 from modeling.predictions import active_predictions
 from sampling.queues.registry import STRATEGIES
 from tests.browser.bench import Bench, tell_job_finished
@@ -33,6 +34,8 @@ def dataset(site: Site) -> Dataset:
     dataset = site.dataset(N)
     add_vectors(dataset, _vectors())
     import_labels(dataset, list(range(36)), np.array([(row + (row in {4, 9})) % 3 for row in range(36)]))
+    # Smoothed, the model is so certain that a band in the middle is empty.
+    RetrainPolicy.objects.update_or_create(dataset=dataset, defaults={"is_smoothed": False})
     run_now("retrain", dataset_id=dataset.pk)
     return dataset
 

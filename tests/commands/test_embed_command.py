@@ -21,7 +21,7 @@ from modeling.backends import keras_networks
 from modeling.encoders.pipeline import CHUNK_ROWS
 from modeling.models import EmbeddingSet, EncoderChoice
 from tests.factories import MakeDataset, MakeFolder, assert_contains, fresh
-from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
+from tests.modeling.weights import WEIGHTS_FILE, hide_lite2, real_weights_dir
 from tests.parts import ROOT
 
 pytestmark = pytest.mark.slow
@@ -60,7 +60,8 @@ def ingested_store(tmp_path: Path, picture_folder: MakeFolder) -> Path:
 class TestAsAProcess:
     def test_json_is_all_that_is_printed(self, ingested_store: Path) -> None:
         weights = real_weights_dir()
-        out, _ = finished(manage(ingested_store, "embed", "--json", AL_WEIGHTS_DIR=str(weights)))
+        backend = ("--backend", "mobilenet_v2")
+        out, _ = finished(manage(ingested_store, "embed", "--json", *backend, AL_WEIGHTS_DIR=str(weights)))
         result = json.loads(out)
         assert set(result) >= KEYS
         assert (result["encoder"], result["items"], result["dim"], result["failed"]) == ("MobileNetV2", 6, 1280, 0)
@@ -68,12 +69,15 @@ class TestAsAProcess:
         assert vectors.shape == (6, 1280)
         assert np.ptp(vectors, axis=0).max() > 0
 
-    def test_without_weights_and_network(self, ingested_store: Path, tmp_path: Path) -> None:
+    def test_without_weights_and_network(
+        self, ingested_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hide_lite2(monkeypatch, tmp_path / "hidden")
         # A proxy that does not exist, so that no request leaves this machine.
         away = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "", "KERAS_HOME": str(tmp_path / "keras")}
         out, _ = finished(manage(ingested_store, "embed", "--json", AL_WEIGHTS_DIR="", **away))
         result = json.loads(out)
-        assert (result["encoder"], result["items"]) == ("HOG + Scattering", 6)
+        assert (result["encoder"], result["items"]) == ("HOG + colour + Scattering", 6)
         assert WEIGHTS_FILE in result["reason"]
         out, err = finished(manage(ingested_store, "embed", "--backend", "tensorflow", AL_WEIGHTS_DIR="", **away), 1)
         assert out == ""

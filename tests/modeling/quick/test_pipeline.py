@@ -183,7 +183,7 @@ def test_only_the_test_half_is_held_out_and_measured(place: Place) -> None:
 
 def test_its_account_has_what_the_assistive_models_has(place: Place) -> None:
     assistive = ModelVersion.objects.get(kind="assistive")
-    of_fits = {"C", "n_iter", "converged", "calibration_method", "class_weights"}
+    of_fits = {"C", "n_iter", "converged", "calibration_method", "class_weights", "steps"}
     assert set(assistive.metrics) - set(place.version.metrics) <= of_fits
     assert place.version.is_calibrated
     assert "labels that said when to stop" in place.version.calibration_note
