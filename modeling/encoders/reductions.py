@@ -88,7 +88,8 @@ def count_left_out(vectors: EmbeddingSet, encoder: Encoder) -> None:
 
 
 def _is_outgrown(vectors: EmbeddingSet, dataset: Dataset) -> bool:
-    return vectors.n_fitted < SAMPLE and dataset.n_items >= GROWTH * vectors.n_fitted
+    n_readable = dataset.n_items - dataset.n_missing - vectors.n_failed
+    return vectors.n_fitted < SAMPLE and n_readable >= GROWTH * vectors.n_fitted
 
 
 def _fit(run: Run, dataset: Dataset, encoder: JoinedEncoder, spec: InputSpec) -> tuple[Encoder, int]:

@@ -136,6 +136,17 @@ def test_an_unreadable_image_of_the_sample_is_left_out(dataset: Dataset) -> None
     assert (made.n_vectors, made.n_failed) == (39, 1)
 
 
+def test_images_that_cannot_be_read_do_not_outgrow_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Dataset.objects.create(name="few", slug="few", root=str(tmp_path / "few"))
+    add_items(made, 0, 12)
+    for row in range(8):
+        (made.data_dir / f"image{row:04d}.png").write_bytes(b"no image")
+    few = embed(made)
+    assert (few.n_fitted, few.n_failed) == (4, 8)
+    monkeypatch.setattr(reductions, "_fit", lambda *_: pytest.fail("fitted again"))
+    assert embed(made).pk == few.pk
+
+
 def test_damaged_components_are_fitted_again(dataset: Dataset, store: Path) -> None:
     before = embed(dataset)
     (file,) = (store / "vectors").rglob("reduction.npz")
