@@ -9,6 +9,8 @@ from labeling.models import Dataset
 
 # From this many later images on, and from this ratio of what the components leave out of them, a new fit is offered.
 MIN_LATER, MAX_DRIFT = 50, 1.3
+# Lengths of the names of encoders, joined ones included.
+MAX_BACKEND, MAX_NAME = 200, 200
 
 
 class EmbeddingSet(models.Model):
@@ -16,9 +18,9 @@ class EmbeddingSet(models.Model):
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="embedding_sets")
     fingerprint = models.CharField(max_length=64)
-    encoder = models.CharField(max_length=200)
+    encoder = models.CharField(max_length=MAX_NAME)
     # The encoder's name in the registry (modeling.backends), such as mobilenet_v2 or file:birds.onnx.
-    backend = models.CharField(max_length=200, blank=True)
+    backend = models.CharField(max_length=MAX_BACKEND, blank=True)
     # Why this encoder was used and not a better one, for the header and the manifest.
     reason = models.TextField(blank=True)
     dim = models.PositiveIntegerField()
@@ -144,7 +146,7 @@ class EncoderChoice(models.Model):
     """The encoder that a person chose for a dataset; without one, AL_EMBEDDING_BACKEND decides."""
 
     dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="encoder_choice")
-    backend = models.CharField(max_length=200)
+    backend = models.CharField(max_length=MAX_BACKEND)
 
     def __str__(self) -> str:
         return f"{self.dataset}: {self.backend}"

@@ -18,7 +18,7 @@ from modeling.assistive.policy import retrain_after_embedding
 from modeling.backends import Encoder, Line
 from modeling.encoders.input_spec import InputSpec
 from modeling.maps.projections import maps_after_embedding
-from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
+from modeling.models import MAX_BACKEND, EmbeddingSet, EncoderChoice, ModelVersion
 
 
 # -- Requested encoder -------------------------------------------------------------------------------
@@ -146,6 +146,8 @@ def embedding_job(dataset: Dataset) -> Job | None:
 def _require_usable(backend: str) -> None:
     if backend and not backends.is_backend(backend):
         raise Refusal(f"There is no encoder {backend!r}. Choose one from the list.")
+    if len(backend) > MAX_BACKEND:
+        raise Refusal("The names of these encoders are too long together. Join fewer of them.")
     line = likely(backend or str(settings.EMBEDDING_BACKEND))
     if not line.available and not line.may_download:
         raise Refusal(f"{line.encoder} cannot be used here. {line.reason}")

@@ -17,7 +17,7 @@ from modeling.backends.joined import DIMS
 from modeling.encoders.choice import fingerprint_of
 from modeling.encoders.frames import Pictured, encode_items, pictured
 from modeling.encoders.input_spec import InputSpec
-from modeling.models import EmbeddingSet
+from modeling.models import MAX_NAME, EmbeddingSet
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def embedding_set_of(
 ) -> EmbeddingSet:
     """Return the set for an encoder's vectors, created if missing. ``source``, ``n_fitted``: see `EmbeddingSet`."""
     facts = {
-        "encoder": encoder.name,
+        "encoder": encoder.name[:MAX_NAME],
         "backend": encoder.backend,
         "reason": encoder.reason,
         "dim": spec.width(encoder.dim),

@@ -254,6 +254,13 @@ def test_what_cannot_be_joined_is_refused(dataset: Dataset, client: Client, back
     assert "There is no encoder" in answer.content.decode()
 
 
+def test_names_that_are_too_long_together_are_refused(dataset: Dataset, client: Client) -> None:
+    files = [f"file:{letter * 60}.onnx" for letter in "abcd"]
+    answer = client.post(f"/d/{dataset.slug}/encoders/use/", {"join": "1", "backend": files})
+    assert answer.status_code == 422
+    assert "Join fewer" in answer.content.decode()
+
+
 def test_embeddings_of_earlier_versions_stay(dataset: Dataset, settings: Any) -> None:
     settings.EMBEDDING_BACKEND = "auto"
     for backend, wanted in (
