@@ -153,8 +153,8 @@ def plot(
     Series without points stay in the legend and draw nothing; values that are no numbers (a loss that overflowed) are
     left out.
     """
-    every = [replace(one, points=[point for point in one.points if isfinite(point.y)]) for one in series]
-    points = [point for one in every for point in one.points]
+    every = [replace(curve, points=[point for point in curve.points if isfinite(point.y)]) for curve in series]
+    points = [point for curve in every for point in curve.points]
     across = scale([point.x for point in points], x, ACROSS)
     up = scale([*(point.y for point in points), *_ends(every)], y, UP)
     return Plot(
@@ -162,13 +162,13 @@ def plot(
         title=title,
         x_label=x.label,
         y_label=y.label,
-        curves=[_Pen(one, x, y, across, up).curve(number) for number, one in enumerate(every, 1)],
+        curves=[_Pen(curve, x, y, across, up).curve(number) for number, curve in enumerate(every, 1)],
         x_ticks=[Tick(_text(across.at(value)), text) for value, text in across.ticks],
         y_ticks=[Tick(_text(100 - up.at(value)), text) for value, text in up.ticks],
         rows=[
-            Row(one.name, x.told(point.x), y.told(point.y), _interval(point, y), point.href)
-            for one in every
-            for point in one.points
+            Row(curve.name, x.told(point.x), y.told(point.y), _interval(point, y), point.href)
+            for curve in every
+            for point in curve.points
         ],
         group=group,
         is_square=is_square,
@@ -217,7 +217,7 @@ def nice_step(span: float, n: int, *, is_whole: bool = False) -> float:
 
 def _ends(every: Sequence[Series]) -> list[float]:
     """Return the ends of each series' last interval: the first ones reach far, and may end at the plot's edge."""
-    lasts = [one.points[-1] for one in every if one.points and one.interval]
+    lasts = [curve.points[-1] for curve in every if curve.points and curve.interval]
     return [end for point in lasts for end in point.interval or ()]
 
 

@@ -56,7 +56,7 @@ class Vocabulary(Sequence[str]):
     def __getitem__(self, code: slice) -> list[str]: ...
     def __getitem__(self, code: int | slice) -> str | list[str]:
         if isinstance(code, slice):
-            return [self[one] for one in range(*code.indices(len(self)))]
+            return [self[position] for position in range(*code.indices(len(self)))]
         if not 0 <= code < len(self):
             raise IndexError(code)
         return self._encoded(code).decode()
@@ -85,7 +85,7 @@ def packed(words: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return ``text`` and ``starts`` of a :class:`Vocabulary` for distinct, sorted ``words``."""
     encoded = [word.encode() for word in words]
     starts = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(one) for one in encoded], out=starts[1:])
+    np.cumsum([len(text) for text in encoded], out=starts[1:])
     return np.frombuffer(b"".join(encoded), np.uint8), starts
 
 

@@ -109,8 +109,8 @@ def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
     names = list(dict.fromkeys(_tidy(card) for card in cards if card.strip()))
     if not names:
         raise Refusal("Choose at least one card.")
-    fields = {one.name.lower(): one for one in Field.objects.filter(dataset=dataset)}
-    sources = {one.source for one in fields.values()}
+    fields = {field.name.lower(): field for field in Field.objects.filter(dataset=dataset)}
+    sources = {field.source for field in fields.values()}
     for name in names:
         if len(name) > MAX_NAME:
             raise Refusal(f"A card's name has {MAX_NAME} characters at most.")
@@ -134,7 +134,7 @@ def card_fields(dataset: Dataset) -> list[Field]:
 
 def has_work(dataset: Dataset) -> bool:
     """Return whether there are files whose cards were not read yet."""
-    stamps = [stamps_of(one) for one in card_fields(dataset)]
+    stamps = [stamps_of(field) for field in card_fields(dataset)]
     return bool(stamps) and any(_is_stale(row, stamp, stamps) for row, stamp, _ in _files(dataset, 0))
 
 
@@ -169,8 +169,8 @@ def read_cards(dataset: Dataset, run: Run, cards: Sequence[str]) -> dict[str, An
 
 def _targets(dataset: Dataset, names: Sequence[str]) -> list[_Target]:
     there = card_fields(dataset)
-    sources = {one.source for one in there}
-    old = [_Target(one.source, one, stamps_of(one)) for one in there]
+    sources = {field.source for field in there}
+    old = [_Target(field.source, field, stamps_of(field)) for field in there]
     return old + [_Target(name, None, np.empty(0, np.uint64)) for name in names if name not in sources]
 
 
@@ -195,7 +195,7 @@ def _read_shares(dataset: Dataset, run: Run, targets: Sequence[_Target], folder:
 def _read_share(dataset: Dataset, run: Run, targets: Sequence[_Target], start: int) -> dict[str, Any]:
     names = [target.card for target in targets]
     stamps = [target.stamps for target in targets]
-    stale = [one for one in _files(dataset, start, start + SHARE) if _is_stale(one[0], one[1], stamps)]
+    stale = [file for file in _files(dataset, start, start + SHARE) if _is_stale(file[0], file[1], stamps)]
     files = [dataset.data_dir / path for _, _, path in stale]
     rows, failed = [], 0
     with closing(decoders().card_values(files, names, dataset.shown_as)) as told:
@@ -309,9 +309,9 @@ def _forget_others(folder: Path) -> None:
 def words_of(result: dict[str, Any]) -> list[str]:
     """Describe what the job did, one line per fact."""
     lines = [
-        f"{one['name']} ({one['kind']}): {one['known']:,} known"
-        + (", new" if one["new"] else f", {one['changed']:,} changed")
-        for one in result["fields"]
+        f"{fact['name']} ({fact['kind']}): {fact['known']:,} known"
+        + (", new" if fact["new"] else f", {fact['changed']:,} changed")
+        for fact in result["fields"]
     ]
     lines.append(f"Headers read: {counted(result['files'], 'file')}.")
     if result["failed"]:

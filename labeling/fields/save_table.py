@@ -54,7 +54,7 @@ class Report(TableReport):
     @property
     def n_changed(self) -> int:
         """Return the number of values that changed."""
-        return sum(one.n_changed for one in self.fields)
+        return sum(field.n_changed for field in self.fields)
 
     def as_json(self) -> dict[str, object]:
         """Return the report for ``import_fields --json``; lists have at most 1,000 names, ``lines_…`` counts all."""
@@ -125,7 +125,7 @@ def refuse_too_many(n_known: int, n_new: int) -> None:
 
 
 def _fields(dataset: Dataset) -> dict[str, Field]:
-    return {one.name.lower(): one for one in Field.objects.filter(dataset=dataset)}
+    return {field.name.lower(): field for field in Field.objects.filter(dataset=dataset)}
 
 
 # -- The first reading: kinds ---------------------------------------------------------------------------

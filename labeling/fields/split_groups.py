@@ -68,7 +68,7 @@ class Groups:
         """Return a key for each row, (n,), equal within a group; ``own`` (n,) is used for rows without a group."""
         values = self._column.of_rows(np.asarray(rows, dtype=np.int64))
         _, first, place = np.unique(values, return_index=True, return_inverse=True)
-        texts = self.texts(array("q", (int(rows[one]) for one in first.tolist())))
+        texts = self.texts(array("q", (int(rows[position]) for position in first.tolist())))
         keys = np.array([split_key(f"group:{text}", seed) for text in texts], dtype=np.uint64)
         has_group = np.array([text != "" for text in texts], dtype=np.bool_)
         return np.where(has_group[place], keys[place], own) if len(keys) else own

@@ -144,9 +144,10 @@ def _reasons(dataset: Dataset) -> dict[str, Any]:
         .order_by("-n", "reason")
     )
     reasons = [
-        {"reason": one["reason"], "n": one["n"], "query": urlencode({"reason": one["reason"]})} for one in counted[:50]
+        {"reason": group["reason"], "n": group["n"], "query": urlencode({"reason": group["reason"]})}
+        for group in counted[:50]
     ]
-    n_seen = sum(one["n"] for one in reasons)
+    n_seen = sum(group["n"] for group in reasons)
     return {"reasons": reasons, "n_problems": n_seen, "is_partial": n_seen >= REASONS_AMONG}
 
 

@@ -57,8 +57,8 @@ def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
 
 def _form(request: HtmxHttpRequest, dataset: Dataset, size: ImagesSize) -> ExportForm:
     fields = list(Field.objects.filter(dataset=dataset))
-    chosen = next((one.name for one in fields if one.pk == dataset.together_by_id), "")
-    names = [one.name for one in fields]
+    chosen = next((field.name for field in fields if field.pk == dataset.together_by_id), "")
+    names = [field.name for field in fields]
     return ExportForm(request.GET.dict(), names, chosen, with_images=size.is_included)
 
 

@@ -121,7 +121,7 @@ def _context(dataset: Dataset, **context: Any) -> dict[str, Any]:
 
 def _together(dataset: Dataset, fields: list[Field]) -> dict[str, Any]:
     """Return the field by which images are grouped for splits, and the groups that result."""
-    field = next((one for one in fields if one.pk == dataset.together_by_id), None)
+    field = next((candidate for candidate in fields if candidate.pk == dataset.together_by_id), None)
     try:
         return {"chosen": field, "tally": split_groups.tally_of(dataset, field) if field else None}
     except StoreError as damaged:
@@ -208,5 +208,5 @@ def cards(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         context |= {"sample": sample_of(dataset), "ended": ended, "out_of_band": ended is not None}
         if ended is not None and ended.state == Job.State.SUCCEEDED:
             context["report_lines"] = words_of(ended.result)
-    context |= _context(dataset) | {"job": job, "sources": {one.source for one in card_fields(dataset)}}
+    context |= _context(dataset) | {"job": job, "sources": {field.source for field in card_fields(dataset)}}
     return render(request, "labeling/fields/_header_fields.html", context, status=status)

@@ -134,9 +134,9 @@ def _history(item: Item, before: int | None) -> dict[str, object]:
         annotations = annotations.filter(pk__lt=before)
     found = list(annotations[: HISTORY + 1])
     shown = found[:HISTORY]
-    suggested = LabelClass.objects.in_bulk({one.suggested_label_id for one in shown} - {None})
+    suggested = LabelClass.objects.in_bulk({decision.suggested_label_id for decision in shown} - {None})
     return {
-        "history": [_decision(one, suggested) for one in shown],
+        "history": [_decision(decision, suggested) for decision in shown],
         "older": shown[-1].pk if len(found) > HISTORY else None,
         "is_older_page": before is not None,
     }

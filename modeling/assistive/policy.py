@@ -45,7 +45,7 @@ def new_labels(dataset: Dataset, model: ModelVersion | None) -> int:
             break
         items = Item.objects.filter(pk__in={item_id for _, item_id, _ in batch}, dataset=dataset)
         current = dict(items.values_list("pk", "decision_id"))
-        own = [one for one in batch if one[1] in current][:n_since]
+        own = [decision for decision in batch if decision[1] in current][:n_since]
         found += sum(state == State.LABELLED and current[item_id] == pk for pk, item_id, state in own)
         n_since -= len(own)
         before = batch[-1][0]

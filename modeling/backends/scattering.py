@@ -64,7 +64,7 @@ def described(pixels: Pixels) -> FloatArray:
     rgb = np.moveaxis(pixels.astype(np.float32) / 255, -1, 0)
     grey = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
     colours = (rgb[0] - rgb[1], rgb[2] - (rgb[0] + rgb[1]) / 2)
-    parts = [scattering(grey, orders=2), *(scattering(one, orders=1) for one in colours)]
+    parts = [scattering(grey, orders=2), *(scattering(channel, orders=1) for channel in colours)]
     told = [np.log(np.abs(part) + _FLOOR) for part in parts]
     return np.concatenate([*told, np.sqrt(colour_histogram(pixels))], axis=1, dtype=np.float32)
 

@@ -37,7 +37,7 @@ class OwnModelForm(forms.Form):
     preprocessing = forms.ChoiceField(
         label="Preprocessing of pixels",
         required=False,
-        choices=[("", "detect from the file"), *((one, one) for one in PREPROCESSINGS)],
+        choices=[("", "detect from the file"), *((name, name) for name in PREPROCESSINGS)],
         error_messages={"invalid_choice": "Choose one from the list."},
     )
     name = forms.CharField(
@@ -169,12 +169,12 @@ def _context(dataset: Dataset) -> dict[str, Any]:
             _Row(
                 line,
                 line.backend == wanted.backend,
-                [one for one in sets if one.backend == line.backend],
+                [embeddings for embeddings in sets if embeddings.backend == line.backend],
                 line.backend in ours,
             )
             for line in _lines(wanted, sets)
         ],
-        "active": next((one for one in sets if one.is_active), None),
+        "active": next((embeddings for embeddings in sets if embeddings.is_active), None),
         "selected": wanted,
         "is_chosen": EncoderChoice.objects.filter(dataset=dataset).exists(),
         "setting": settings.EMBEDDING_BACKEND,
@@ -186,8 +186,12 @@ def _lines(wanted: Line, sets: list[EmbeddingSet]) -> list[Line]:
     """Return all available encoders, and those that are requested or have computed embeddings but are missing now."""
     found = {line.backend: line for line in encoder_choice.survey()}
     found.setdefault(wanted.backend, wanted)
-    for one in sets:
-        if one.backend not in found:
-            gone = encoder_choice.likely(one.backend).reason if one.backend else "From an earlier version of HOSHINA."
-            found[one.backend] = Line(one.backend, one.encoder, False, gone)
+    for embeddings in sets:
+        if embeddings.backend not in found:
+            gone = (
+                encoder_choice.likely(embeddings.backend).reason
+                if embeddings.backend
+                else "From an earlier version of HOSHINA."
+            )
+            found[embeddings.backend] = Line(embeddings.backend, embeddings.encoder, False, gone)
     return list(found.values())

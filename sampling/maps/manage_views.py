@@ -73,7 +73,9 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 def _context(dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": dataset,
-        "maps": [{"map": one, "options": told_options(one)} for one in projections.maps_of(dataset)],
+        "maps": [
+            {"map": projection, "options": told_options(projection)} for projection in projections.maps_of(dataset)
+        ],
         "jobs": list(projections.jobs_of(dataset)),
     }
 
