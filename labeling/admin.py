@@ -145,9 +145,9 @@ class DatasetForm(_DatasetForm):
 
     def clean_root(self) -> str:
         folder = Path(self.cleaned_data["root"]).expanduser()
-        words = folder_problem(folder) if folder.is_absolute() else "Enter the full path."
-        if words:
-            raise forms.ValidationError(words)
+        problem = folder_problem(folder) if folder.is_absolute() else "Enter the full path."
+        if problem:
+            raise forms.ValidationError(problem)
         return str(folder.resolve())
 
 

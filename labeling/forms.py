@@ -121,9 +121,9 @@ class AddFolderForm(forms.Form):
             raise ValidationError("There is no such home folder. Enter the full path.") from error
         if not folder.is_absolute():
             raise ValidationError("Enter the full path, starting at the root of the disk.")
-        words = folder_problem(folder)
-        if words:
-            raise ValidationError(words)
+        problem = folder_problem(folder)
+        if problem:
+            raise ValidationError(problem)
         folder = folder.resolve()
         store = Path(settings.STORE_DIR).resolve()
         if folder == store or store in folder.parents:

@@ -256,8 +256,8 @@ class _Pen:
         if point.interval and (self.series.interval == "bars" or (self.series.interval == "band" and n == 1)):
             low, high = (_text(self.place(point, end)[1]) for end in point.interval)
             bar = f"M{left} {high}V{low}"
-        words = point.words or self.words(point)
-        return Dot(left, top, _text(size), _text(max(1.0, size - 2 * RING)), bar, words, point.href)
+        label = point.words or self.words(point)
+        return Dot(left, top, _text(size), _text(max(1.0, size - 2 * RING)), bar, label, point.href)
 
     def words(self, point: Point) -> str:
         interval = f" ({_interval(point, self.y)})" if point.interval else ""

@@ -55,8 +55,8 @@ class Option:
     @property
     def refusal(self) -> str:
         """Return the message for an invalid value."""
-        if words := (self.meta.extra or {}).get("refusal"):
-            return str(words)
+        if reason := (self.meta.extra or {}).get("refusal"):
+            return str(reason)
         if self.choices:
             return f"Choose {', '.join(self.choices[:-1])} or {self.choices[-1]}."
         if self.kind is bool:
@@ -126,15 +126,15 @@ class OptionsForm(forms.Form):
 
 
 def _field(option: Option) -> forms.Field:
-    words: dict[str, Any] = {"label": option.meta.title, "help_text": option.meta.description or ""}
+    attributes: dict[str, Any] = {"label": option.meta.title, "help_text": option.meta.description or ""}
     if option.choices:
-        return forms.ChoiceField(choices=option.titles, **words)
+        return forms.ChoiceField(choices=option.titles, **attributes)
     if option.kind is bool:
-        return forms.BooleanField(required=False, **words)
+        return forms.BooleanField(required=False, **attributes)
     if option.kind is str:
-        return forms.CharField(required=False, max_length=option.meta.max_length, **words)
+        return forms.CharField(required=False, max_length=option.meta.max_length, **attributes)
     number: Any = forms.IntegerField if option.kind is int else forms.FloatField
-    field: forms.Field = number(min_value=option.meta.ge, max_value=option.meta.le, **words)
+    field: forms.Field = number(min_value=option.meta.ge, max_value=option.meta.le, **attributes)
     return field
 
 
@@ -162,8 +162,8 @@ def add_option_arguments(
 def _help(option: Option, defaults: Mapping[str, Any]) -> str:
     facts = [] if option.meta.ge is None else [f"{option.meta.ge} to {option.meta.le}"]
     facts += [f"default {defaults[option.name]}"] if defaults.get(option.name) not in (None, "", False) else []
-    words = [f"{option.meta.title}.", option.meta.description or "", f"({', '.join(facts)})" if facts else ""]
-    return " ".join(filter(None, words)).replace("%", "%%")
+    parts = [f"{option.meta.title}.", option.meta.description or "", f"({', '.join(facts)})" if facts else ""]
+    return " ".join(filter(None, parts)).replace("%", "%%")
 
 
 def given_options(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,8 +41,8 @@ HUGE_ROWS = 2**31 // 5000
 
 def refusal(dataset: Dataset, options: Options) -> str:
     """Return why these options are not possible for this dataset; empty if they are."""
-    if options.group_by and (words := reason_of(lambda: Groups(named(dataset, options.group_by)))):
-        return words
+    if options.group_by and (problem := reason_of(lambda: Groups(named(dataset, options.group_by)))):
+        return problem
     by_name = {section.name: section for section in sections()}
     for name in sorted(options.extras):
         if name not in by_name:

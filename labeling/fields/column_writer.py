@@ -55,11 +55,11 @@ class Filling:
         """Return the filled column, its texts sorted; numbers are not copied, so it must not be filled further."""
         if self.kind != Kind.TEXT:
             return Draft(self.kind, np.frombuffer(self._values, np.float64), [])
-        words = sorted(self._codes)
-        place = np.empty(len(words) + 1, np.int32)
-        place[[self._codes[word] for word in words]] = np.arange(len(words), dtype=np.int32)
+        vocabulary = sorted(self._codes)
+        place = np.empty(len(vocabulary) + 1, np.int32)
+        place[[self._codes[word] for word in vocabulary]] = np.arange(len(vocabulary), dtype=np.int32)
         place[UNKNOWN_CODE] = UNKNOWN_CODE
-        return Draft(self.kind, place[np.frombuffer(self._values, np.int32)], words)
+        return Draft(self.kind, place[np.frombuffer(self._values, np.int32)], vocabulary)
 
 
 def laid_over(older: Column, newer: Draft) -> tuple[Draft, int]:

@@ -38,7 +38,7 @@ def texts_of(column: Column, rows: NDArray[np.int64]) -> Sequence[str]:
     """Return the values of ``rows`` (n,) as text that reads back as the same value; "" for unknown ones."""
     values = column.of_rows(rows)
     if column.is_text:
-        words = {code: column.vocabulary[code] for code in np.unique(values).tolist() if code != UNKNOWN_CODE}
-        return [words.get(code, "") for code in values.tolist()]
+        texts = {code: column.vocabulary[code] for code in np.unique(values).tolist() if code != UNKNOWN_CODE}
+        return [texts.get(code, "") for code in values.tolist()]
     write = number_text if column.kind == Field.Kind.NUMBER else time_text
     return ["" if value != value else write(value) for value in values.tolist()]

@@ -166,8 +166,8 @@ def watch(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     is_on = request.POST.get("on") == "1"
     Dataset.objects.filter(pk=dataset.pk).update(is_watched=is_on, next_look_at=None)
-    words = "Watching {}. New files are added automatically." if is_on else "Stopped watching {}."
-    messages.success(request, words.format(dataset.data_dir))
+    message = "Watching {}. New files are added automatically." if is_on else "Stopped watching {}."
+    messages.success(request, message.format(dataset.data_dir))
     return redirect("labeling:datasets")
 
 

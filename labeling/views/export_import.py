@@ -41,8 +41,8 @@ def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
     dataset = get_object_or_404(Dataset, slug=slug)
     size = images_size(dataset)
     form = _form(request, dataset, size)
-    if form.is_valid() and (words := refusal(dataset, form.options())):
-        form.add_error(None, words)
+    if form.is_valid() and (problem := refusal(dataset, form.options())):
+        form.add_error(None, problem)
     if not form.is_valid():
         return _export_page(request, dataset, form, size)
     return StreamingHttpResponse(

@@ -49,8 +49,8 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if not is_change and "template" not in request.GET:  # a suggestion leads here with one
         chosen = template_of(dataset)
         form = GroupingForm.showing(chosen)
-    if is_change and form.is_valid() and (words := _refusal(dataset, chosen)):
-        form.add_error("template", words)
+    if is_change and form.is_valid() and (problem := _refusal(dataset, chosen)):
+        form.add_error("template", problem)
     if not is_change or not form.is_valid():
         context = _context(request, dataset, form, chosen) | _suggestions(dataset)
         return render(request, "labeling/ingest/grouping.html", context, status=422 if is_change else 200)
@@ -82,15 +82,15 @@ def _refusal(dataset: Dataset, chosen: Template | None) -> str:
 
 
 def _context(request: HtmxHttpRequest, dataset: Dataset, form: GroupingForm, chosen: Template | None) -> dict[str, Any]:
-    words = folder_problem(dataset.data_dir)
+    problem = folder_problem(dataset.data_dir)
     return {
         "dataset": dataset,
         "form": form,
         "may_group": _may_group(request),
         "n_decided": dataset.n_decided,
-        "folder_problem": words,
+        "folder_problem": problem,
         "trial": preview_grouping(chosen, partial(_files, dataset), seconds=_TRIAL_SECONDS)
-        if chosen and not words
+        if chosen and not problem
         else None,
     }
 

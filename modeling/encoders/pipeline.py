@@ -215,16 +215,16 @@ def _require_same_encoder(run: Run, encoder: Encoder, spec: InputSpec) -> None:
     wanted = run.job.result
     if fingerprint_of(encoder, spec) == wanted.get("fingerprint"):
         return
-    words = (
+    message = (
         f"The worker {me()} would compute these embeddings with {encoder.name} ({encoder.reason}), "
         f"but the job uses {wanted.get('encoder')} {wanted.get('fingerprint')}."
     )
     hint = "Give all workers the same AL_EMBEDDING_BACKEND, AL_WEIGHTS_DIR and version of TensorFlow."
     if run.job.worker == me():
-        raise Refusal(words, hint)
+        raise Refusal(message, hint)
     # A helper with another encoder must not stop the others.
-    log.warning("%s %s", words, hint)
-    raise Superseded(words)
+    log.warning("%s %s", message, hint)
+    raise Superseded(message)
 
 
 # -- Images to encode -------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOpti
     """Return the options of a new map. Raises ``Refusal``, with ``field`` and message, if they are invalid."""
     given = {name: value for name, value in params.items() if value is not None}
     options = parse_options(MapOptions, {**given, "method": method})
-    if words := why_not(dataset):
-        raise Refusal(words)
+    if problem := why_not(dataset):
+        raise Refusal(problem)
     vectors = _active_set(dataset)
     n_images = vectors.n_vectors if vectors else 0
     n_classes = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count()

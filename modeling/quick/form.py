@@ -43,8 +43,8 @@ class QuickForm(OptionsForm):
         except Refusal as error:
             self.add_error(error.field, error.message)
             return cleaned
-        for name, words in problems(options, self.facts):
-            self.add_error(name or None, words)
+        for name, problem in problems(options, self.facts):
+            self.add_error(name or None, problem)
         return {**cleaned, "options": options}
 
     def refuse_missing_weights(self) -> None:

@@ -71,13 +71,13 @@ def how(options: QuickOptions) -> str:
     """Describe the training in a few words."""
     title = BACKBONES[options.backbone].title
     if options.weights == "random":
-        words = f"{title}, trained from random numbers"
+        description = f"{title}, trained from random numbers"
     elif options.is_fine_tuned:
-        words = f"{title}, fine-tuned from ImageNet's weights"
+        description = f"{title}, fine-tuned from ImageNet's weights"
     else:
-        words = f"a classifier on {title} with ImageNet's weights"
+        description = f"a classifier on {title} with ImageNet's weights"
     chosen = [name for name in AUGMENTATIONS if getattr(options, name)]
-    return f"{words}, augmented ({', '.join(chosen)})" if chosen else words
+    return f"{description}, augmented ({', '.join(chosen)})" if chosen else description
 
 
 def _together(plan: Plan) -> str:

@@ -160,5 +160,5 @@ def _stretched(spec: InputSpec) -> str:
 
 
 def _optional() -> list[str]:
-    missing = [f"{words} ({name})" for name, words in _IF_INSTALLED.items() if not _version(name)]
+    missing = [f"{purpose} ({name})" for name, purpose in _IF_INSTALLED.items() if not _version(name)]
     return [f"- Not installed where the model was made, so not in the list: {', '.join(missing)}."] if missing else []

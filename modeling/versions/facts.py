@@ -155,8 +155,8 @@ def together_words(version: ModelVersion) -> str:
         counted(together["groups"], "group"),
         counted(together["largest"], "label"),
     )
-    words = f"Images of one {name} are kept together: {n_groups}, the largest with {largest}"
-    return words + (f"; {counted(together['unknown'], 'label')} without a {name}." if together["unknown"] else ".")
+    text = f"Images of one {name} are kept together: {n_groups}, the largest with {largest}"
+    return text + (f"; {counted(together['unknown'], 'label')} without a {name}." if together["unknown"] else ".")
 
 
 def other_choice(version: ModelVersion, dataset: Dataset) -> str:

@@ -87,8 +87,8 @@ def ece_plot(versions: Sequence[Brief]) -> Plot:
 
 def _ece(version: Brief, value: float | None) -> Point:
     before = "" if version.ece_before is None else f", before calibration {version.ece_before:.3f}"
-    words = f"{version.title}\nerror {version.ece_after:.3f}{before}"
-    return Point(version.number, value or 0, None, words, version.href)
+    text = f"{version.title}\nerror {version.ece_after:.3f}{before}"
+    return Point(version.number, value or 0, None, text, version.href)
 
 
 def labels_plot(versions: Sequence[Brief]) -> Plot:
@@ -106,8 +106,8 @@ def learning_plot(versions: Iterable[Brief], shown: int) -> Plot:
     by_kind: dict[str, dict[int, Point]] = {kind: {} for kind in ModelVersion.Kind.values}
     for version in versions:
         if version.accuracy is not None:
-            words = version.words(here=" (shown here)" if version.number == shown else "")
-            point = Point(version.n_labels, version.accuracy, version.interval, words, version.href)
+            text = version.words(here=" (shown here)" if version.number == shown else "")
+            point = Point(version.n_labels, version.accuracy, version.interval, text, version.href)
             by_kind[version.kind][version.n_labels] = point
     series = [
         Series(str(ModelVersion.Kind(kind).label), [by_labels[n] for n in sorted(by_labels)])

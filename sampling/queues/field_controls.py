@@ -115,9 +115,9 @@ def control_of(dataset: Dataset, field: Field, condition: Condition | None = Non
 
 def _of_text(control: Control, values: list[str], spread: _Words) -> Control:
     frequent = {value: (text, n) for value, text, n in spread.top}
-    words = [Word(value, text, n, value in values) for value, (text, n) in frequent.items()]
-    words += [Word(value, value.removeprefix("="), None, True) for value in values if value not in frequent]
-    return replace(control, words=words, n_more_words=spread.n - len(spread.top))
+    entries = [Word(value, text, n, value in values) for value, (text, n) in frequent.items()]
+    entries += [Word(value, value.removeprefix("="), None, True) for value in values if value not in frequent]
+    return replace(control, words=entries, n_more_words=spread.n - len(spread.top))
 
 
 def _of_range(control: Control, values: list[str], spread: _Numbers) -> Control:
@@ -177,8 +177,8 @@ def _spread(field: Field, generation: int, store: str) -> _Words | _Numbers:
     if column.is_text:
         counts = np.bincount(known.astype(np.int64), minlength=len(column.vocabulary))
         order = np.lexsort((np.arange(len(counts)), -counts))[:WORDS].tolist()
-        words = [(column.vocabulary[code], int(counts[code])) for code in order]
-        return _Words([(_value_of(word), word, n) for word, n in words], len(counts))
+        entries = [(column.vocabulary[code], int(counts[code])) for code in order]
+        return _Words([(_value_of(word), word, n) for word, n in entries], len(counts))
     if not len(known):
         return _Numbers(field.kind, [], [])
     counts, edges = np.histogram(known, bins=BARS)

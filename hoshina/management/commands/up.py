@@ -94,8 +94,8 @@ def _folder(options: dict[str, Any]) -> Path | None:
         raise CommandError("Name a folder or --demo, not both.", returncode=2)
     folder = Path(options["folder"]).expanduser().absolute()
     if not folder.is_dir():
-        words = "is not a folder" if folder.exists() else "does not exist"
-        raise CommandError(f"The folder {folder} {words}.")
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise CommandError(f"The folder {folder} {problem}.")
     return folder
 
 
@@ -232,8 +232,8 @@ class _Up:
             self._start_ingest(folder)
             self._note()
             while not self.stopped.is_set() and not self._is_abandoned():
-                for words in self.tree.look():
-                    self.say(words)
+                for line in self.tree.look():
+                    self.say(line)
                 opened = opened or self._open()
                 if opened and workers and self._has_first_images():
                     for worker in workers:
