@@ -255,7 +255,7 @@ def limit_worker() -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """A replay to do."""
+    """Describe a replay to run."""
 
     name: str
     seed: int

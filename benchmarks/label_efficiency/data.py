@@ -62,7 +62,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection and how it is replayed. A budget below 1 is a share of the pool.
+    """Describe a collection and how it is replayed. A budget below 1 is a share of the pool.
 
     ``load`` returns vectors and labels. With a ``base``, the name of the collection with today's vectors, they are
     those of joined encoders, of these ``widths``: they are reduced to components, and the head is smoothed over the

@@ -100,7 +100,7 @@ OURS: dict[str, Strategy] = {
 
 @dataclass(frozen=True)
 class Shared:
-    """What the product computes once per embedding set: the projection, outlier scores and the k-NN graph."""
+    """Hold what the product computes once per embedding set: projection, outlier scores and k-NN graph."""
 
     Z: Floats
     oddness: Floats
@@ -119,7 +119,7 @@ def shared_of(X: Floats, cache_file: Path) -> Shared:
 
 
 class Classifier:
-    """The head on raw rows."""
+    """Fit the head to raw rows."""
 
     def __init__(self, split: Split) -> None:
         self.split = split
@@ -135,7 +135,7 @@ class Classifier:
 
 
 class SmoothedClassifier(Classifier):
-    """The head on rows smoothed over the graph of the pool. Held-out rows are not part of the graph.
+    """Fit the head to rows smoothed over the graph of the pool, which held-out rows are no part of.
 
     The logits of a held-out row are the mean of its own and of those that it has after smoothing with its neighbors in
     the pool.

@@ -43,7 +43,7 @@ class BigTableAdmin(_ModelAdmin):
 
 
 class FixedRows:
-    """A mixin for rows that the admin neither adds nor deletes."""
+    """Keep the admin from adding and deleting rows."""
 
     def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return False

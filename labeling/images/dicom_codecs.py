@@ -64,7 +64,7 @@ def require(data: Any) -> None:
     _register()
     try:
         is_supported = get_decoder(uid).is_available
-    except NotImplementedError:
+    except NotImplementedError:  # pydicom's answer for a compression that it does not know
         is_supported = False
     if is_supported:
         return
