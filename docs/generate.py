@@ -59,8 +59,12 @@ def _usage(name: str, parser: argparse.ArgumentParser) -> str:
     own = [action for action in parser._actions if not COMMON & set(action.option_strings)]
     optional = [action for action in own if action.option_strings]
     positional = [action for action in own if not action.option_strings]
-    words = [_metavar(action) for action in positional]
-    return f"hoshina {name}" + (" [OPTIONS]" if optional else "") + "".join(f" {word}" for word in words)
+    positional_names = [_metavar(action) for action in positional]
+    return (
+        f"hoshina {name}"
+        + (" [OPTIONS]" if optional else "")
+        + "".join(f" {argument}" for argument in positional_names)
+    )
 
 
 def _metavar(action: argparse.Action) -> str:
@@ -132,10 +136,10 @@ def keys_page() -> str:
     ]
     for piece in re.split(r"<h3>", dialog)[1:]:
         title, rest = piece.split("</h3>", 1)
-        parts.append(f"\n## {title}\n\n| what | key |\n|---|---|\n")
-        for what, keys in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", rest):
+        parts.append(f"\n## {title}\n\n| action | key |\n|---|---|\n")
+        for action, keys in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", rest):
             keys = re.sub(r'<button[^>]*data-rebind="(\w+)"></button>', lambda found: _key(defaults[found[1]]), keys)
-            parts.append(f"| {_key_text(what)} | {_key_text(keys)} |\n")
+            parts.append(f"| {_key_text(action)} | {_key_text(keys)} |\n")
     return _page(parts)
 
 

@@ -203,22 +203,22 @@ class RenderingForm(forms.Form):
         return cls(initial=initial, label_suffix="")
 
     def clean(self) -> dict[str, Any]:
-        given = self.cleaned_data
+        values = self.cleaned_data
         if self.errors:
-            return given
-        options = {name: value for name, value in given.items() if value not in (None, "")}
+            return values
+        options = {name: value for name, value in values.items() if value not in (None, "")}
         number = options.pop("number", None)
         if options.get("plane") == "number":
             if number is None:
                 self.add_error("number", "Enter the plane number, counted from 0.")
-                return given
+                return values
             options["plane"] = number
         options["background"] = options.get("background", DEFAULT.background).lower()
         try:
-            given["rendering"] = Rendering(**options)
+            values["rendering"] = Rendering(**options)
         except ValueError as error:
             raise ValidationError(str(error)) from error
-        return given
+        return values
 
 
 class GroupingForm(forms.Form):
@@ -245,14 +245,14 @@ class GroupingForm(forms.Form):
         return cls(initial=initial, label_suffix="")
 
     def clean(self) -> dict[str, Any]:
-        given = self.cleaned_data
-        text, roles = given.get("template", "").strip(), given.get("roles", "").strip()
+        values = self.cleaned_data
+        text, roles = values.get("template", "").strip(), values.get("roles", "").strip()
         try:
             named = [role.strip() for role in roles.split(",")] if roles else []
-            given["grouping"] = Template.read(text, named) if text else None
+            values["grouping"] = Template.read(text, named) if text else None
         except GroupingProblem as problem:
             self.add_error("template", str(problem))
-        return given
+        return values
 
 
 class CompositionForm(forms.Form):
@@ -303,17 +303,17 @@ class CompositionForm(forms.Form):
         return cls(initial=initial | dict(zip(COLOURS, composition.bands, strict=False)), roles=roles)
 
     def clean(self) -> dict[str, Any]:
-        given = self.cleaned_data
+        values = self.cleaned_data
         if self.errors:
-            return given
-        bands = tuple(given[name] for name in COLOURS)
+            return values
+        bands = tuple(values[name] for name in COLOURS)
         if any(bands) and not all(bands):
             raise ValidationError("Choose all three bands, or leave all three at the default.")
-        chosen = {name: given[name] for name in ("softening", "vectors") if given[name] not in (None, "")}
+        chosen = {name: values[name] for name in ("softening", "vectors") if values[name] not in (None, "")}
         try:
-            given["composition"] = Composition(
-                layout=given["layout"], bands=bands if all(bands) else (), range=given["range"], **chosen
+            values["composition"] = Composition(
+                layout=values["layout"], bands=bands if all(bands) else (), range=values["range"], **chosen
             )
         except ValueError as error:
             raise ValidationError(str(error)) from error
-        return given
+        return values

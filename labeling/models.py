@@ -95,7 +95,7 @@ class Dataset(models.Model):
         return Composition.from_params(self.composition)
 
     @property
-    def shown_words(self) -> str:
+    def rendering_summary(self) -> str:
         """Describe how its images are displayed; "" for the default."""
         return "; ".join(filter(None, (self.shown_as.summary, self.composed_as.summary if self.roles else "")))
 

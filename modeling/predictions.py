@@ -46,8 +46,8 @@ class Predictions:
         """Return the probabilities (len(rows), n_classes); NaN for rows newer than the predictions."""
         wanted = np.asarray(rows, dtype=np.int64)
         found = np.full((len(wanted), self.probabilities.shape[1]), np.nan, dtype=np.float32)
-        known = wanted < len(self.probabilities)
-        found[known] = self.probabilities[wanted[known]]
+        has_prediction = wanted < len(self.probabilities)
+        found[has_prediction] = self.probabilities[wanted[has_prediction]]
         return found
 
     def suggestions(self, rows: Sequence[int]) -> list[Suggestion | None]:
@@ -141,24 +141,28 @@ def predictions_of(model: ModelVersion) -> Predictions | None:
 def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
     """Return the held-out predictions of a model; None if it had too few labels or the file is missing."""
     try:
-        kept = open_held_out(model)
+        held_out = open_held_out(model)
     except StoreError as error:
         _recompute(model, error)
         return None
-    if kept is None:
+    if held_out is None:
         return None
     by_column = _labels_of(model)
     labels = tuple({label.pk: label for label in by_column if label is not None}.values())
     place = {label.pk: position for position, label in enumerate(labels)}
-    P = np.zeros((len(kept.rows), len(labels)), dtype=np.float32)
+    P = np.zeros((len(held_out.rows), len(labels)), dtype=np.float32)
     for column, label in enumerate(by_column):
         if label is not None:
-            P[:, place[label.pk]] += kept.probabilities[:, column]
+            P[:, place[label.pk]] += held_out.probabilities[:, column]
     today = np.array([0 if label is None else label.pk for label in by_column], dtype=np.int64)
-    counts = np.bincount(kept.columns) if kept.groups is None else groups_per_class(kept.columns, kept.groups)
+    counts = (
+        np.bincount(held_out.columns)
+        if held_out.groups is None
+        else groups_per_class(held_out.columns, held_out.groups)
+    )
     # The test set of a quick training has others of its class in the training set.
-    is_alone = (counts[kept.columns] < 2) & (model.kind != ModelVersion.Kind.QUICK)
-    return HeldOutPredictions(model, kept.rows, today[kept.columns], P, labels, is_alone, kept.groups)
+    is_alone = (counts[held_out.columns] < 2) & (model.kind != ModelVersion.Kind.QUICK)
+    return HeldOutPredictions(model, held_out.rows, today[held_out.columns], P, labels, is_alone, held_out.groups)
 
 
 def _recompute(model: ModelVersion, error: StoreError) -> None:

@@ -354,8 +354,8 @@ def _means(blocks: Iterator[Block], stamps: Stamps, missing: Slots, dim: int) ->
     is_there = ~missing & (stamps != 0)[:, None]
     for start, block in blocks:
         frames = block.reshape(len(block), *sums.shape)
-        for slot, those in enumerate(is_there[start : start + len(block)].T):
-            sums[slot] += frames[those, slot].sum(axis=0, dtype=np.float64)
+        for slot, has_frame in enumerate(is_there[start : start + len(block)].T):
+            sums[slot] += frames[has_frame, slot].sum(axis=0, dtype=np.float64)
     means: FloatArray = (sums / np.maximum(is_there.sum(axis=0), 1)[:, None]).astype(np.float32)
     return means
 

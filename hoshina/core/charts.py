@@ -24,7 +24,7 @@ RING = 2.0
 class Point:
     """A value ``y`` at ``x``; the ends of its ``interval`` and the page behind it, where it has them.
 
-    ``words`` are shown when it is pointed at; "": those of its numbers.
+    ``tooltip`` is shown when it is pointed at; "": its numbers.
 
     ``weight`` (0 to 1) is the dot's area as a share of the largest one's; None: all dots are alike.
     """
@@ -32,7 +32,7 @@ class Point:
     x: float
     y: float
     interval: tuple[float, float] | None = None
-    words: str = ""
+    tooltip: str = ""
     href: str = ""
     weight: float | None = None
 
@@ -49,10 +49,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """What is written at an axis, and its ends; None: as the values want it.
+    """Label an axis and set its ends; None fits the values.
 
-    ``digits`` behind the point in words and tables; ``is_whole``: only whole numbers get a tick; ``is_tight``: it ends
-    where the values do, not at a tick.
+    ``digits`` is the number of decimals in tooltips and tables. If it ``is_whole``, only whole numbers get a tick. If
+    it ``is_tight``, it ends at the values, not at a tick.
     """
 
     label: str
@@ -62,7 +62,7 @@ class Axis:
     is_whole: bool = False
     is_tight: bool = False
 
-    def told(self, value: float) -> str:
+    def formatted(self, value: float) -> str:
         """Format a value: ``0.912``, ``1,200``."""
         return f"{value:,.0f}" if self.is_whole else f"{value:,.{self.digits}f}"
 
@@ -84,7 +84,7 @@ class Dot:
     size: str
     hole: str
     bar: str
-    words: str
+    tooltip: str
     href: str
 
 
@@ -166,7 +166,7 @@ def plot(
         x_ticks=[Tick(_text(across.at(value)), text) for value, text in across.ticks],
         y_ticks=[Tick(_text(100 - up.at(value)), text) for value, text in up.ticks],
         rows=[
-            Row(curve.name, x.told(point.x), y.told(point.y), _interval(point, y), point.href)
+            Row(curve.name, x.formatted(point.x), y.formatted(point.y), _interval(point, y), point.href)
             for curve in every
             for point in curve.points
         ],
@@ -222,7 +222,7 @@ def _ends(every: Sequence[Series]) -> list[float]:
 
 
 def _interval(point: Point, y: Axis) -> str:
-    return " to ".join(y.told(end) for end in point.interval or ())
+    return " to ".join(y.formatted(end) for end in point.interval or ())
 
 
 # -- Drawing --------------------------------------------------------------------------------------
@@ -256,12 +256,12 @@ class _Pen:
         if point.interval and (self.series.interval == "bars" or (self.series.interval == "band" and n == 1)):
             low, high = (_text(self.place(point, end)[1]) for end in point.interval)
             bar = f"M{left} {high}V{low}"
-        label = point.words or self.words(point)
+        label = point.tooltip or self.tooltip(point)
         return Dot(left, top, _text(size), _text(max(1.0, size - 2 * RING)), bar, label, point.href)
 
-    def words(self, point: Point) -> str:
+    def tooltip(self, point: Point) -> str:
         interval = f" ({_interval(point, self.y)})" if point.interval else ""
-        return f"{self.x.label} {self.x.told(point.x)}\n{self.series.name}: {self.y.told(point.y)}{interval}"
+        return f"{self.x.label} {self.x.formatted(point.x)}\n{self.series.name}: {self.y.formatted(point.y)}{interval}"
 
     def band(self) -> str:
         """Return the intervals of a line as one shape."""

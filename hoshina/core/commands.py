@@ -55,16 +55,16 @@ class HoshinaCommand(BaseCommand):
         self._called_from_command_line = True
         options = self.create_parser(argv[0], argv[1]).parse_args(argv[2:])
         handle_default_options(options)
-        given = vars(options)
-        arguments = given.pop("args", ())
+        values = vars(options)
+        arguments = values.pop("args", ())
         try:
             self._prepare()
-            self.execute(*arguments, **given)
+            self.execute(*arguments, **values)
         except Exception as error:
-            if given["traceback"]:
+            if values["traceback"]:
                 raise
             failure = error if isinstance(error, CommandError) else _as_failure(error)
-            _report(failure, as_json=bool(given.get("json")))
+            _report(failure, as_json=bool(values.get("json")))
             sys.exit(failure.returncode)
         finally:
             connections.close_all()

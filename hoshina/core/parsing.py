@@ -64,8 +64,10 @@ class Option:
         if self.kind is str:
             length = self.meta.max_length
             return f"Give a name of at most {length} characters." if length else "Give text without a NUL character."
-        what = "a whole number" if self.kind is int else "a number"
-        return f"Give {what}." if self.meta.ge is None else f"Give {what} from {self.meta.ge} to {self.meta.le}."
+        expected = "a whole number" if self.kind is int else "a number"
+        return (
+            f"Give {expected}." if self.meta.ge is None else f"Give {expected} from {self.meta.ge} to {self.meta.le}."
+        )
 
     def parse(self, value: Any) -> Any:
         """Return ``value`` if it has the option's type and bounds; text is read as a number. Raises Refusal."""

@@ -111,11 +111,11 @@ def _prepare(job: Job, ranges: Sequence[tuple[int, int]]) -> None:
         raise ValueError("A range must not be empty.")
     with transaction.atomic():
         rows = Chunk.objects.filter(job=job).values_list("pk", "start", "stop")
-        known = {(start, stop): pk for pk, start, stop in rows}
-        stale = [pk for span, pk in known.items() if span not in wanted]
+        existing = {(start, stop): pk for pk, start, stop in rows}
+        stale = [pk for span, pk in existing.items() if span not in wanted]
         for batch in batched(stale, 500):
             Chunk.objects.filter(pk__in=batch).delete()
-        new = sorted(wanted - known.keys())
+        new = sorted(wanted - existing.keys())
         Chunk.objects.bulk_create([Chunk(job=job, start=a, stop=b) for a, b in new], batch_size=200)
 
 
@@ -138,12 +138,12 @@ def _take(job: Job) -> Chunk | None:
 
 def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
     """Do one claimed chunk; release it on failure."""
-    mine = Chunk.objects.filter(pk=chunk.pk, worker=me(), done=False)
+    claimed = Chunk.objects.filter(pk=chunk.pk, worker=me(), done=False)
     assert spec.chunk is not None
     try:
         spec.chunk(ChunkRun(job), chunk.start, chunk.stop)
     except BaseException:
-        mine.update(worker="", heartbeat_at=None)
+        claimed.update(worker="", heartbeat_at=None)
         raise
     # It is done, whoever holds it now: a chunk counts once, even if two workers did it.
     Chunk.objects.filter(pk=chunk.pk, done=False).update(done=True, heartbeat_at=timezone.now())

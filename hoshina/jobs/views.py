@@ -187,8 +187,8 @@ def _changed(request: HtmxHttpRequest) -> HttpResponse:
 def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
     """Render a dataset's active jobs. The fragment polls while there are any; ended jobs become toasts."""
     _reap_if_due()
-    mine = Job.objects.filter(dataset_id=dataset_id).exclude(kind__in=registry.quiet_kinds())
-    active = list(mine.filter(state__in=Job.ACTIVE).order_by("created_at"))
+    jobs = Job.objects.filter(dataset_id=dataset_id).exclude(kind__in=registry.quiet_kinds())
+    active = list(jobs.filter(state__in=Job.ACTIVE).order_by("created_at"))
     ended = _ended_since(request, dataset_id)
     announced = [job for job in ended if job.state != Job.State.SUCCEEDED or not registry.described(job.kind).is_silent]
     context = {

@@ -88,9 +88,9 @@ class ItemFrames:
     @cached_property
     def colour_hash(self) -> str:
         """Return 64 digits, like a file's hash, for what the color image depends on besides the rendering."""
-        told = [f"{role} {frame.picture_hash}" for role, frame in sorted(self.bands.items())]
+        frames = [f"{role} {frame.picture_hash}" for role, frame in sorted(self.bands.items())]
         wanted = self.composition.bands_of(self.dataset.roles)
-        return hashlib.sha256("\n".join([*told, *wanted, self.composition.picture_key]).encode()).hexdigest()
+        return hashlib.sha256("\n".join([*frames, *wanted, self.composition.picture_key]).encode()).hexdigest()
 
     @property
     def colour_version(self) -> str:
@@ -101,9 +101,9 @@ class ItemFrames:
     @cached_property
     def key(self) -> str:
         """Return a short name of all that can be seen of the item, for elements that stay while it does not change."""
-        told = [f"{part.role} {part.frame and part.frame.picture_hash}" for part in self.parts]
-        told += [self.colour_version, self.dataset.shown_as.key, self.dataset.composed_as.layout]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+        components = [f"{part.role} {part.frame and part.frame.picture_hash}" for part in self.parts]
+        components += [self.colour_version, self.dataset.shown_as.key, self.dataset.composed_as.layout]
+        return hashlib.sha256("\n".join(components).encode()).hexdigest()[:12]
 
     @cached_property
     def composition(self) -> Composition:

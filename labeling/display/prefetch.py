@@ -78,8 +78,8 @@ def _make_next() -> None:
 
 def _make_all(dataset_id: int, rows: Sequence[int]) -> None:
     frames = Frame.objects.filter(item__dataset=dataset_id, item__row__in=rows).select_related("dataset", "item")
-    place = {row: at for at, row in enumerate(rows)}
-    for frame in sorted(frames, key=lambda one: (place[one.item.row], one.pk)):
+    position = {row: at for at, row in enumerate(rows)}
+    for frame in sorted(frames, key=lambda frame: (position[frame.item.row], frame.pk)):
         _make(frame)
 
 

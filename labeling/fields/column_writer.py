@@ -71,13 +71,13 @@ def laid_over(older: Column, newer: Draft) -> tuple[Draft, int]:
         is_known = ~np.isnan(over)
         changed = is_known & ~(base == over)
         return Draft(newer.kind, np.where(is_known, over, base), []), int(changed.sum())
-    words = sorted({*older.vocabulary, *newer.words})
-    code = {word: number for number, word in enumerate(words)}
+    vocabulary = sorted({*older.vocabulary, *newer.vocabulary})
+    code = {word: number for number, word in enumerate(vocabulary)}
     base = _recoded(base, [code[word] for word in older.vocabulary])
-    over = _recoded(over, [code[word] for word in newer.words])
+    over = _recoded(over, [code[word] for word in newer.vocabulary])
     is_known = over != UNKNOWN_CODE
     merged = np.where(is_known, over, base).astype(np.int32)
-    return _without_spare(Draft(Kind.TEXT, merged, words)), int((is_known & (base != over)).sum())
+    return _without_spare(Draft(Kind.TEXT, merged, vocabulary)), int((is_known & (base != over)).sum())
 
 
 def _padded(values: Values, kind: Field.Kind, n: int) -> Values:
@@ -94,13 +94,13 @@ def _recoded(codes: Values, numbers: list[int]) -> Values:
 def _without_spare(draft: Draft) -> Draft:
     """Return the column without texts that no row has."""
     codes = draft.values.astype(np.int32)
-    is_used = np.zeros(len(draft.words), np.bool_)
+    is_used = np.zeros(len(draft.vocabulary), np.bool_)
     is_used[codes[codes != UNKNOWN_CODE]] = True
     if is_used.all():
         return draft
     numbers = np.where(is_used, np.cumsum(is_used) - 1, UNKNOWN_CODE).tolist()
-    kept = [word for word, used in zip(draft.words, is_used.tolist(), strict=True) if used]
-    return Draft(draft.kind, _recoded(codes, numbers), kept)
+    vocabulary = [word for word, used in zip(draft.vocabulary, is_used.tolist(), strict=True) if used]
+    return Draft(draft.kind, _recoded(codes, numbers), vocabulary)
 
 
 def converted(column: Column, kind: Field.Kind) -> tuple[Draft, int, str]:

@@ -5,7 +5,7 @@ Each generation of a field is a set of files that is never changed::
     fields/<field>/values-<generation>.npy    numbers and times float64 (n_rows,), NaN: unknown;
                                               text int32 (n_rows,), codes of its vocabulary, -1: unknown
     fields/<field>/words-<generation>.npy     uint8, the vocabulary of a text
-    fields/<field>/starts-<generation>.npy    int64, where each of its words begins
+    fields/<field>/starts-<generation>.npy    int64, where each of its texts begins
     fields/<field>/stamps-<generation>.npy    uint64 (n_rows,), of a header card: which file each row was read from
 
 Times are seconds since 1970 in UTC. The database row names the current generation; files are written whole or not at
@@ -35,7 +35,7 @@ Stamps = NDArray[np.uint64]
 UNKNOWN_CODE = -1
 
 
-# -- The words of a text ------------------------------------------------------------------------------------
+# -- The vocabulary of a text ------------------------------------------------------------------------------------
 class Vocabulary(Sequence[str]):
     """The different values of a column, by code 0, 1, 2 …, sorted by their code points.
 
@@ -81,11 +81,11 @@ class Vocabulary(Sequence[str]):
 NO_WORDS = Vocabulary(np.empty(0, np.uint8), np.zeros(1, np.int64))
 
 
-def packed(words: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return ``text`` and ``starts`` of a :class:`Vocabulary` for distinct, sorted ``words``."""
-    encoded = [word.encode() for word in words]
+def packed(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return ``encoded_text`` and ``starts`` of a :class:`Vocabulary` for distinct, sorted ``texts``."""
+    encoded = [word.encode() for word in texts]
     starts = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(text) for text in encoded], out=starts[1:])
+    np.cumsum([len(encoded_text) for encoded_text in encoded], out=starts[1:])
     return np.frombuffer(b"".join(encoded), np.uint8), starts
 
 
@@ -95,7 +95,7 @@ class Column:
     """The values of one field by row, mapped; items that came later have no row here, and so no known value.
 
     ``values`` is float64 (n_rows,), NaN where unknown; of a text int32 codes of the ``vocabulary``, which is sorted, so
-    that codes sort as their words do; -1 where unknown. ``vocabulary`` is empty for numbers and times.
+    that codes sort as their texts do; -1 where unknown. ``vocabulary`` is empty for numbers and times.
     """
 
     kind: Field.Kind
@@ -120,11 +120,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Draft:
-    """Values that are to become a field's next generation: as :class:`Column` has them, the words sorted."""
+    """Values that are to become a field's next generation: as :class:`Column` has them, the vocabulary sorted."""
 
     kind: Field.Kind
     values: Values
-    words: list[str]
+    vocabulary: list[str]
 
     def n_known(self) -> int:
         return int(np.count_nonzero(is_known(self.kind, self.values)))
@@ -178,7 +178,7 @@ def save_column(field: Field, draft: Draft, stamps: Stamps | None = None) -> Non
         field.n_known = draft.n_known()
         arrays: dict[str, NDArray[Any]] = {"values": draft.values}
         if draft.kind == Field.Kind.TEXT:
-            arrays["words"], arrays["starts"] = packed(draft.words)
+            arrays["words"], arrays["starts"] = packed(draft.vocabulary)
         if stamps is not None:
             arrays["stamps"] = stamps
         for name, array in arrays.items():

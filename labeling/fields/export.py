@@ -50,8 +50,8 @@ def _lines(dataset: Dataset, header: list[str], columns: list[Column]) -> Iterat
     while batch := list(labelled.filter(row__gt=last).values_list("row", "id", "path")[:_BATCH]):
         rows = np.fromiter((row for row, _, _ in batch), np.int64, len(batch))
         values = [texts_of(column, rows) for column in columns]
-        told = zip(batch, *values, strict=True)
-        yield "".join(csv_line((item_id, path, *texts)) for (_, item_id, path), *texts in told).encode()
+        lines = zip(batch, *values, strict=True)
+        yield "".join(csv_line((item_id, path, *texts)) for (_, item_id, path), *texts in lines).encode()
         last = batch[-1][0]
 
 

@@ -97,8 +97,8 @@ def sample_of(dataset: Dataset) -> Sample:
             offer.n += 1
             if card.value and card.value not in offer.examples and len(offer.examples) < _EXAMPLES:
                 offer.examples.append(card.value)
-    known = [offer for offer in offers.values() if offer.examples and len(offer.name) <= MAX_NAME]
-    return Sample(len(some), n_read, sorted(known, key=lambda offer: (-offer.n, -len(offer.examples), offer.name)))
+    usable = [offer for offer in offers.values() if offer.examples and len(offer.name) <= MAX_NAME]
+    return Sample(len(some), n_read, sorted(usable, key=lambda offer: (-offer.n, -len(offer.examples), offer.name)))
 
 
 def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
@@ -181,13 +181,13 @@ def _read_shares(dataset: Dataset, run: Run, targets: Sequence[_Target], folder:
     failed = 0
     for start in range(0, next_row(dataset), SHARE):
         file = folder / f"{start}.json"
-        kept = json.loads(file.read_bytes()) if file.exists() else None
-        if kept is None or kept["cards"] != names:
-            kept = _read_share(dataset, run, targets, start)
-            if kept["rows"]:
+        share = json.loads(file.read_bytes()) if file.exists() else None
+        if share is None or share["cards"] != names:
+            share = _read_share(dataset, run, targets, start)
+            if share["rows"]:
                 with writing(file) as stream:
-                    stream.write(json.dumps(kept).encode())
-        failed += kept["failed"]
+                    stream.write(json.dumps(share).encode())
+        failed += share["failed"]
         run.progress(min(start + SHARE, dataset.n_items))
     return failed
 
@@ -198,8 +198,8 @@ def _read_share(dataset: Dataset, run: Run, targets: Sequence[_Target], start: i
     stale = [file for file in _files(dataset, start, start + SHARE) if _is_stale(file[0], file[1], stamps)]
     files = [dataset.data_dir / path for _, _, path in stale]
     rows, failed = [], 0
-    with closing(decoders().card_values(files, names, dataset.shown_as)) as told:
-        for (row, stamp, _), values in zip(stale, told, strict=True):
+    with closing(decoders().card_values(files, names, dataset.shown_as)) as results:
+        for (row, stamp, _), values in zip(stale, results, strict=True):
             is_read = isinstance(values, list)
             failed += not is_read  # the Problems page tells about it
             rows.append((row, stamp, values if is_read else [""] * len(names)))
@@ -227,7 +227,7 @@ def _in_order(frames: QuerySet[Frame]) -> QuerySet[Frame]:
 
 
 def _is_stale(row: int, stamp: int, stamps: Sequence[Stamps]) -> bool:
-    return any(row >= len(known) or int(known[row]) != stamp for known in stamps)
+    return any(row >= len(read) or int(read[row]) != stamp for read in stamps)
 
 
 # -- Shares to columns ---------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def _forget_others(folder: Path) -> None:
             remove_folder(other)
 
 
-def words_of(result: dict[str, Any]) -> list[str]:
+def report_lines(result: dict[str, Any]) -> list[str]:
     """Describe what the job did, one line per fact."""
     lines = [
         f"{fact['name']} ({fact['kind']}): {fact['known']:,} known"

@@ -64,10 +64,10 @@ class Layout:
 
     def without(self, names: Sequence[str]) -> Layout:
         """Return the layout without some of the columns."""
-        kept = [(name, place) for name, place in zip(self.names, self.places, strict=True) if name not in names]
+        columns = [(name, place) for name, place in zip(self.names, self.places, strict=True) if name not in names]
         return Layout(
             self.table, self.key, self.key_place,
-            tuple(name for name, _ in kept), tuple(place for _, place in kept), (*self.left_out, *names),
+            tuple(name for name, _ in columns), tuple(place for _, place in columns), (*self.left_out, *names),
         )  # fmt: skip
 
 
@@ -84,9 +84,9 @@ def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
     table = tables.layout_of(stream, lambda headers: key_rank(headers, wish.key, wish.key_column), wish.encoding)
     key = key_of(table.headers, wish.key, wish.key_column)
     if key is None:
-        asked = f"There is no column {wish.key_column!r}. " if wish.key_column else ""
+        problem = f"There is no column {wish.key_column!r}. " if wish.key_column else ""
         raise Refusal(
-            f"{asked}{table.listed} {EXPECTED} Choose the column that names the images with --key COLUMN, "
+            f"{problem}{table.listed} {EXPECTED} Choose the column that names the images with --key COLUMN, "
             "or on the page under Choices."
         )
     wanted, left_out = _wanted(table.headers, key.place, wish)

@@ -93,17 +93,17 @@ def _import(dataset: Dataset, stream: BinaryIO, wish: Wish, kinds: Mapping[str, 
     report = Report(key=layout.key, key_column=layout.key_column, encoding=layout.encoding)
     layout, guesses = _guessed(stream, layout, report, may_leave_out=not wish.columns)
     report.too_long = list(layout.left_out)
-    known = _fields(dataset)
-    chosen = _kinds(layout, guesses, known, kinds)
+    fields = _fields(dataset)
+    chosen = _kinds(layout, guesses, fields, kinds)
     report.empty = [name for name in layout.names if name not in chosen]
     filled = _filled(dataset, stream, layout, chosen, report, progress)
     if not report.matched:
-        raise Refusal(_words_for_nothing(report))
+        raise Refusal(_no_match_message(report))
     _save(dataset, {name: filling.draft() for name, filling in filled.items()}, report)
     return report
 
 
-def _words_for_nothing(report: Report) -> str:
+def _no_match_message(report: Report) -> str:
     names = [*report.unknown.names, *report.ambiguous.names]
     hint = {
         "path": "If that is the file's name alone or another id, choose --key name.",
@@ -148,12 +148,12 @@ def _guessed(stream: BinaryIO, layout: Layout, report: Report, *, may_leave_out:
             f"Line {number}: the value of {name} is longer than {MAX_TEXT:,} characters. "
             "Choose columns without it (--columns A,B)."
         )
-    kept = [guess for name, guess in zip(layout.names, guesses, strict=True) if name not in too_long]
-    return layout.without(list(too_long)), kept
+    fitting = [guess for name, guess in zip(layout.names, guesses, strict=True) if name not in too_long]
+    return layout.without(list(too_long)), fitting
 
 
 def _kinds(
-    layout: Layout, guesses: Sequence[Guess], known: Mapping[str, Field], forced: Mapping[str, str]
+    layout: Layout, guesses: Sequence[Guess], fields: Mapping[str, Field], forced: Mapping[str, str]
 ) -> dict[str, Field.Kind]:
     """Return the kind of every column that has values."""
     wanted = {name.lower(): kind for name, kind in forced.items()}
@@ -162,24 +162,24 @@ def _kinds(
         raise Refusal(f"There is no column {min(unknown)!r} to be given a kind.")
     chosen: dict[str, Field.Kind] = {}
     for name, guess in zip(layout.names, guesses, strict=True):
-        there = known.get(name.lower())
-        if there is not None and there.source != CSV:
-            raise Refusal(f"{there.name} is read from the headers of the files. Give the column another name.")
-        kind = there.kind if there else wanted.get(name.lower(), guess.kind)
+        field = fields.get(name.lower())
+        if field is not None and field.source != CSV:
+            raise Refusal(f"{field.name} is read from the headers of the files. Give the column another name.")
+        kind = field.kind if field else wanted.get(name.lower(), guess.kind)
         against = guess.against(kind)
         if against is not None:
-            raise Refusal(_words_against(name, kind, against, is_there=there is not None))
+            raise Refusal(_mismatch_message(name, kind, against, is_there=field is not None))
         if guess.n_known:
             chosen[name] = Field.Kind(kind)
-    refuse_too_many(len(known), len([name for name in chosen if name.lower() not in known]))
+    refuse_too_many(len(fields), len([name for name in chosen if name.lower() not in fields]))
     return chosen
 
 
-def _words_against(name: str, kind: str, against: tuple[int, str], *, is_there: bool) -> str:
+def _mismatch_message(name: str, kind: str, against: tuple[int, str], *, is_there: bool) -> str:
     line, value = against
-    what = {"number": "numbers", "time": "times (like 2011-06-07T06:33:02)"}[kind]
+    expected = {"number": "numbers", "time": "times (like 2011-06-07T06:33:02)"}[kind]
     why = "as the field does already; change its kind to text first" if is_there else "as you asked"
-    return f"Line {line}: {name} is {value[:60]!r}, but the column is to hold {what}, {why}."
+    return f"Line {line}: {name} is {value[:60]!r}, but the column is to hold {expected}, {why}."
 
 
 # -- The second reading: values --------------------------------------------------------------------------
@@ -229,18 +229,18 @@ def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None
     """Save all columns at once, or none."""
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=dataset.pk)
-        known = _fields(dataset)
+        fields = _fields(dataset)
         for name, draft in drafts.items():
-            there = known.get(name.lower())
-            if there is not None and (there.kind, there.source) != (draft.kind, CSV):
-                raise Refusal(f"The field {there.name} was changed by somebody meanwhile. Try again.")
-            if there is None:
+            field = fields.get(name.lower())
+            if field is not None and (field.kind, field.source) != (draft.kind, CSV):
+                raise Refusal(f"The field {field.name} was changed by somebody meanwhile. Try again.")
+            if field is None:
                 report.fields.append(make_field(dataset, name, draft, CSV))
                 continue
-            merged, n_changed = laid_over(column_of(there), draft)
+            merged, n_changed = laid_over(column_of(field), draft)
             if n_changed:
-                save_column(there, merged)
-            report.fields.append(Filled(there.name, there.kind, there.n_known, n_changed, is_new=False))
+                save_column(field, merged)
+            report.fields.append(Filled(field.name, field.kind, field.n_known, n_changed, is_new=False))
 
 
 def make_field(dataset: Dataset, name: str, draft: Draft, source: str, stamps: Stamps | None = None) -> Filled:

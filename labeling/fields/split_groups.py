@@ -94,7 +94,7 @@ def keys_together(
     return joined(keys)
 
 
-# -- In words -----------------------------------------------------------------------------------------------
+# -- Texts for people ----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Tally:
     """How a field divides the images of a dataset."""

@@ -64,12 +64,12 @@ def select_part(parts: Any, hdu: int | None) -> Any:
     """Return part number ``hdu``, or the first part with an image if None. Raises ImageProblem if there is none."""
     if hdu is not None:
         return _numbered(parts, hdu)
-    seen: list[str] = []
+    descriptions: list[str] = []
     for number, part in enumerate(parts):
         if _is_image(part):
             return part
-        seen.append(f"HDU {number} is {_description_of(part)}")
-    named = "; ".join(seen[:_PARTS_NAMED]) + ("; …" if len(seen) > _PARTS_NAMED else "")
+        descriptions.append(f"HDU {number} is {_description_of(part)}")
+    named = "; ".join(descriptions[:_PARTS_NAMED]) + ("; …" if len(descriptions) > _PARTS_NAMED else "")
     raise ImageProblem(f"The FITS file contains no image: {named}.")
 
 

@@ -110,9 +110,9 @@ def _from_mark(sample: bytes) -> str:
 
 
 def _refuse_workbooks(sample: bytes) -> None:
-    for start, what in _WORKBOOKS:
-        if sample.startswith(start):
-            raise Refusal(f"This is not a text file but {what}. Save the table as CSV in UTF-8.")
+    for signature, description in _WORKBOOKS:
+        if sample.startswith(signature):
+            raise Refusal(f"This is not a text file but {description}. Save the table as CSV in UTF-8.")
 
 
 def _without_mark(sample: bytes) -> str:

@@ -53,19 +53,19 @@ def key_of(headers: Sequence[str], kind: str = "", column: str = "") -> Key | No
 def column_of(headers: Sequence[str], column: str) -> int:
     """Return the index of the column that the user chose. Raises Refusal if there is no column of this name."""
     lower = [name.lower() for name in headers]
-    asked = " ".join(column.split()).lower()
-    if asked not in lower:
+    wanted = " ".join(column.split()).lower()
+    if wanted not in lower:
         shown = ", ".join(map(repr, headers[:20]))
         raise Refusal(f"There is no column {column!r}. The columns are {shown}.")
-    return lower.index(asked)
+    return lower.index(wanted)
 
 
 def _candidates(headers: Sequence[str], kind: str, column: str) -> list[Key]:
     lower = [name.lower() for name in headers]
     if column:
-        asked = " ".join(column.split()).lower()
-        own = {"path": "path", "item_id": "item_id"}.get(asked, ANY)
-        return [Key(kind or own, lower.index(asked))] if asked in lower else []
+        chosen = " ".join(column.split()).lower()
+        own = {"path": "path", "item_id": "item_id"}.get(chosen, ANY)
+        return [Key(kind or own, lower.index(chosen))] if chosen in lower else []
     if kind == "name":
         named = next((name for name in _NAMED if name in lower), None)
         return [Key(kind, lower.index(named))] if named else _of_others(lower, kind)

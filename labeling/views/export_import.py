@@ -117,8 +117,8 @@ class ImportChoices(TableForm):
 
     def choice(self, same_numbers: str) -> Choice:
         """Return what a valid form asks for."""
-        given = self.cleaned_data
-        return Choice("", given["key_column"], given["label_column"], given["encoding"], same_numbers)
+        values = self.cleaned_data
+        return Choice("", values["key_column"], values["label_column"], values["encoding"], same_numbers)
 
 
 @require_http_methods(["GET", "POST"])

@@ -18,7 +18,7 @@ from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.fields import field_edits, split_groups
-from labeling.fields.header_fields import KIND, card_fields, check_cards, sample_of, words_of
+from labeling.fields.header_fields import KIND, card_fields, check_cards, report_lines, sample_of
 from labeling.fields.metadata_table import EXPECTED, Wish
 from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field
@@ -53,8 +53,8 @@ class ImportForm(TableForm):
 
     def wish(self) -> Wish:
         """Return what a valid form asks for."""
-        given = self.cleaned_data
-        return Wish(given["key"], given["key_column"], _names(given["columns"]), given["encoding"])
+        values = self.cleaned_data
+        return Wish(values["key"], values["key_column"], _names(values["columns"]), values["encoding"])
 
     def kinds(self) -> dict[str, str]:
         """Return the kinds that a valid form sets."""
@@ -207,6 +207,6 @@ def cards(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         ended = newest.filter(pk=watched).first() if _UUID.fullmatch(watched) else None
         context |= {"sample": sample_of(dataset), "ended": ended, "out_of_band": ended is not None}
         if ended is not None and ended.state == Job.State.SUCCEEDED:
-            context["report_lines"] = words_of(ended.result)
+            context["report_lines"] = report_lines(ended.result)
     context |= _context(dataset) | {"job": job, "sources": {field.source for field in card_fields(dataset)}}
     return render(request, "labeling/fields/_header_fields.html", context, status=status)

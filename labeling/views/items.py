@@ -31,7 +31,7 @@ class Decision:
     """A line of the history: the decision, and how the item came to be shown."""
 
     annotation: Annotation
-    what: str
+    description: str
     who: str
     is_undone: bool
     shown: tuple[str, ...]
@@ -102,9 +102,9 @@ def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
     frames = list(item.frames.order_by("id"))
     for frame in frames:
         frame.dataset = dataset
-    seen = item_frames(dataset, frames)
-    if seen is not None:
-        frames = [part.frame for part in seen.parts if part.frame is not None]
+    parts_of_item = item_frames(dataset, frames)
+    if parts_of_item is not None:
+        frames = [part.frame for part in parts_of_item.parts if part.frame is not None]
     trouble = ""
     if not frames:
         trouble = "This item has no image file."
@@ -115,7 +115,7 @@ def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
         )
     elif not item.is_available:
         trouble = "The file could not be read in the last scan of the folder. The Problems page says why."
-    return {"frames": frames, "frame": frames[0] if frames else None, "item_frames": seen, "problem": trouble}
+    return {"frames": frames, "frame": frames[0] if frames else None, "item_frames": parts_of_item, "problem": trouble}
 
 
 def _is_file(frame: Frame) -> bool:
@@ -147,7 +147,7 @@ def _decision(annotation: Annotation, suggested: dict[int, LabelClass]) -> Decis
     by = action.annotator or annotation.annotator
     return Decision(
         annotation=annotation,
-        what=_what(annotation),
+        description=_describe(annotation),
         who=by.get_username() if by is not None else "someone",
         is_undone=hasattr(action, "undone_by"),
         # What an undo or a merge carries on is told where it was decided.
@@ -155,7 +155,7 @@ def _decision(annotation: Annotation, suggested: dict[int, LabelClass]) -> Decis
     )
 
 
-def _what(annotation: Annotation) -> str:
+def _describe(annotation: Annotation) -> str:
     outcome = annotation.label.name if annotation.label else State(annotation.state).display_name
     if annotation.action.kind == Action.Kind.UNDO:
         return f"undone: {outcome} again"

@@ -69,5 +69,5 @@ class Reduction:
         Z = ((X - self.mean) / self.scale).astype(np.float32)
         features: Floats = Z @ self.axes
         squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)
-        kept = np.einsum("ij,ij->i", features, features, dtype=np.float64)
-        return features, np.maximum(0, 1 - kept / np.where(squares > 0, squares, 1))
+        explained = np.einsum("ij,ij->i", features, features, dtype=np.float64)
+        return features, np.maximum(0, 1 - explained / np.where(squares > 0, squares, 1))

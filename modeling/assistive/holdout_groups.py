@@ -25,9 +25,9 @@ class Sides:
     field: Field | None
     is_known: NDArray[np.bool_]
 
-    def only(self, kept: NDArray[np.bool_]) -> Sides:
-        """Return the subset where ``kept`` bool (n,) is true."""
-        return replace(self, keys=self.keys[kept], is_known=self.is_known[kept])
+    def only(self, mask: NDArray[np.bool_]) -> Sides:
+        """Return the subset where ``mask`` bool (n,) is true."""
+        return replace(self, keys=self.keys[mask], is_known=self.is_known[mask])
 
     def groups(self) -> NDArray[np.int64] | None:
         """Return group numbers from 0, (n,), equal for images to hold out together; None if all images are separate."""
@@ -49,10 +49,10 @@ class Sides:
 
     def remark(self) -> str:
         """Return a warning about the groups of these labels; "" if there is none."""
-        told = self.as_json()
-        if told is None or not len(self.keys):
+        facts = self.as_json()
+        if facts is None or not len(self.keys):
             return ""
-        name, share = told["field"], told["largest"] / len(self.keys)
+        name, share = facts["field"], facts["largest"] / len(self.keys)
         if not self.is_known.any():
             return f"no labeled image has a {name}, so only identical files were kept together"
         if share > LARGE_SHARE:

@@ -22,5 +22,5 @@ def has_labels_without_embedding(dataset: Dataset) -> bool:
         return True
     labeled = Item.objects.of(dataset).available().filter(state=State.LABELLED).values_list("row", flat=True)
     rows = np.fromiter(labeled.iterator(chunk_size=10_000), np.int64)
-    known = rows[rows < len(vectors.has)]
-    return len(known) < len(rows) or not bool(vectors.has[known].all())
+    covered = rows[rows < len(vectors.has)]
+    return len(covered) < len(rows) or not bool(vectors.has[covered].all())

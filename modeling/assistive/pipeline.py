@@ -237,12 +237,12 @@ def predict_rows(
 def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:
     """Return what ``retrain --json`` prints."""
     names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
-    told = ("accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before", "log_loss_after")
+    reported = ("accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before", "log_loss_after")
     return {
         "model_version": version.number,
         "labels": version.n_labels,
         "classes": [names[class_id] for class_id in version.class_ids],
-        **{name: metrics.get(name) for name in told},
+        **{name: metrics.get(name) for name in reported},
         "temperature": version.temperature,
         "calibration": version.calibration_method,
         "calibrated": version.is_calibrated,

@@ -65,8 +65,8 @@ def described(pixels: Pixels) -> FloatArray:
     grey = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
     colours = (rgb[0] - rgb[1], rgb[2] - (rgb[0] + rgb[1]) / 2)
     parts = [scattering(grey, orders=2), *(scattering(channel, orders=1) for channel in colours)]
-    told = [np.log(np.abs(part) + _FLOOR) for part in parts]
-    return np.concatenate([*told, np.sqrt(colour_histogram(pixels))], axis=1, dtype=np.float32)
+    features = [np.log(np.abs(part) + _FLOOR) for part in parts]
+    return np.concatenate([*features, np.sqrt(colour_histogram(pixels))], axis=1, dtype=np.float32)
 
 
 def scattering(images: FloatArray, *, orders: int) -> FloatArray:

@@ -170,8 +170,8 @@ class UserModelEncoder(Encoder):
         sha256 = file_sha256(file.path)
         model = open_model(file.path, sha256, file.side, graphs)
         self._input = model.input
-        given = (file.preprocessing, "as specified") if file.preprocessing else None
-        self._preprocessing, reason = given or guess(file.path, model.input)
+        stated = (file.preprocessing, "as specified") if file.preprocessing else None
+        self._preprocessing, reason = stated or guess(file.path, model.input)
         self._runner = model.start(self._values)
         self.name = file.title
         self.dim = self._runner.dim

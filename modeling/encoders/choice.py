@@ -79,23 +79,23 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
     Refusal : it cannot be used here, or a command is computing other embeddings.
     """
     _require_usable(backend)
-    asked = embedding_job(dataset)
-    if asked is not None and asked.params.get("backend"):
+    running = embedding_job(dataset)
+    if running is not None and running.params.get("backend"):
         raise Refusal(
-            f"A command is computing embeddings with {asked.params['backend']!r}. Wait for it, or cancel it on the "
+            f"A command is computing embeddings with {running.params['backend']!r}. Wait for it, or cancel it on the "
             "Jobs page."
         )
     if backend:
         EncoderChoice.objects.update_or_create(dataset=dataset, defaults={"backend": backend})
     else:
         EncoderChoice.objects.filter(dataset=dataset).delete()
-    there = complete_set(dataset, backend_of(dataset.pk))
-    if there is None:
+    complete = complete_set(dataset, backend_of(dataset.pk))
+    if complete is None:
         # Without parameters: the job reads the choice, and a running one switches to it.
         enqueue("embed", dataset_id=dataset.pk, user=user)
         return False
-    if not there.is_active:
-        activate(there)
+    if not complete.is_active:
+        activate(complete)
         retrain_after_embedding(dataset.pk)
         maps_after_embedding(dataset.pk)
     return True

@@ -204,9 +204,9 @@ def _encode(
 
 def _read(encoder: Encoder, picture: _Picture, squares: Squares | None) -> npt.NDArray[np.uint8] | str:
     """Return the pixels that the encoder expects, or the reason why there are none."""
-    kept = squares.find(picture.sha256) if squares and picture.sha256 else None
-    if kept is not None:
-        return kept
+    cached = squares.find(picture.sha256) if squares and picture.sha256 else None
+    if cached is not None:
+        return cached
     try:
         return encoder.prepare(picture.open(encoder.decode_side))
     except ImageProblem as problem:

@@ -64,8 +64,8 @@ class InputSpec:
         roles = [] if self.has_parts and not self.is_concatenated else self.roles
         # What replaces a missing frame is part of what the embedding means.
         filled = ["mean of the role"] if self.is_concatenated else []
-        told = json.dumps([self.rendering.key, self.composition.vector_key, roles, *filled])
-        return hashlib.blake2b(told.encode(), digest_size=5).hexdigest()
+        parts = json.dumps([self.rendering.key, self.composition.vector_key, roles, *filled])
+        return hashlib.blake2b(parts.encode(), digest_size=5).hexdigest()
 
     def width(self, dim: int) -> int:
         """Return the length of an item's embedding from an encoder of ``dim`` values."""

@@ -59,7 +59,7 @@ class NetworkInput:
         return self.spec.has_parts and self.is_grey and len(self.spec.roles) <= _CHANNELS
 
     @property
-    def words(self) -> str:
+    def note(self) -> str:
         """Describe the input if items have several files; "" otherwise."""
         roles = ", ".join(self.spec.roles)
         if not self.spec.roles:
@@ -85,15 +85,15 @@ class NetworkInput:
         roles, composition = self.spec.roles, self.spec.composition
         image = composite(files, roles, composition, self.spec.rendering, 2 * side)
         missing = [role for role in dict.fromkeys(composition.bands_of(roles)) if role not in files]
-        return PreparedInput(squash(image, side), _told(dict.fromkeys(missing, "missing")))
+        return PreparedInput(squash(image, side), _joined_problems(dict.fromkeys(missing, "missing")))
 
     def _joined(self, files: Mapping[str, Path], side: int) -> PreparedInput:
         across, down = (1, 1) if self.has_channels else side_by_side(len(self.spec.roles))
         parts, problems = self._parts(files, side // across, side // down)
         if not parts:
-            return PreparedInput(None, _told(problems))
+            return PreparedInput(None, _joined_problems(problems))
         return PreparedInput(
-            self._channels(parts, side) if self.has_channels else self._beside(parts, side), _told(problems)
+            self._channels(parts, side) if self.has_channels else self._beside(parts, side), _joined_problems(problems)
         )
 
     def _channels(self, parts: Mapping[str, Pixels], side: int) -> Pixels:
@@ -129,7 +129,7 @@ class NetworkInput:
         return open_for_resizing(file, decode_side(side), self.spec.rendering)
 
 
-def _told(problems: Mapping[str, str]) -> str:
+def _joined_problems(problems: Mapping[str, str]) -> str:
     """Join the problems of frames, by role, into one line."""
     return "; ".join(f"{role}: {reason}" for role, reason in problems.items())
 

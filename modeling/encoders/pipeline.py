@@ -159,20 +159,20 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
         encoder = reduced_for(vectors, encoder)
     _require_same_encoder(run, encoder, spec)
     vectors = sets.get(fingerprint=fingerprint_of(encoder, spec))
-    known = store.open_stamps(vectors)
+    recorded = store.open_stamps(vectors)
     wanted = [
         item
         for item in pictured(vectors.dataset, start, stop, spec)
-        if item.row >= len(known) or known[item.row] != item.stamp
+        if item.row >= len(recorded) or recorded[item.row] != item.stamp
     ]
-    kept = _squares(vectors.dataset, encoder, spec)
-    found, missing, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, spec, run.advance, kept)
+    squares = _squares(vectors.dataset, encoder, spec)
+    found, missing, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, spec, run.advance, squares)
     stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
     rows = np.array([item.row for item in wanted], dtype=np.int64)
     store.save_part(vectors, start, stop, rows, stamps, found, missing)
     count_left_out(vectors, encoder)
-    if kept is not None:
-        kept.drop(sha256 for item in wanted for sha256 in item.hashes.values())
+    if squares is not None:
+        squares.drop(sha256 for item in wanted for sha256 in item.hashes.values())
     if problems:
         path, reason = problems[0]
         log.warning("%s could not be read, such as %s: %s", counted(len(problems), "image"), path, reason)
@@ -271,8 +271,8 @@ def _growing_batches(ranges: Sequence[tuple[int, int]], n_vectors: int) -> Itera
 
 def _differ(rows: Rows, wanted: npt.NDArray[np.uint64], stamps: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     differ = np.ones(len(rows), dtype=np.bool_)
-    known = rows < len(stamps)
-    differ[known] = stamps[rows[known]] != wanted[known]
+    is_recorded = rows < len(stamps)
+    differ[is_recorded] = stamps[rows[is_recorded]] != wanted[is_recorded]
     return differ
 
 

@@ -36,11 +36,11 @@ def with_reduction(run: Run, dataset: Dataset, encoder: Encoder, spec: InputSpec
     """
     if not isinstance(encoder, JoinedEncoder):
         return encoder, 0
-    known = EmbeddingSet.objects.filter(dataset=dataset, source=fingerprint_of(encoder, spec)).order_by("-pk").first()
-    began = known is not None and run.job.result.get("fingerprint") == known.fingerprint  # before it was interrupted
-    if known is not None and (began or not (run.params.get("is_refit") or _is_outgrown(known, dataset))):
+    latest = EmbeddingSet.objects.filter(dataset=dataset, source=fingerprint_of(encoder, spec)).order_by("-pk").first()
+    began = latest is not None and run.job.result.get("fingerprint") == latest.fingerprint  # before it was interrupted
+    if latest is not None and (began or not (run.params.get("is_refit") or _is_outgrown(latest, dataset))):
         try:
-            return reduced_for(known, encoder), 0
+            return reduced_for(latest, encoder), 0
         except StoreError as error:
             log.warning("%s New components are fitted.", error.message)
     return _fit(run, dataset, encoder, spec)

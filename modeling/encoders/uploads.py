@@ -86,15 +86,15 @@ def _user_of(backend: str) -> str:
         return f"the embeddings of {active.dataset} come from it"
     if settings.EMBEDDING_BACKEND.partition("@")[0] == backend:
         return "AL_EMBEDDING_BACKEND names it"
-    asked = Job.objects.filter(kind="embed", state__in=Job.ACTIVE).values_list("params", flat=True)
-    if any(str(params.get("backend", "")).partition("@")[0] == backend for params in asked):
+    requests = Job.objects.filter(kind="embed", state__in=Job.ACTIVE).values_list("params", flat=True)
+    if any(str(params.get("backend", "")).partition("@")[0] == backend for params in requests):
         return "embeddings are being computed with it"
     return ""
 
 
 def _is_taken(name: str, target: Path) -> bool:
-    known = user_models.list_files(settings.WEIGHTS_DIR, graphs_dir())
-    return target.exists() or any(path.name.lower() == name.lower() for path in known)
+    existing = user_models.list_files(settings.WEIGHTS_DIR, graphs_dir())
+    return target.exists() or any(path.name.lower() == name.lower() for path in existing)
 
 
 def _require_sound(name: str, upload: UploadedFile[Any]) -> None:

@@ -74,12 +74,12 @@ class MapOptions:
         return {name: getattr(self, name) for name in HEEDED[self.method] if name != "seed"} | by_library | automatic
 
 
-def suited(options: MapOptions, n_images: int, given: frozenset[str]) -> MapOptions:
-    """Return the options with fewer neighbors if there are few images; those in ``given`` are not changed."""
+def suited(options: MapOptions, n_images: int, fixed: frozenset[str]) -> MapOptions:
+    """Return the options with fewer neighbors if there are few images; those in ``fixed`` are not changed."""
     few: dict[str, Any] = {}
-    if "n_neighbors" not in given:
+    if "n_neighbors" not in fixed:
         few["n_neighbors"] = max(2, min(options.n_neighbors, n_images - 1))
-    if "perplexity" not in given:
+    if "perplexity" not in fixed:
         few["perplexity"] = max(1.0, min(options.perplexity, (n_images - 1) / 3))
     return replace(options, **few)
 

@@ -105,13 +105,13 @@ def _laid_out(
     """Return positions (n_rows, 2), NaN without an embedding, and facts about their quality."""
     is_unit = options.metric == "cosine"
     Z = principal_components_of(embedding_set, vectors, tell, is_unit=is_unit)
-    known = np.flatnonzero(np.isfinite(Z[:, 0])).astype(np.int64)
+    embedded = np.flatnonzero(np.isfinite(Z[:, 0])).astype(np.int64)
     lessons = read_lessons(dataset, vectors) if options.is_supervised else None
-    require_possible(options, len(known), 0 if lessons is None else len(lessons.class_ids))
-    _refuse_copies(Z, known, 1.0 if is_unit else float(np.linalg.norm(vectors.X[known[0]])))
+    require_possible(options, len(embedded), 0 if lessons is None else len(lessons.class_ids))
+    _refuse_copies(Z, embedded, 1.0 if is_unit else float(np.linalg.norm(vectors.X[embedded[0]])))
     plane = _plane(Z)
     rng = np.random.default_rng(options.seed)
-    fitted = _sample(known, FIT_AT_MOST[options.method], rng)
+    fitted = _sample(embedded, FIT_AT_MOST[options.method], rng)
     y = np.full(len(Z), -1, np.int64)
     if lessons is not None:
         y[lessons.rows] = lessons.y
@@ -122,9 +122,9 @@ def _laid_out(
     else:
         graph, recall = _graph(embedding_set, vectors, Z, fitted, options, tell)
         places[fitted] = _fit(graph, plane[fitted], y[fitted], options, tell)
-    others = np.setdiff1d(known, fitted, assume_unique=True)
+    others = np.setdiff1d(embedded, fitted, assume_unique=True)
     _place(Z, fitted, others, places, rng, tell)
-    facts = {"fitted": len(fitted), "recall": recall, **_measured(Z, known, places, options.seed, tell)}
+    facts = {"fitted": len(fitted), "recall": recall, **_measured(Z, embedded, places, options.seed, tell)}
     return places, facts
 
 
@@ -141,10 +141,10 @@ def _plane(Z: Floats) -> Floats:
     return np.pad(two, ((0, 0), (0, 2 - two.shape[1])))
 
 
-def _refuse_copies(Z: Floats, known: Rows, length: float) -> None:
+def _refuse_copies(Z: Floats, embedded: Rows, length: float) -> None:
     """Raise ``Refusal`` if all rows are equal up to rounding; ``length`` is the length of an embedding."""
-    first, step = Z[known[0]], 100_000
-    parts = (Z[known[begin : begin + step]] for begin in range(0, len(known), step))
+    first, step = Z[embedded[0]], 100_000
+    parts = (Z[embedded[begin : begin + step]] for begin in range(0, len(embedded), step))
     if all((np.abs(part - first) <= ROUNDING * length).all() for part in parts):
         raise Refusal(
             "All images have the same embedding, so there is nothing to lay out.",
@@ -203,12 +203,12 @@ def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random
     places[others] = place_points(Z[others], Z[fitted], places[fitted], rng=rng, on_progress=partial(tell, stage))
 
 
-def _measured(Z: Floats, known: Rows, places: Floats, seed: int, tell: _Progress) -> dict[str, Any]:
+def _measured(Z: Floats, embedded: Rows, places: Floats, seed: int, tell: _Progress) -> dict[str, Any]:
     """Measure trustworthiness on a sample: the degree to which neighbors on the map are neighbors as embeddings."""
     tell("Measuring the trustworthiness of the map", 0, 0)
     from sklearn.manifold import trustworthiness
 
-    sample = _sample(known, MEASURED, np.random.default_rng(seed))
+    sample = _sample(embedded, MEASURED, np.random.default_rng(seed))
     k = min(MEASURED_NEIGHBOURS, (len(sample) - 1) // 2)
     value = float(trustworthiness(Z[sample], places[sample], n_neighbors=k))
     return {"trustworthiness": round(value, 4), "sample": len(sample), "neighbours": k}

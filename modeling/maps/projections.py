@@ -49,14 +49,14 @@ def why_not(dataset: Dataset) -> str:
 
 def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOptions:
     """Return the options of a new map. Raises ``Refusal``, with ``field`` and message, if they are invalid."""
-    given = {name: value for name, value in params.items() if value is not None}
-    options = parse_options(MapOptions, {**given, "method": method})
+    values = {name: value for name, value in params.items() if value is not None}
+    options = parse_options(MapOptions, {**values, "method": method})
     if problem := why_not(dataset):
         raise Refusal(problem)
     vectors = _active_set(dataset)
     n_images = vectors.n_vectors if vectors else 0
     n_classes = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count()
-    options = suited(options, n_images, frozenset(given))
+    options = suited(options, n_images, frozenset(values))
     require_possible(options, n_images, n_classes)
     if options.name and Projection.objects.filter(dataset=dataset, name=options.name).exists():
         raise Refusal(f"There is already a map called {options.name!r}.", field="name")

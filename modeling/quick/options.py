@@ -30,7 +30,7 @@ class Backbone:
     usual_side: int
     # Bytes per pixel of a batch while all layers are trained.
     bytes_per_pixel: int
-    words: str
+    summary: str
 
 
 BACKBONES: dict[str, Backbone] = {

@@ -115,7 +115,7 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
             groups=sides.groups(),
             together=sides.as_json(),
         )
-        watch = Watch(run, plan, _told(plan))
+        watch = Watch(run, plan, _initial_result(plan))
         try:
             run.stage("Loading TensorFlow")
             network = _network(plan, file)
@@ -219,12 +219,12 @@ def _facts(y: Positions, class_ids: Sequence[int]) -> Facts:
     return Facts(len(y), np.bincount(y, minlength=len(class_ids)).tolist())
 
 
-def _told(plan: Plan) -> dict[str, Any]:
+def _initial_result(plan: Plan) -> dict[str, Any]:
     """Return the result of the job before its first epoch."""
     counts = np.bincount(plan.parts, minlength=3).tolist()
     notes = remarks(plan.options, _facts(plan.y, plan.class_ids))
-    if plan.network_input.words:
-        notes.append(plan.network_input.words)
+    if plan.network_input.note:
+        notes.append(plan.network_input.note)
     if plan.together is not None and plan.groups is not None:
         share = f"{len(np.unique(plan.groups[plan.parts == TEST]))} of {plan.together['groups']} groups"
         note = f"Images of one {plan.together['field']} are on one side; the test has {share}"

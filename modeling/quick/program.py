@@ -143,7 +143,7 @@ def seen_as(dataset: Dataset, network_input: NetworkInput) -> list[str]:
     ]
     if spec.roles:
         lines += [
-            f"- {network_input.words} Files that match `{dataset.grouping}` and have the same id make one item; a file "
+            f"- {network_input.note} Files that match `{dataset.grouping}` and have the same id make one item; a file "
             f"that is missing is {'grey' if spec.has_parts else 'black'}.",
         ]
     return lines

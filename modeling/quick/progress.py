@@ -37,19 +37,19 @@ class Watch:
         self._epoch = 0
 
     # -- Called by the training ------------------------------------------------------------------------
-    def preparing(self, words: str, total: int) -> None:
-        self.run.stage(words, total)
+    def preparing(self, stage: str, total: int) -> None:
+        self.run.stage(stage, total)
 
     def prepared(self, n: int) -> None:
         self.run.advance(n)
 
     def batch(self, epoch: int, batch: int, batches: int, loss: float, accuracy: float) -> None:
         epochs = self.plan.options.epochs
-        words = f"Training: epoch {epoch} of {epochs}"
+        stage = f"Training: epoch {epoch} of {epochs}"
         if self._epoch == 0:
-            self.run.stage(words, total=epochs * batches)
+            self.run.stage(stage, total=epochs * batches)
         # All epochs are one stage, whatever its name, so that the time left is that of the whole training.
-        self._epoch, self.run.job.stage = epoch, words
+        self._epoch, self.run.job.stage = epoch, stage
         live = {"epoch": epoch, "batch": batch, "batches": batches, "loss": loss, "accuracy": accuracy}
         self.result["live"] = {name: value if math.isfinite(value) else None for name, value in live.items()}
         self.tell(_LIVE_SECONDS)

@@ -89,9 +89,9 @@ def samples(request: HttpRequest, slug: str) -> HttpResponse:
     if options is None or not images:
         return HttpResponse(status=204)
     plain = augmentation.samples(images, QuickOptions(image_side=options.image_side), len(images))
-    seen = augmentation.samples(images, options, TIMES * len(images))
+    augmented = augmentation.samples(images, options, TIMES * len(images))
     stream = io.BytesIO()
-    _sheet(np.concatenate([plain, seen]), len(images)).save(stream, "PNG")
+    _sheet(np.concatenate([plain, augmented]), len(images)).save(stream, "PNG")
     return HttpResponse(stream.getvalue(), content_type="image/png", headers={"Cache-Control": "private, max-age=600"})
 
 
@@ -157,7 +157,7 @@ def _asking(dataset: Dataset, form: QuickForm, last: Job | None) -> dict[str, An
         {
             "name": name,
             "title": backbone.title,
-            "summary": backbone.words,
+            "summary": backbone.summary,
             "origin": augmentation.origin_of(name, settings.WEIGHTS_DIR),
             "is_chosen": name == form["backbone"].value(),
         }

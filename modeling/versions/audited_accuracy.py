@@ -31,7 +31,7 @@ class Share:
         return f"{self.value} % ({self.interval})"
 
 
-def told(value: float, low: float, high: float) -> Share:
+def share_text(value: float, low: float, high: float) -> Share:
     """Format the three numbers as percent, with as many digits as the interval allows."""
     digits = 1 if high - low < NARROW else 0
     return Share(*(f"{100 * share:.{digits}f}" for share in (value, low, high)))
@@ -49,12 +49,12 @@ class Audited:
 
     @property
     def percent(self) -> str:
-        return told(self.value, self.low, self.high).value
+        return share_text(self.value, self.low, self.high).value
 
     @property
     def interval(self) -> str:
         """Return the ends of the interval in percent: ``88 to 95``."""
-        return told(self.value, self.low, self.high).interval
+        return share_text(self.value, self.low, self.high).interval
 
 
 # (dataset id, version ids) -> audited accuracies by version id, of versions that have one.

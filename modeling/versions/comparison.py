@@ -175,13 +175,13 @@ def differences(
     pairs = [
         ("Kind", before.get_kind_display(), after.get_kind_display()),
         ("Embeddings", str(before.embedding_set or "none"), str(after.embedding_set or "none")),
-        ("Calibration", calibration_words(before), calibration_words(after)),
+        ("Calibration", calibration_text(before), calibration_text(after)),
     ]
     # The options of a quick training have no counterpart in an assistive model.
     named = before.options.keys() | after.options.keys() if before.kind == after.kind else set()
     for name in sorted(named):
         was, now = (str(version.options.get(name, "default")) for version in (before, after))
-        pairs.append((option_words(name), was, now))
+        pairs.append((option_label(name), was, now))
     for version, other, texts in ((after, before, ("without", "with")), (before, after, ("with", "without"))):
         ids = [class_id for class_id in version.class_ids if class_id not in other.class_ids]
         names = ", ".join(label.name if (label := labels.get(at)) else "a deleted class" for at in ids)
@@ -190,7 +190,7 @@ def differences(
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
-def calibration_words(version: ModelVersion) -> str:
+def calibration_text(version: ModelVersion) -> str:
     """Describe the calibration of the version's probabilities."""
     if not version.is_calibrated:
         return "uncalibrated"
@@ -202,7 +202,7 @@ def calibration_words(version: ModelVersion) -> str:
     return texts.get(version.calibration_method, "no correction needed")
 
 
-def option_words(name: str) -> str:
+def option_label(name: str) -> str:
     """Format an option's name for a page: ``is_fine_tuned`` becomes "Fine tuned"."""
     return name.removeprefix("is_").replace("_", " ").capitalize()
 

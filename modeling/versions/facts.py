@@ -96,8 +96,8 @@ def confusion(dataset: Dataset, version: ModelVersion, names: Sequence[Named]) -
         total, cells = sum(row), []
         for predicted, n in zip(names, row, strict=True):
             is_right, ids = predicted is label, {"label": label.class_id, "predicted": predicted.class_id}
-            what = "predicted correctly" if is_right else f"predicted as {predicted.title}"
-            title = f"{n} of {total} labeled {label.title}, {what}"
+            outcome = "predicted correctly" if is_right else f"predicted as {predicted.title}"
+            title = f"{n} of {total} labeled {label.title}, {outcome}"
             href = _workbench_url(dataset, **ids, confused=version.number) if n and has_items else ""
             cells.append(Cell(n, n / total if total else 0.0, is_right, title, href))
         recall = next(cell.share for cell in cells if cell.is_right) if total else None
@@ -145,7 +145,7 @@ def _f1(precision: float | None, recall: float | None) -> float | None:
 
 
 # -- Groups ---------------------------------------------------------------------------------------
-def together_words(version: ModelVersion) -> str:
+def groups_text(version: ModelVersion) -> str:
     """Describe by which field images were held out together; "" if only identical files were."""
     together: dict[str, Any] | None = version.metrics.get("together")
     if not together:

@@ -37,7 +37,7 @@ class Brief:
         kind = ", quick training" if self.kind == ModelVersion.Kind.QUICK else ""
         return f"Model {self.number}{kind}, {counted(self.n_labels, 'label')}"
 
-    def words(self, name: str = "", here: str = "") -> str:
+    def text(self, name: str = "", here: str = "") -> str:
         """Return the title and the accuracy with its interval as text."""
         low, high = self.interval or (0.0, 1.0)
         return f"{self.title}{here}\n{name}{self.accuracy:.3f} ({low:.3f} to {high:.3f})"
@@ -66,7 +66,7 @@ def _along(versions: Sequence[Brief]) -> Axis:
 def accuracy_plot(versions: Sequence[Brief], audited: Sequence[Point] = ()) -> Plot:
     """Plot held-out accuracy by version, with the audited accuracies, if any."""
     points = [
-        Point(version.number, version.accuracy, version.interval, version.words("held-out accuracy "), version.href)
+        Point(version.number, version.accuracy, version.interval, version.text("held-out accuracy "), version.href)
         for version in versions
         if version.accuracy is not None
     ]
@@ -106,7 +106,7 @@ def learning_plot(versions: Iterable[Brief], shown: int) -> Plot:
     by_kind: dict[str, dict[int, Point]] = {kind: {} for kind in ModelVersion.Kind.values}
     for version in versions:
         if version.accuracy is not None:
-            text = version.words(here=" (shown here)" if version.number == shown else "")
+            text = version.text(here=" (shown here)" if version.number == shown else "")
             point = Point(version.n_labels, version.accuracy, version.interval, text, version.href)
             by_kind[version.kind][version.n_labels] = point
     series = [
@@ -146,16 +146,15 @@ def _square(name: str, series: Iterable[Series]) -> Plot:
     return plot(name, title, series, x=x, y=y, is_square=True, has_diagonal=True)
 
 
-def _bins(bins: Sequence[Mapping[str, Any]], words: str) -> list[Point]:
+def _bins(bins: Sequence[Mapping[str, Any]], qualifier: str) -> list[Point]:
     most = max(bar["count"] for bar in bins)
     points = []
     for bar in bins:
         probability, accuracy, n = bar["confidence"], bar["accuracy"], bar["count"]
         interval = (bar["lower"], bar["upper"]) if "lower" in bar else None
         within = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
-        text = (
-            f"{counted(n, 'image')} at probability {probability:.2f}, {words}\n{accuracy:.2f} of them correct{within}"
-        )
+        images = counted(n, "image")
+        text = f"{images} at probability {probability:.2f}, {qualifier}\n{accuracy:.2f} of them correct{within}"
         points.append(Point(probability, accuracy, interval, text, weight=n / most))
     return points
 

@@ -22,17 +22,17 @@ from modeling.models import ModelVersion
 from modeling.versions import active as active_version
 from modeling.versions import model_files
 from modeling.versions.audited_accuracy import audited
-from modeling.versions.comparison import SIDES, calibration_words, changes, differences, option_words, shared, verdict
+from modeling.versions.comparison import SIDES, calibration_text, changes, differences, option_label, shared, verdict
 from modeling.versions.facts import (
     ClassLine,
     class_lines,
     classes_of,
     confusion,
     differing_url,
+    groups_text,
     names_of,
     other_choice,
     survivors,
-    together_words,
 )
 from modeling.versions.plots import (
     PLOTTED,
@@ -149,10 +149,10 @@ def _quality(dataset: Dataset, shown: ModelVersion, classes: Mapping[int, LabelC
         "reliability": reliability_plot(shown.metrics),
         "bins": {"n": len(counts), "least": min(counts), "most": max(counts)} if counts else None,
         "epochs": epochs_plots(shown.metrics.get("epochs") or ()),
-        "calibration": calibration_words(shown),
-        "together": together_words(shown),
+        "calibration": calibration_text(shown),
+        "together": groups_text(shown),
         "other_choice": other_choice(shown, dataset) if shown.is_active else "",
-        "options": [(option_words(name), value) for name, value in shown.options.items()],
+        "options": [(option_label(name), value) for name, value in shown.options.items()],
         "files": [file.name for file in model_files.quick_files(shown)],
     }
 
@@ -232,7 +232,7 @@ def _side_by_side(dataset: Dataset, first: ModelVersion, second: ModelVersion) -
     return {
         "pairs": [_pair(every[at], lines[0].get(at), lines[1].get(at)) for at in ordered],
         "reliability": reliabilities(versions),
-        "calibrations": [calibration_words(version) for version in versions],
+        "calibrations": [calibration_text(version) for version in versions],
         # Empty if neither has one.
         "audited": [accuracies.get(version.pk) for version in versions] if accuracies else [],
         **_differences(dataset, first, second, classes),

@@ -18,7 +18,7 @@ from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
 from modeling.predictions import active_model
 from modeling.versions import plots
-from modeling.versions.audited_accuracy import Share, told
+from modeling.versions.audited_accuracy import Share, share_text
 from sampling.accuracy.estimate import (
     MIN_AUDIT,
     MIN_OF_CLASS,
@@ -51,7 +51,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "outlook": ahead,
         "stopping": (stop := stopping(estimates, ahead)),
         "next_point": stop.sentence(seconds_per_decision(dataset, request.user.pk)) if stop else "",
-        "outlook_share": told(end["value"], end["low"], end["high"]) if (end := ahead.end) else None,
+        "outlook_share": share_text(end["value"], end["low"], end["high"]) if (end := ahead.end) else None,
         "outlook_more": end["labels"] - newest.n_labels if end and newest else 0,
         "plot": estimates_plot(estimates, ahead) if estimates else None,
         "history": [{"estimate": estimate, "share": share_of(estimate)} for estimate in reversed(estimates)],
@@ -65,7 +65,7 @@ def _held_out(model: ModelVersion | None) -> str:
     """Return the version's held-out accuracy with its interval, or "" if it has none."""
     if model is None or model.metrics.get("accuracy") is None:
         return ""
-    share = told(model.metrics["accuracy"], *model.metrics["accuracy_interval"])
+    share = share_text(model.metrics["accuracy"], *model.metrics["accuracy_interval"])
     return f"{share.value} % (95 % interval {share.interval} %)"
 
 
@@ -115,7 +115,7 @@ def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def share_of(estimate: AccuracyEstimate) -> Share:
-    return told(estimate.value, estimate.low, estimate.high)
+    return share_text(estimate.value, estimate.low, estimate.high)
 
 
 def recalls(dataset: Dataset, estimate: AccuracyEstimate) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def recalls(dataset: Dataset, estimate: AccuracyEstimate) -> list[dict[str, Any]
         {
             "label": label,
             "recall": (recall := by_class.get(label.pk)),
-            "share": told(recall["value"], recall["low"], recall["high"]) if recall else None,
+            "share": share_text(recall["value"], recall["low"], recall["high"]) if recall else None,
         }
         for label in LabelClass.objects.active().filter(dataset=dataset)
     ]

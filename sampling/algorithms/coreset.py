@@ -187,11 +187,11 @@ class _Greedy:
             block = self.X[self.rows[rows]].astype(np.float64)
             approximate = lengths - 2 * (block - self.shift) @ centers.T + self.own[rows, None]
             least = approximate.min(axis=1, keepdims=True)
-            which, center = np.nonzero(approximate <= least + 1e-9 * (least + self.own[rows, None]) + 1e-30)
+            row, center = np.nonzero(approximate <= least + 1e-9 * (least + self.own[rows, None]) + 1e-30)
             exact = np.full(len(rows), np.inf)
-            for pairs in blocks(len(which)):
+            for pairs in blocks(len(row)):
                 other = self.X[self.center_rows[center[pairs]]].astype(np.float64)
-                np.minimum.at(exact, which[pairs], np.square(block[which[pairs]] - other).sum(axis=1))
+                np.minimum.at(exact, row[pairs], np.square(block[row[pairs]] - other).sum(axis=1))
             self.value[rows], self.error[rows] = exact, 0
             self._settle(rows[exact == 0], 0)
 

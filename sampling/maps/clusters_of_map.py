@@ -145,8 +145,8 @@ def _placed(drawn: Drawn) -> NDArray[np.uint16]:
 def _states(pool: Pool, n: int) -> NDArray[np.uint8]:
     """Return the state of each row of the map, which may be older than the pool or have rows that the pool lacks."""
     states = np.full(n, UNAVAILABLE, np.uint8)
-    known = min(n, len(pool.states))
-    states[:known] = pool.states[:known]
+    shared = min(n, len(pool.states))
+    states[:shared] = pool.states[:shared]
     return states
 
 

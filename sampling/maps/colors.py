@@ -226,16 +226,16 @@ def scaled(values: NDArray[np.float64]) -> tuple[Indexes, float, float]:
 
     Returns the bytes and the two percentiles. Without these, a few extremes would leave one color for the rest.
     """
-    known = np.isfinite(values)
-    if not known.any():
+    is_finite = np.isfinite(values)
+    if not is_finite.any():
         raise Refusal("No image has a value for this. Choose another color.")
     # Percentiles that are actual values: interpolated between few values, an extreme would still have an influence.
-    low = float(np.percentile(values[known], 1, method="higher"))
-    high = float(np.percentile(values[known], 99, method="lower"))
+    low = float(np.percentile(values[is_finite], 1, method="higher"))
+    high = float(np.percentile(values[is_finite], 99, method="lower"))
     if high <= low:
-        low, high = float(values[known].min()), float(values[known].max())
-    share = np.clip((np.where(known, values, low) - low) / ((high - low) or 1), 0, 1)
-    return _bytes_of(share, known), low, high
+        low, high = float(values[is_finite].min()), float(values[is_finite].max())
+    share = np.clip((np.where(is_finite, values, low) - low) / ((high - low) or 1), 0, 1)
+    return _bytes_of(share, is_finite), low, high
 
 
 # -- Details ------------------------------------------------------------------------------------
@@ -264,9 +264,9 @@ def _on_scale(indexes: Indexes, names: Sequence[str], title: str, none: str = Co
     return Colouring(indexes, entries, title, RAMP, none)
 
 
-def _bytes_of(share: NDArray[np.floating], known: NDArray[np.bool_]) -> Indexes:
-    """Return shares 0 … 1 as bytes of the color scale, 0 where not ``known``; (n,)."""
-    return np.where(known, 1 + np.rint(np.where(known, share, 0) * (HIGHEST - 1)), NONE).astype(np.uint8)
+def _bytes_of(share: NDArray[np.floating], is_finite: NDArray[np.bool_]) -> Indexes:
+    """Return shares 0 … 1 as bytes of the color scale, 0 where not ``is_finite``; (n,)."""
+    return np.where(is_finite, 1 + np.rint(np.where(is_finite, share, 0) * (HIGHEST - 1)), NONE).astype(np.uint8)
 
 
 def _predictions(dataset: Dataset) -> Predictions:

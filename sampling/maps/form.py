@@ -61,7 +61,7 @@ class MapForm(OptionsForm):
         return [name for names in HEEDED.values() for name in names if name not in heeded]
 
 
-def told_options(projection: Projection) -> str:
+def options_text(projection: Projection) -> str:
     """Describe the options of a map: "UMAP, 15 neighbours, least distance 0.1, seed 0"."""
     params = projection.params
     texts = [

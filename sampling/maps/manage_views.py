@@ -15,7 +15,7 @@ from hoshina.core.http import HtmxHttpRequest
 from labeling.models import Dataset
 from modeling.maps import projections
 from modeling.models import Projection
-from sampling.maps.form import MapForm, told_options
+from sampling.maps.form import MapForm, options_text
 
 
 @require_GET
@@ -74,7 +74,7 @@ def _context(dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": dataset,
         "maps": [
-            {"map": projection, "options": told_options(projection)} for projection in projections.maps_of(dataset)
+            {"map": projection, "options": options_text(projection)} for projection in projections.maps_of(dataset)
         ],
         "jobs": list(projections.jobs_of(dataset)),
     }

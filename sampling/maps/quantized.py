@@ -65,14 +65,14 @@ def _drawn(projection: Projection, places: NDArray[np.float32]) -> Drawn:
 def drawn(places: NDArray[np.float32]) -> Drawn:
     """Place ``places`` (n, 2) on the smallest square that holds them with a margin; NOWHERE for rows not finite."""
     has = np.isfinite(places).all(axis=1)
-    known = places[has].astype(np.float64)
-    low, high = (known.min(axis=0), known.max(axis=0)) if len(known) else (np.zeros(2), np.ones(2))
+    finite = places[has].astype(np.float64)
+    low, high = (finite.min(axis=0), finite.max(axis=0)) if len(finite) else (np.zeros(2), np.ones(2))
     centre = (low + high) / 2
     # All points coincide: any square around them will do.
     side = float((high - low).max()) / (1 - 2 * MARGIN) or max(1.0, float(np.abs(centre).max()))
     corner = centre - side / 2
     square = Square(float(corner[0]), float(corner[1]), side)
     points = np.full((len(places), 2), NOWHERE, np.uint16)
-    points[has] = np.clip(np.rint((known - corner) / square.step), 0, LAST)
+    points[has] = np.clip(np.rint((finite - corner) / square.step), 0, LAST)
     points.setflags(write=False)
     return Drawn(square, points)

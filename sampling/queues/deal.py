@@ -121,7 +121,7 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
             suggested_probability=suggestion.probability if suggestion else None,
         )
         label = labels.get(item.label_id) if item.label_id else None
-        opinions = [voice.opinion(at) for voice in voices if voice.words]
+        opinions = [voice.opinion(at) for voice in voices if voice.introduction]
         if label and suggestion and opinions:
             reason = "; ".join([f"Labeled {label.name}", *opinions])
         reason = f"{reason}; rank {rank + 1:,}"
@@ -135,20 +135,20 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
 class _Voice:
     """A version's suggestions for the items of a page.
 
-    ``words`` introduce them in the tile's reason; "" if the version may have been trained on the items.
+    ``introduction`` precedes them in the tile's reason; "" if the version may have been trained on the items.
     """
 
     model: ModelVersion
     suggestions: list[Suggestion | None]
-    words: str = ""
+    introduction: str = ""
 
     def opinion(self, at: int) -> str:
         """Return what it predicts for an item, with a probability of two digits that is not rounded up to 1."""
         suggestion = self.suggestions[at]
         if suggestion is None:
-            return f"{self.words} nothing"
+            return f"{self.introduction} nothing"
         probability = "over 0.99" if suggestion.probability >= 0.995 else f"{suggestion.probability:.2f}"
-        return f"{self.words} {suggestion.label.name} ({probability})"
+        return f"{self.introduction} {suggestion.label.name} ({probability})"
 
 
 def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
@@ -165,6 +165,6 @@ def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
     return [_Voice(predictions.model, predictions.suggestions(rows))]
 
 
-def _unseen_voice(model: ModelVersion, rows: list[int], words: str) -> _Voice:
+def _unseen_voice(model: ModelVersion, rows: list[int], introduction: str) -> _Voice:
     held = held_out_of(model)
-    return _Voice(model, [None] * len(rows) if held is None else held.suggestions(rows), words)
+    return _Voice(model, [None] * len(rows) if held is None else held.suggestions(rows), introduction)

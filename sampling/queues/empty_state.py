@@ -87,8 +87,8 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
     if filters["state"] == CHANGED and not any(value for name, value in filters.items() if name != "state"):
         return Empty("No changed files", "As of the last scan, no file changed after its image was labeled.")
     if "fields" in filters and not is_sweep:
-        words = "; ".join(condition.words for condition in from_params(filters))
-        return Empty("No matches", f"No image matches all filters ({words}). Remove a filter.")
+        conditions = "; ".join(condition.text for condition in from_params(filters))
+        return Empty("No matches", f"No image matches all filters ({conditions}). Remove a filter.")
     if round_.queue == "band":
         return Empty("No images in the band", "No image has a probability in this range. Widen the range.")
     if round_.queue == "similar":

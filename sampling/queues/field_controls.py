@@ -20,7 +20,7 @@ from sampling.queues.field_filter import PREFIX, UNKNOWN, Condition, conditions_
 from sampling.queues.sort import AllParams
 from sampling.queues.strategy import BadParameter
 
-BARS, WORDS = 40, 8
+BARS, CHOICES = 40, 8
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Bar:
     """One bar of a histogram: its height in percent of the tallest, its text, and whether it is in the chosen range."""
 
     height: float
-    words: str
+    tooltip: str
     is_inside: bool
 
 
 @dataclass(frozen=True)
-class Word:
+class Choice:
     """A value of a text field: as in the URL and as people read it, its number of items, and whether it is chosen."""
 
     value: str
@@ -58,8 +58,8 @@ class Control:
     least: str = ""
     most: str = ""
     bars: Sequence[Bar] = ()
-    words: Sequence[Word] = ()
-    n_more_words: int = 0
+    choices: Sequence[Choice] = ()
+    n_more_choices: int = 0
     others: Sequence[str] = ()
     problem: str = ""
 
@@ -103,21 +103,21 @@ def _sort_form(fields: list[Field], query: QueryDict) -> dict[str, Any]:
 
 def control_of(dataset: Dataset, field: Field, condition: Condition | None = None) -> Control:
     """Return the control of a field, with the values that the URL's condition names."""
-    values = list(condition.given) if condition else []
+    values = list(condition.values) if condition else []
     control = Control(field, max(0, dataset.n_items - field.n_known), UNKNOWN in values)
     values = [value for value in values if value != UNKNOWN]
     try:
         spread = _spread(field, field.generation, str(settings.STORE_DIR))
     except StoreError as damaged:
         return replace(control, others=values, problem=damaged.message)
-    return _of_text(control, values, spread) if isinstance(spread, _Words) else _of_range(control, values, spread)
+    return _of_text(control, values, spread) if isinstance(spread, _Texts) else _of_range(control, values, spread)
 
 
-def _of_text(control: Control, values: list[str], spread: _Words) -> Control:
+def _of_text(control: Control, values: list[str], spread: _Texts) -> Control:
     frequent = {value: (text, n) for value, text, n in spread.top}
-    entries = [Word(value, text, n, value in values) for value, (text, n) in frequent.items()]
-    entries += [Word(value, value.removeprefix("="), None, True) for value in values if value not in frequent]
-    return replace(control, words=entries, n_more_words=spread.n - len(spread.top))
+    entries = [Choice(value, text, n, value in values) for value, (text, n) in frequent.items()]
+    entries += [Choice(value, value.removeprefix("="), None, True) for value in values if value not in frequent]
+    return replace(control, choices=entries, n_more_choices=spread.n - len(spread.top))
 
 
 def _of_range(control: Control, values: list[str], spread: _Numbers) -> Control:
@@ -144,7 +144,7 @@ def _of_range(control: Control, values: list[str], spread: _Numbers) -> Control:
 
 
 @dataclass(frozen=True)
-class _Words:
+class _Texts:
     """The most frequent values of a text field, each with its form in URLs and its count.
 
     ``n`` is the number of distinct values.
@@ -170,18 +170,18 @@ class _Numbers:
 
 
 @lru_cache(maxsize=128)
-def _spread(field: Field, generation: int, store: str) -> _Words | _Numbers:
+def _spread(field: Field, generation: int, store: str) -> _Texts | _Numbers:
     """Return the distribution of a field's values over all items; cached for each generation. O(n)."""
     column = column_of(field)
-    known = column.values[column.known()]
+    values = column.values[column.known()]
     if column.is_text:
-        counts = np.bincount(known.astype(np.int64), minlength=len(column.vocabulary))
-        order = np.lexsort((np.arange(len(counts)), -counts))[:WORDS].tolist()
+        counts = np.bincount(values.astype(np.int64), minlength=len(column.vocabulary))
+        order = np.lexsort((np.arange(len(counts)), -counts))[:CHOICES].tolist()
         entries = [(column.vocabulary[code], int(counts[code])) for code in order]
-        return _Words([(_value_of(word), word, n) for word, n in entries], len(counts))
-    if not len(known):
+        return _Texts([(_value_of(word), word, n) for word, n in entries], len(counts))
+    if not len(values):
         return _Numbers(field.kind, [], [])
-    counts, edges = np.histogram(known, bins=BARS)
+    counts, edges = np.histogram(values, bins=BARS)
     return _Numbers(field.kind, counts.tolist(), edges.tolist())
 
 

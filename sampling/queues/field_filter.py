@@ -33,15 +33,15 @@ _DAY_LENGTH = len("2011-06-07")
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on one field; ``given`` are the values as in the URL."""
+    """A condition on one field; ``values`` are as in the URL."""
 
     name: str
-    given: tuple[str, ...]
+    values: tuple[str, ...]
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Return the condition as text for a page."""
-        return f"{self.name} {' or '.join(value.removeprefix('=') for value in self.given)}"
+        return f"{self.name} {' or '.join(value.removeprefix('=') for value in self.values)}"
 
 
 def conditions_from(query: QueryDict) -> tuple[Condition, ...]:
@@ -52,20 +52,20 @@ def conditions_from(query: QueryDict) -> tuple[Condition, ...]:
             for value in query.getlist(key):
                 if value:
                     found.setdefault(key.removeprefix(PREFIX), {}).setdefault(value)
-    if sum(len(given) for given in found.values()) > MOST * 10 or len(found) > MOST:
+    if sum(len(chosen) for chosen in found.values()) > MOST * 10 or len(found) > MOST:
         raise BadParameter(f"At most {MOST} fields can be filtered by at once.")
-    return tuple(Condition(name, tuple(sorted(given))) for name, given in sorted(found.items()))
+    return tuple(Condition(name, tuple(sorted(chosen))) for name, chosen in sorted(found.items()))
 
 
 def as_params(conditions: Iterable[Condition]) -> dict[str, Any]:
     """Return the conditions as JSON for a round; empty if there are none."""
-    fields = {condition.name: list(condition.given) for condition in conditions}
+    fields = {condition.name: list(condition.values) for condition in conditions}
     return {"fields": fields} if fields else {}
 
 
 def from_params(params: dict[str, Any]) -> tuple[Condition, ...]:
     """Return the conditions from the JSON of :func:`as_params`."""
-    return tuple(Condition(name, tuple(given)) for name, given in sorted(params.get("fields", {}).items()))
+    return tuple(Condition(name, tuple(values)) for name, values in sorted(params.get("fields", {}).items()))
 
 
 def narrowed(dataset: Dataset, rows: NDArray[np.int64], conditions: Sequence[Condition]) -> NDArray[np.int64]:
@@ -77,7 +77,7 @@ def narrowed(dataset: Dataset, rows: NDArray[np.int64], conditions: Sequence[Con
         passes = mask_of(column_named(dataset, condition.name), condition)
         # Items added after the column was written have no value.
         here = rows[: np.searchsorted(rows, len(passes))]
-        newer = rows[len(here) :] if UNKNOWN in condition.given else rows[:0]
+        newer = rows[len(here) :] if UNKNOWN in condition.values else rows[:0]
         # Several times as fast as here[passes[here]].
         left: NDArray[np.int64] = np.compress(np.take(passes, here, mode="clip"), here)
         rows = np.concatenate([left, newer]) if len(newer) else left
@@ -88,7 +88,7 @@ def check(dataset: Dataset, conditions: Iterable[Condition]) -> None:
     """Raise BadParameter for whatever :func:`narrowed` would refuse, before any work."""
     for condition in conditions:
         column = column_named(dataset, condition.name)
-        for value in condition.given:
+        for value in condition.values:
             if not column.is_text and value != UNKNOWN:
                 range_of(column.kind, condition.name, value)
 
@@ -106,7 +106,7 @@ def column_named(dataset: Dataset, name: str) -> Column:
 
 def mask_of(column: Column, condition: Condition) -> NDArray[np.bool_]:
     """Return which of the column's rows meet the condition, bool (n_rows,). Raises BadParameter for invalid values."""
-    values = [value for value in condition.given if value != UNKNOWN]
+    values = [value for value in condition.values if value != UNKNOWN]
     if column.is_text:
         passes = _of_text(column, values)
     else:
@@ -114,7 +114,7 @@ def mask_of(column: Column, condition: Condition) -> NDArray[np.bool_]:
         passes = np.zeros(len(column.values), np.bool_)
         for low, high in ranges:
             passes |= (column.values >= low) & (column.values <= high)
-    return passes | ~column.known() if len(values) < len(condition.given) else passes
+    return passes | ~column.known() if len(values) < len(condition.values) else passes
 
 
 def _of_text(column: Column, values: Sequence[str]) -> NDArray[np.bool_]:

@@ -56,39 +56,39 @@ def unseen_from(params: Any) -> Unseen | None:
     return Unseen(differ=(_number(first), _number(second)), right=right)
 
 
-def rows_of(dataset: Dataset, unseen: Unseen, given: int | None, said: int | None) -> Rows:
+def rows_of(dataset: Dataset, unseen: Unseen, label: int | None, predicted: int | None) -> Rows:
     """Return the rows that match the filter, ascending.
 
-    ``given`` and ``said`` are class ids of the version's confusion matrix: label and prediction at the time of
+    ``label`` and ``predicted`` are class ids of the version's confusion matrix: label and prediction at the time of
     training, whatever became of the classes since. So an entry has exactly the images that it counts.
     """
     if unseen.confused:
-        return _confused(_version(dataset, unseen.confused), given, said)
+        return _confused(_version(dataset, unseen.confused), label, predicted)
     both = shared(*(_version(dataset, number) for number in unseen.differ))
     if both is None:
         raise _gone(f"models {unseen.differ[0]} and {unseen.differ[1]}")
     return both.side(unseen.right)
 
 
-def words_of(unseen: Unseen, given: str, said: str) -> str:
-    """Describe the filter as text; ``given`` and ``said`` are class names, "" for any."""
+def describe(unseen: Unseen, label: str, predicted: str) -> str:
+    """Describe the filter as text; ``label`` and ``predicted`` are class names, "" for any."""
     if unseen.confused:
-        what = f"labeled {given or 'as any class'}, predicted as {said or 'any class'}"
-        return f"Images {what} by model {unseen.confused} when held out"
+        entry = f"labeled {label or 'as any class'}, predicted as {predicted or 'any class'}"
+        return f"Images {entry} by model {unseen.confused} when held out"
     first, second = unseen.differ
     right = {"first": f"only model {first} is right", "second": f"only model {second} is right"}.get(unseen.right)
     return f"Images on which models {first} and {second} differ: {right or 'both are wrong'}"
 
 
-def _confused(version: ModelVersion, given: int | None, said: int | None) -> Rows:
+def _confused(version: ModelVersion, label: int | None, predicted: int | None) -> Rows:
     held = open_held_out(version)
     if held is None:
         raise _gone(str(version))
     wanted = np.ones(len(held.rows), dtype=np.bool_)
-    if given is not None:
-        wanted &= held.columns == _column(version, given)
-    if said is not None:
-        wanted &= held.probabilities.argmax(axis=1) == _column(version, said)
+    if label is not None:
+        wanted &= held.columns == _column(version, label)
+    if predicted is not None:
+        wanted &= held.probabilities.argmax(axis=1) == _column(version, predicted)
     rows: Rows = held.rows[wanted]
     return rows
 

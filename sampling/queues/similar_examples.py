@@ -29,8 +29,8 @@ class Examples:
 def examples_of(dataset: Dataset, query: QueryDict) -> Examples:
     """Return the examples in ``to``, without unknown rows, and the queue that ``back`` leads to."""
     named = list(dict.fromkeys(example_rows(query.get("to", ""))))
-    known = set(Item.objects.filter(dataset=dataset, row__in=named).values_list("row", flat=True))
-    rows = [row for row in named if row in known]
+    existing = set(Item.objects.filter(dataset=dataset, row__in=named).values_list("row", flat=True))
+    rows = [row for row in named if row in existing]
     found = Frame.objects.filter(item__dataset=dataset, item__row__in=rows[:PICTURES]).select_related("item")
     frames = {frame.item.row: frame for frame in found.order_by("-pk")}
     back = QueryDict(query.get("back", ""), mutable=True)

@@ -68,8 +68,8 @@ class Inputs:
         """Return those of ``rows`` that have an embedding."""
         if self.has_vector is None:
             return rows[:0]
-        known = rows[rows < len(self.has_vector)]
-        return known[self.has_vector[known]]
+        covered = rows[rows < len(self.has_vector)]
+        return covered[self.has_vector[covered]]
 
     def scored(self, rows: Rows, measure: Callable[[Floats], Floats]) -> tuple[Rows, Floats]:
         """Return those of the ascending ``rows`` that have probabilities, and ``measure`` (n, c) -> (n,) of these.
@@ -77,10 +77,10 @@ class Inputs:
         Works in blocks that fit the CPU cache, which makes it fast for a million rows.
         """
         assert self.probabilities is not None
-        known = rows[: np.searchsorted(rows, len(self.probabilities))]
-        scores = np.empty(len(known), np.float32)
-        for part in blocks(len(known), SCORED_AT_ONCE):
-            block = known[part]
+        covered = rows[: np.searchsorted(rows, len(self.probabilities))]
+        scores = np.empty(len(covered), np.float32)
+        for part in blocks(len(covered), SCORED_AT_ONCE):
+            block = covered[part]
             first, span = block[0], block[-1] + 1 - block[0]
             if span <= 2 * len(block):  # reading a few unneeded rows is faster than gathering single ones
                 measured = measure(self.probabilities[first : first + span])
@@ -88,7 +88,7 @@ class Inputs:
             else:
                 scores[part] = measure(self.probabilities[block])
         has_score = ~np.isnan(scores)
-        return (known, scores) if has_score.all() else (known[has_score], scores[has_score])
+        return (covered, scores) if has_score.all() else (covered[has_score], scores[has_score])
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from sampling.queues.dispatch import StillRanking, get_or_rank_round
 from sampling.queues.empty_state import Empty, nothing_left
 from sampling.queues.field_controls import control_of, fields_form
 from sampling.queues.field_filter import check, conditions_from
-from sampling.queues.held_out_filter import unseen_from, words_of
+from sampling.queues.held_out_filter import describe, unseen_from
 from sampling.queues.histogram import spread_of
 from sampling.queues.lease_views import window_of
 from sampling.queues.leases import Window, release
@@ -160,7 +160,7 @@ def _unseen_form(dataset: Dataset, query: QueryDict) -> dict[str, Any] | None:
             names = dict(LabelClass.objects.filter(dataset=dataset, pk__in=ids.values()).values_list("pk", "name"))
             label, predicted = (names.get(int(ids.get(name, 0)), "") for name in ("label", "predicted"))
             params = {**unseen.as_params(), **ids, "state": "any"}
-            return {"text": words_of(unseen, label, predicted), "params": params, "number": unseen.numbers[-1]}
+            return {"text": describe(unseen, label, predicted), "params": params, "number": unseen.numbers[-1]}
     return None
 
 

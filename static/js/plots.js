@@ -15,7 +15,7 @@ function linesOf(plot) {
 // -- Showing --------------------------------------------------------------------------------------
 function show(plot, dot) {
   const area = areaOf(plot);
-  const { x, y, words: text, href } = dot.dataset;
+  const { x, y, tooltip: text, href } = dot.dataset;
   area.style.setProperty("--x", `${x}%`);
   area.style.setProperty("--y", `${y}%`);
   area.querySelector(".plot-cross").hidden = false;

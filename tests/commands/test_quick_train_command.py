@@ -64,7 +64,7 @@ def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
     expected = QuickOptions(image_side=32, epochs=2, validation_share=0.3, flip=True)
     assert parse_options(QuickOptions, ModelVersion.objects.get().options) == expected
 
-    lines = quick_train.words(result)
+    lines = quick_train.report_lines(result)
     assert lines[0].startswith("Model 1: 20 labels of 2 classes, best epoch ")
     assert lines[1].startswith("Held-out accuracy on 3 test images ")
     assert "uncalibrated, too few labels" in lines[2]

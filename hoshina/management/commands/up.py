@@ -126,10 +126,10 @@ def _hold_store() -> Iterator[_Holder]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        told = holder.read()
+        state = holder.read()
         raise CommandError(
-            f"Another `up` (process {told.get('pid', 'unknown')}) runs on {settings.STORE_DIR}: open "
-            f"{told.get('url', 'its page')}, or stop it first."
+            f"Another `up` (process {state.get('pid', 'unknown')}) runs on {settings.STORE_DIR}: open "
+            f"{state.get('url', 'its page')}, or stop it first."
         ) from error
     try:
         # From an `up` that was killed: its children end on their own within a second or two.

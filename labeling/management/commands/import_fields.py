@@ -11,7 +11,7 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from labeling.fields.header_fields import KIND, check_cards
-from labeling.fields.header_fields import words_of as words_of_cards
+from labeling.fields.header_fields import report_lines as header_lines
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import Progress, Report, import_fields
 from labeling.fields.split_groups import choose, tally_of
@@ -54,7 +54,7 @@ class Command(HoshinaCommand):
         lines: list[str] = []
         if options["cards"] is not None:
             result = self._read_cards(dataset, options)
-            lines = words_of_cards(result)
+            lines = header_lines(result)
         elif options["file"] is not None:
             report = self._import(dataset, options)
             result, lines = report.as_json(), summary_of(report)

@@ -67,7 +67,7 @@ class Epoch:
 class Watcher(Protocol):
     """Receives the progress of a training; each method may raise to stop it."""
 
-    def preparing(self, words: str, total: int) -> None:
+    def preparing(self, stage: str, total: int) -> None:
         """Report that a preparation of ``total`` steps starts."""
 
     def prepared(self, n: int) -> None:

@@ -29,9 +29,9 @@ class Command(HoshinaCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
-        given = given_options(MapOptions, options)
+        values = given_options(MapOptions, options)
         try:
-            wanted = checked(dataset, given.pop("method", "umap"), given)
+            wanted = checked(dataset, values.pop("method", "umap"), values)
         except Refusal as error:
             flag = _FLAGS.get(error.field, f"--{error.field.replace('_', '-')}")
             if not error.field:

@@ -41,10 +41,10 @@ class Command(HoshinaCommand):
         if impossible:
             raise CommandError(" ".join(why for _, why in impossible))
         job = run_command_job(self, "quick_train", dataset.pk, asdict(wanted), as_json=options["json"])
-        self.print_result(job.result, words(job.result), as_json=options["json"])
+        self.print_result(job.result, report_lines(job.result), as_json=options["json"])
 
 
-def words(result: dict[str, Any]) -> list[str]:
+def report_lines(result: dict[str, Any]) -> list[str]:
     """Return the result of a training, which ``--json`` prints, as lines of text."""
     low, high = result["accuracy_interval"]
     classes = counted(len(result["classes"]), "class", "classes")

@@ -182,7 +182,7 @@ def test_the_page_offers_both_choices(client: Client, folder: Path) -> None:
     sent = {"plane": "first", "stretch": "usual", "background": "#808080", "first_row": "top", "shows_cut": "on"}
     assert client.post(address, sent).status_code == 302
     assert fresh(dataset).shown_as == Rendering(first_row="top", shows_cut=True)
-    assert dataset.shown_words == "first row on top, truncated files shown"
+    assert dataset.rendering_summary == "first row on top, truncated files shown"
     assert Job.objects.get(kind="ingest").params == {"reread": True}
 
 

@@ -68,7 +68,7 @@ def test_others_stand_side_by_side(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[:, 12:], alone(files["diff"], 6, 18))
     files = grey(tmp_path, *ROLES_4)
     four = NetworkInput(InputSpec(roles=ROLES_4), is_grey=True)
-    assert (four.has_channels, four.words) == (False, "It sees a, b, c, d side by side in one image.")
+    assert (four.has_channels, four.note) == (False, "It sees a, b, c, d side by side in one image.")
     assert prepare(four, files, 16).shape == (16, 16, 3)
 
 
@@ -77,7 +77,7 @@ def test_a_colour_image_is_the_one_that_people_see(tmp_path: Path) -> None:
     network_input = NetworkInput(InputSpec(roles=ROLES, composition=composition), is_grey=True)
     shown = composite(files, ROLES, composition, max_side=32)
     np.testing.assert_array_equal(prepare(network_input, files, 16), squash(shown, 16))
-    assert "color image" in network_input.words
+    assert "color image" in network_input.note
     del files["ref"]
     shown = composite(files, ROLES, composition, max_side=32)
     np.testing.assert_array_equal(prepare(network_input, files, 16, "ref: missing"), squash(shown, 16))

@@ -37,8 +37,8 @@ class Ledger:
         self.best: list[list[np.ndarray]] = []
         self.stop_at = stop_at
 
-    def preparing(self, words: str, total: int) -> None:
-        self.stages.append((words, total))
+    def preparing(self, stage: str, total: int) -> None:
+        self.stages.append((stage, total))
 
     def prepared(self, n: int) -> None:
         pass

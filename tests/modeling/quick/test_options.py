@@ -96,4 +96,4 @@ def test_every_backbone_has_what_a_form_shows() -> None:
     for backbone in BACKBONES.values():
         assert 0 < backbone.smallest_side <= backbone.usual_side
         assert backbone.title
-        assert backbone.words
+        assert backbone.summary

@@ -146,8 +146,8 @@ def test_the_plots_show_the_newest_and_say_so(make_dataset: MakeDataset, client:
     some_versions(make_dataset(3), 130)
     shown = client.get(PAGE).content.decode()
     assert "The newest 100 versions; the table lists all of them." in shown
-    assert shown.count('data-words="Model 130, 1,300 labels') == 5, "accuracy, ECE twice, labels, learning curve"
-    assert 'data-words="Model 30,' not in shown
+    assert shown.count('data-tooltip="Model 130, 1,300 labels') == 5, "accuracy, ECE twice, labels, learning curve"
+    assert 'data-tooltip="Model 30,' not in shown
 
 
 # -- Words for what is missing --------------------------------------------------------------------
