@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 
 def store_is_writable(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Check that the store, to which the application writes everything, can be written."""
+    """Check that the store, which holds everything that the application writes, is writable."""
     folder = settings.STORE_DIR
     while not folder.exists():
         folder = folder.parent
@@ -28,7 +28,7 @@ def store_is_writable(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
 
 
 def sign_in_is_safe(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Check that passwords do not cross a network in clear text."""
+    """Check that passwords are not sent over a network in clear text."""
     if settings.LOCAL_ONLY or settings.BEHIND_HTTPS:
         return []
     return [

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def ask(host: str, port: int, *, allowed: str = "localhost", timeout: float = 3.0) -> tuple[int, dict[str, Any]]:
-    """Ask ``allowed``, a name of the server, for status and content of /healthz. Raises OSError or HTTPException."""
+    """Request /healthz with ``allowed`` as host name. Return status and content. Raises OSError or HTTPException."""
     nearby = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
     connection = http.client.HTTPConnection(nearby, port, timeout=timeout)
     try:

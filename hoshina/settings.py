@@ -238,9 +238,9 @@ if BROKER_URL and not BROKER_URL.startswith(("redis://", "rediss://", "unix://")
         f"AL_BROKER_URL is {BROKER_URL!r}; expected redis://host:port/number, or nothing for the embedded broker."
     )
 BROKER_DIR = STORE_DIR / "broker"
-# Seconds, in order: least time between saves of progress; between heartbeats of a running job; without a heartbeat
-# until a job counts as dead; until a queued job that nobody took is sent again; between calls for helpers; until a
-# worker that is told to stop gives its job back, whatever it is doing.
+# Seconds, in order: minimum between saves of progress; between heartbeats of a running job; without a heartbeat until a
+# job counts as dead; until a queued job that no worker took is sent again; between requests for helpers; until a
+# stopping worker requeues its job.
 JOB_PROGRESS = 0.5
 JOB_HEARTBEAT = 5.0
 JOB_STALE = 30.0

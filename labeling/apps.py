@@ -38,7 +38,7 @@ def read_new_cards(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
 
 
 def forget_values(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """Clear the values of fields, whose rows mean other items after a regrouping."""
+    """Clear the values of fields, because rows refer to other items after a regrouping."""
     from labeling.fields.columns import empty
     from labeling.models import Field
 

@@ -20,7 +20,7 @@ from labeling.ingest.grouping_template import MAX_TEMPLATE, GroupingProblem, Tem
 from labeling.models import Dataset, LabelClass
 
 UNLABELLED = "unlabelled"
-# Attributes of inputs whose text is no prose.
+# Attributes of inputs that are not prose.
 _NO_PROSE = {"autocomplete": "off", "spellcheck": "false"}
 COLOURS = ("red", "green", "blue")
 

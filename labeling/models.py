@@ -36,7 +36,7 @@ class State(models.IntegerChoices):
 
 
 class Dataset(models.Model):
-    """A labeling project: a root folder and all that belongs to it.
+    """A labeling project: a root folder and its items, classes and fields.
 
     The counters are updated in the transaction that changes an item's state, so that no page counts items.
     """
@@ -45,19 +45,20 @@ class Dataset(models.Model):
     slug = models.SlugField(max_length=60, unique=True)
     root = models.CharField(max_length=4096)
     created_at = models.DateTimeField(auto_now_add=True)
-    # How its images are shown, as Rendering.as_params gives it: to people and to models alike.
+    # How its images are shown to people and to models, as returned by Rendering.as_params.
     rendering = models.JSONField(default=dict, blank=True, editable=False)
     # Template that groups several files into an item (labeling.ingest.grouping_template); "": each file is an item.
     grouping = models.CharField(max_length=200, blank=True, default="", editable=False)
-    # The roles of its items' frames, in the order in which they are shown; [] where each file is an item.
+    # The roles of its items' frames in display order; [] if each file is an item.
     roles = models.JSONField(default=list, blank=True, editable=False)
-    # How the frames of an item are shown and encoded together, as Composition.as_params gives it.
+    # How the frames of an item are shown and encoded together, as returned by Composition.as_params.
     composition = models.JSONField(default=dict, blank=True, editable=False)
-    # Images of equal value in this field are never on both sides of a split (labeling.fields.split_groups).
+    # Images with equal values in this field are in the same set of a split (labeling.fields.split_groups).
     together_by = models.ForeignKey(
         "Field", null=True, on_delete=models.SET_NULL, related_name="keeps_together", editable=False
     )
-    # Whether the folder is scanned for new files; when next, and what the last scan saw (labeling.ingest.folder_watch).
+    # Whether the folder is scanned for new files, when next, and the state at the last scan
+    # (labeling.ingest.folder_watch).
     is_watched = models.BooleanField(default=False, editable=False)
     next_look_at = models.DateTimeField(null=True, editable=False)
     last_look = models.CharField(max_length=40, blank=True, default="", editable=False)
@@ -67,7 +68,7 @@ class Dataset(models.Model):
     n_labelled = models.PositiveBigIntegerField("labeled items", default=0, editable=False)
     n_unsure = models.PositiveBigIntegerField(default=0, editable=False)
     n_skipped = models.PositiveBigIntegerField(default=0, editable=False)
-    # Grows with every decision that changes a label: "42 labels newer than the model" is a subtraction.
+    # Grows with every decision that changes a label, so that "42 labels newer than the model" is a subtraction.
     n_decisions = models.PositiveBigIntegerField(default=0, editable=False)
 
     class Meta:
@@ -81,7 +82,7 @@ class Dataset(models.Model):
 
     @property
     def data_dir(self) -> Path:
-        """Return the root folder, or ``AL_DATA_DIR`` where the folder was moved (or mounted) elsewhere."""
+        """Return the root folder, or ``AL_DATA_DIR`` if the folder was moved (or mounted) elsewhere."""
         return settings.DATA_DIR or Path(self.root)
 
     @property
@@ -170,31 +171,29 @@ class ItemQuerySet(models.QuerySet["Item"]):
         return self.filter(is_available=True)
 
     def changed_since_decision(self) -> ItemQuerySet:
-        """Return those whose files changed after the decision that holds; through a partial index."""
+        """Return the items whose files changed after their current decision, by a partial index."""
         changed = self.filter(content_changed_after__isnull=False, decision_id__lte=models.F("content_changed_after"))
         return changed.exclude(state=0)
 
 
 class Item(models.Model):
-    """What a person labels.
-
-    ``row`` counts 0, 1, 2 … within the dataset, assigned once at ingest and never reused: its position in all arrays.
-    """
+    """What a person labels. ``row`` is its position in all arrays, assigned once at ingest and never reused."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items", db_index=False)
     row = models.PositiveBigIntegerField()
     path = models.CharField(max_length=MAX_PATH)
-    # False once its file vanished or can no longer be read; its labels stay.
+    # False if its file is missing or can no longer be read; its labels stay.
     is_available = models.BooleanField(default=True)
 
     # Derived from the newest annotation, kept here for speed.
     state = models.PositiveSmallIntegerField(choices=State, default=State.UNLABELLED)
     label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="items", db_index=False)
-    # The newest annotation, 0 if none: a page that knew an older one is out of date.
+    # The newest annotation, 0 if there is none. A page that knows only an older one is out of date.
     newest_annotation_id = models.BigIntegerField(default=0)
-    # The annotation whose decision holds: the newest one, or the older one that an undo went back to.
+    # The annotation of the current decision: the newest one, or the older one that an undo restored.
     decision_id = models.BigIntegerField(null=True)
-    # The newest annotation when its content last changed: decisions up to it are about other content. NULL: never.
+    # The newest annotation when its content last changed: decisions up to it are about other content. NULL: it never
+    # changed.
     content_changed_after = models.BigIntegerField(null=True, editable=False)
 
     objects = ItemQuerySet.as_manager()
@@ -217,12 +216,12 @@ class Item(models.Model):
 
     @property
     def is_content_changed(self) -> bool:
-        """Return whether the content of its files changed after the decision that holds."""
+        """Return whether the content of its files changed after the current decision."""
         return self.state != State.UNLABELLED and is_older(self.decision_id, self.content_changed_after)
 
 
 def is_older(decision_id: int | None, changed_after: int | None) -> bool:
-    """Return whether a decision was made before the content changed; the annotations' ids tell."""
+    """Return whether a decision was made before the content changed, by the annotations' ids."""
     return decision_id is not None and changed_after is not None and decision_id <= changed_after
 
 
@@ -239,10 +238,10 @@ class Frame(models.Model):
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     format = models.CharField(max_length=20)
-    # Which way of reading such content it was decoded by (labeling.images.revisions); NULL: by an older version of
-    # HOSHINA that may have shown it otherwise, so the next ingest reads it again.
+    # The revision of the code that decoded it (labeling.images.revisions). NULL: an older version of HOSHINA, which may
+    # have shown it differently, so the next ingest reads it again.
     revision = models.PositiveSmallIntegerField(null=True, default=0)
-    # What is wrong with the file although it can be shown; usually nothing.
+    # A defect of the file that does not prevent display; usually empty.
     note = models.CharField(max_length=MAX_NOTE, blank=True, default="")
 
     class Meta:
@@ -251,7 +250,7 @@ class Frame(models.Model):
             models.UniqueConstraint(fields=["item", "role"], name="frame_role"),
         ]
         indexes = [
-            # Files that were moved are recognised by their content.
+            # Moved files are recognized by their content.
             models.Index(fields=["dataset", "sha256"], name="frame_content"),
             models.Index(fields=["dataset", "path"], condition=~Q(note=""), name="frame_note"),
         ]
@@ -260,13 +259,13 @@ class Frame(models.Model):
         return self.path
 
     def version(self, rendering: Rendering) -> str:
-        """Return what its picture depends on, for addresses: the start of its content's hash, and the rendering."""
+        """Return the version of its picture for URLs: the start of its content's hash, and the rendering."""
         start = self.picture_hash[:12]
         return f"{start}-{rendering.key}" if rendering.key else start
 
     @property
     def picture_hash(self) -> str:
-        """Return what its pictures and vectors are kept under: 64 digits like its content's hash."""
+        """Return the key of its cached pictures and embeddings: 64 digits like its content's hash."""
         return picture_hash(self.sha256, self.revision or 0)
 
     @property
@@ -285,10 +284,10 @@ class Field(models.Model):
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="fields")
     name = models.CharField(max_length=80)
     kind = models.CharField(max_length=8, choices=Kind)
-    # Where its values come from: "csv", or the keyword of a header's card, which new files are read for.
+    # The source of its values: "csv", or the keyword of a header card, which is also read from new files.
     source = models.CharField(max_length=80)
     order = models.PositiveIntegerField(default=0)
-    # Grows with every change of its values: names their file.
+    # The generation of its files, which grows with every change of its values.
     generation = models.PositiveIntegerField(default=0)
     # Items that have a value.
     n_known = models.PositiveBigIntegerField(default=0)
@@ -318,7 +317,7 @@ class Problem(models.Model):
 
 
 class Action(models.Model):
-    """One key press, whose annotations are undone together; the client's ``uuid`` makes one sent twice count once."""
+    """One key press, whose annotations are undone together. The client's ``uuid`` identifies one that is sent twice."""
 
     class Kind(models.TextChoices):
         ASSIGN = "assign"
@@ -329,7 +328,7 @@ class Action(models.Model):
         IMPORT = "import"
         MERGE = "merge"
 
-    # What Z takes back; imports and merges are undone where they were made.
+    # The actions that the key Z undoes. Imports and merges are undone elsewhere.
     ON_UNDO_STACK = (Kind.ASSIGN, Kind.UNSURE, Kind.SKIP, Kind.CLEAR)
 
     uuid = models.UUIDField(unique=True)
@@ -353,14 +352,14 @@ class Action(models.Model):
 class Annotation(ShownFields):
     """A decision about an item, append-only, with how the item came to be shown."""
 
-    # Queues that draw uniformly at random from everything without a label, as long as no filter is set.
+    # Queues that draw uniformly at random from all unlabeled items, if no filter is set.
     AUDIT_QUEUES = ("audit", "auto/audit")
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="annotations", db_index=False)
     action = models.ForeignKey(Action, on_delete=models.CASCADE, related_name="annotations")
     state = models.PositiveSmallIntegerField(choices=State)
     label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
-    # The decision that held before this one: what an undo goes back to. An undo's own: the one it went back to.
+    # The decision before this one, which an undo restores. Of an undo: the decision that it restored.
     previous = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False

@@ -1,4 +1,4 @@
-"""Define the signals that this app sends to the apps above, and the one thing that it asks them."""
+"""Define the signals that this app sends to the apps above, and the one value that it requests from them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 # Sent with dataset_id= after an ingest job succeeded.
 ingested = Signal()
-# Sent with dataset_id= after the images of a dataset came to be shown in another way.
+# Sent with dataset_id= after the display settings of a dataset changed.
 reshown = Signal()
-# Sent with dataset_id= when all items of a dataset are about to be made anew: nothing that goes by their rows holds.
+# Sent with dataset_id= before all items of a dataset are created anew: arrays by row are then invalid.
 regrouped = Signal()
 # Sent with dataset_id= and n_decisions= (so far) after a committed batch of decisions, and after a class was retired.
 decided = Signal()
@@ -24,10 +24,10 @@ _encoder_sides: list[EncoderSide] = []
 
 
 def register_encoder_side(function: EncoderSide) -> None:
-    """Make ``function`` the answer of :func:`encoder_side`; registering again replaces it."""
+    """Register the function behind :func:`encoder_side`; registering again replaces it."""
     _encoder_sides[:] = [function]
 
 
 def encoder_side(dataset: Dataset) -> int | None:
-    """Return the side of the square that an encoder will want of each file (labeling.images.encoder_inputs)."""
+    """Return the side of the square that an encoder will request for each file (labeling.images.encoder_inputs)."""
     return _encoder_sides[0](dataset) if _encoder_sides else None

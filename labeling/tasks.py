@@ -17,7 +17,7 @@ from labeling.models import Dataset
     kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}", unit="images"
 )
 def run_ingest(run: Run) -> dict[str, Any]:
-    """Bring a dataset up to date with its folder.
+    """Update a dataset from its folder.
 
     Parameters: ``extensions``, ``reread`` (unchanged files too), ``settled`` (skip files written within that many
     seconds), ``grouping`` (the template by which several files make one item from now on, or "").
@@ -44,9 +44,9 @@ def run_ingest(run: Run) -> dict[str, Any]:
     unit="images",
 )
 def run_read_cards(run: Run) -> dict[str, Any]:
-    """Make fields of header cards. Parameters: ``cards``, their names; none: what was chosen before, of new files."""
+    """Create fields from the header cards ``cards``; without any, update existing fields from new files."""
     dataset = Dataset.objects.get(pk=run.dataset_id)
     result = read_cards(dataset, run, list(run.params.get("cards") or ()))
-    # Files that an ingest brought before there was a field that asks for them.
+    # Files that an ingest added before a field needed their headers.
     read_new_cards(Dataset, dataset_id=dataset.pk)
     return result

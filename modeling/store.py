@@ -75,7 +75,7 @@ _REEMBED = "Run `hoshina embed` to compute the embeddings again."
 
 
 class MissingEmbeddings(Refusal):
-    """Images have no vectors yet; an embedding job makes them."""
+    """Images have no embeddings yet; an embedding job computes them."""
 
     HINT = "Wait for the embedding job (see Jobs), or run hoshina embed."
 
@@ -194,7 +194,9 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
     embedding_set.generation, embedding_set.n_vectors = generation, n_vectors
     for part in parts:
         remove(part.file)
-    files.remove_before(previous)  # whoever read the database row a moment ago still finds the generation before
+    files.remove_before(
+        previous
+    )  # readers that loaded the database row a moment ago still find the previous generation
     return n_vectors
 
 

@@ -29,7 +29,7 @@ def run_rank(run: Run) -> dict[str, Any]:
         with threadpool_limits(limits=threads):
             round_ = order.pull(dataset)
     except BadParameter as problem:
-        raise Refusal("That cannot be shown.", hint=str(problem)) from problem
+        raise Refusal("These images cannot be ranked.", hint=str(problem)) from problem
     return {"round": round_.pk}
 
 

@@ -1,7 +1,7 @@
 """Compute plots for pages: series of numbers become points, lines and ticks in percent of the plot's area.
 
 Nothing here imports Django. ``templates/charts/_plot.html`` draws a :class:`Plot`, and ``static/js/plots.js`` makes it
-respond to mouse and keys; ADR 0009 says why no library does.
+respond to mouse and keys; ADR 0009 explains why no library is used.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from math import ceil, floor, isfinite, log10
 from typing import Literal
 
 Interval = Literal["band", "bars", ""]
-# At most so many parts between ticks: there is more room from left to right.
+# Largest number of intervals between ticks: there is more room horizontally.
 ACROSS, UP = 8, 5
-# Pixels across: the largest dot of those that weigh something, a usual dot, and one of very many.
+# Diameters in pixels: the largest weighted dot, a usual dot, and a dot of very many.
 LARGEST_DOT, DOT, SMALL_DOT = 10.0, 7.0, 4.0
 MANY_DOTS = 60
 RING = 2.0
@@ -22,11 +22,11 @@ RING = 2.0
 
 @dataclass(frozen=True)
 class Point:
-    """A value ``y`` at ``x``; the ends of its ``interval`` and the page behind it, where it has them.
+    """A value ``y`` at ``x``, with its ``interval`` and the URL that it links to, if any.
 
-    ``tooltip`` is shown when it is pointed at; "": its numbers.
+    ``tooltip`` is shown on hover; "" shows its numbers.
 
-    ``weight`` (0 to 1) is the dot's area as a share of the largest one's; None: all dots are alike.
+    ``weight`` (0 to 1) is the dot's area as a share of the largest one's; None makes all dots equal.
     """
 
     x: float
@@ -39,7 +39,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together, by rising ``x``. ``interval`` says how their intervals are drawn."""
+    """A series of points by rising ``x``; ``interval`` is how their intervals are drawn."""
 
     name: str
     points: Sequence[Point]
@@ -69,7 +69,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Tick:
-    """A line of the grid: where it is (per cent from the left or from the top) and its number."""
+    """A line of the grid: its position in percent from the left or from the top, and its number."""
 
     at: str
     text: str
@@ -77,7 +77,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Dot:
-    """A point as it is drawn: per cent from the left and from the top, and how many pixels across, its hole, too."""
+    """A point as it is drawn: its position in percent, and the diameters of the dot and its hole in pixels."""
 
     x: str
     y: str
@@ -90,9 +90,9 @@ class Dot:
 
 @dataclass(frozen=True)
 class Curve:
-    """A series as it is drawn: ``line`` and ``band`` are the data of paths, "" where there is none.
+    """A series as it is drawn; ``line`` and ``band`` are the data of SVG paths, "" if there is none.
 
-    Every second one has rings for dots, so that two lines differ without their colours.
+    Every second one has rings for dots, so that two lines differ without their colors.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Row:
-    """A point for those who read the numbers."""
+    """A row of the table of the plot's numbers."""
 
     series: str
     x: str
@@ -119,7 +119,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plot:
-    """Everything that ``_plot.html`` draws. ``name`` is unique on the page; ``title`` says what is to be seen."""
+    """Everything that ``_plot.html`` draws. ``name`` is unique on the page; ``title`` describes the plot."""
 
     name: str
     title: str
@@ -148,10 +148,10 @@ def plot(
     is_square: bool = False,
     has_diagonal: bool = False,
 ) -> Plot:
-    """Draw ``series`` over a common pair of axes.
+    """Draw ``series`` on common axes.
 
-    Series without points stay in the legend and draw nothing; values that are no numbers (a loss that overflowed) are
-    left out.
+    Series without points stay in the legend and draw nothing; values that are not finite (such as a loss that
+    overflowed) are left out.
     """
     every = [replace(curve, points=[point for point in curve.points if isfinite(point.y)]) for curve in series]
     points = [point for curve in every for point in curve.points]
@@ -216,7 +216,7 @@ def nice_step(span: float, n: int, *, is_whole: bool = False) -> float:
 
 
 def _ends(every: Sequence[Series]) -> list[float]:
-    """Return the ends of each series' last interval: the first ones reach far, and may end at the plot's edge."""
+    """Return the ends of each series' last interval: the first ones are wide, and may be cut at the plot's edge."""
     lasts = [curve.points[-1] for curve in every if curve.points and curve.interval]
     return [end for point in lasts for end in point.interval or ()]
 

@@ -134,7 +134,7 @@ def _as_failure(error: Exception) -> Failure:
     """Return the failure that reports an unexpected exception."""
     if isinstance(error, DatabaseError):
         where = "The database" if settings.DATABASE_URL else f"The database {settings.DATABASES['default']['NAME']}"
-        return Failure(f"{where} does not answer: {error}.", "Is its server running, and its disk there?")
+        return Failure(f"{where} does not answer: {error}.", "Check that its server runs and its disk is connected.")
     if isinstance(error, OSError):
         name = f": {error.filename}" if error.filename else ""
         return Failure(f"{error.strerror or error}{name}.")

@@ -14,7 +14,7 @@ class Refusal(Exception):
     ----------
     message : what happened.
     hint : what to do about it.
-    field : the option or form field at fault, where it is one.
+    field : the option or form field at fault, if any.
     """
 
     def __init__(self, message: str, hint: str = "", field: str = "") -> None:
@@ -28,7 +28,7 @@ class Refusal(Exception):
 
 
 def reason_of(action: Callable[[], object]) -> str:
-    """Return why an action is refused and what to do about it; "" where it is not."""
+    """Return why an action is refused and what to do about it; "" if it is not."""
     try:
         action()
     except Refusal as refusal:
@@ -37,7 +37,7 @@ def reason_of(action: Callable[[], object]) -> str:
 
 
 def sentences(message: str, hint: str = "") -> str:
-    """Join what happened and what to do to sentences."""
+    """Join what happened and what to do into sentences."""
     if not hint:
         return message
     end = "" if message.endswith((".", "!", "?", ":")) else "."

@@ -40,7 +40,7 @@ def local_user() -> User:
 
 
 def local_user_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Sign requests from this machine in as its user, unless AL_LOGIN is set."""
+    """Sign in requests from this machine as its user, unless AL_LOGIN is set."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if (

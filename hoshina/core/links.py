@@ -1,4 +1,4 @@
-"""Link from pages of one app to pages of the apps above it, which the lower app must not know."""
+"""Link from pages of one app to pages of the apps above it, which the lower app must not import."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def register(**url_names: str) -> None:
 
 
 def link_to(link: str, *arguments: Any) -> str:
-    """Return the address of a registered link; "" where no installed app has registered it."""
+    """Return the URL of a registered link; "" if no installed app has registered it."""
     return reverse(_url_names[link], args=arguments) if link in _url_names else ""

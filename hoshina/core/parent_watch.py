@@ -1,4 +1,4 @@
-"""Watch the parent process: children of ``hoshina up`` stop when it is gone, even when it was killed."""
+"""Watch the parent process: children of ``hoshina up`` stop when it has ended, even if it was killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_child_of_up() -> bool:
 def watch_parent(leave: Callable[[], None]) -> None:
     """Call ``leave`` soon after the parent is gone if this is a child of ``up``. Do nothing in other processes."""
     global _is_child_of_up
-    parent = os.environ.pop(VARIABLE, "")  # popped: what a child starts itself is the child's to stop
+    parent = os.environ.pop(VARIABLE, "")  # popped: the processes that a child starts are its own to stop
     if parent:
         _is_child_of_up = True
         threading.Thread(target=_watch, args=(parent, leave), name="parent-watch", daemon=True).start()
@@ -35,5 +35,5 @@ def watch_parent(leave: Callable[[], None]) -> None:
 def _watch(parent: str, leave: Callable[[], None]) -> None:
     while lives(parent):
         time.sleep(0.5)
-    log.warning("The process that started this one is gone; stopping.")
+    log.warning("Stopping, because the parent process has ended.")
     leave()

@@ -1,6 +1,6 @@
-"""Declare options once for jobs, forms and commands, as annotated fields of a dataclass, and parse numbers of URLs.
+"""Declare options once for jobs, forms and commands, as annotated fields of a dataclass, and parse numbers in URLs.
 
-The annotation of a field is its type with what is to be known :func:`about` it::
+The annotation of a field is its type with the metadata of :func:`about`::
 
     epochs: Annotated[int, about("Epochs", "Passes over the training images.", ge=1, le=200)] = 10
 """
@@ -24,9 +24,10 @@ Options = TypeVar("Options")
 
 
 def about(title: str, description: str = "", *, refusal: str = "", choices: Any = None, **bounds: Any) -> msgspec.Meta:
-    """Return what a form and a command say of an option: its label, its help, and titles of its choices by value.
+    """Return the metadata of an option for forms and commands: its label, its help, and titles of its choices by value.
 
-    ``bounds`` are those of ``msgspec.Meta``: ``ge``, ``le``, ``max_length``; ``refusal`` what to say of other values.
+    ``bounds`` are those of ``msgspec.Meta``: ``ge``, ``le``, ``max_length``. ``refusal`` is the message for other
+    values.
     """
     extra = {"refusal": refusal, "choices": choices or {}}
     return msgspec.Meta(title=title, description=description, extra=extra, **bounds)
@@ -34,7 +35,7 @@ def about(title: str, description: str = "", *, refusal: str = "", choices: Any 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a dataclass: its type (``annotation`` with bounds), and what its ``meta`` says."""
+    """One option of a dataclass: its type (``annotation`` with bounds) and its metadata (``meta``)."""
 
     name: str
     annotation: Any
@@ -99,7 +100,7 @@ def parse_options(cls: type[Options], values: Mapping[str, Any]) -> Options:
 
 
 def parse_texts(cls: type[Options], texts: Mapping[str, str]) -> Options:
-    """Return the options that an address or a command line gives as text: unknown names and empty values are none."""
+    """Return the options that a URL or a command line gives as text, ignoring unknown names and empty values."""
     values: dict[str, Any] = {}
     for name, option in options_of(cls).items():  # type: ignore[arg-type]
         if text := texts.get(name):
@@ -111,7 +112,7 @@ def parse_texts(cls: type[Options], texts: Mapping[str, str]) -> Options:
 
 
 def whole_number(text: str | None, digits: int = 18) -> int | None:
-    """Return the number that the ASCII digits of an address mean; None for all else, and for too many digits."""
+    """Return the number that ASCII digits of a URL stand for; None for other text and for too many digits."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
@@ -148,7 +149,7 @@ def add_option_arguments(
     *,
     leave_out: Collection[str] = (),
 ) -> None:
-    """Add an argument, None if not given, for each option; ``flags``: other names, ``defaults``: for the help."""
+    """Add an argument, by default None, for each option. ``flags`` are other names; ``defaults`` are for the help."""
     for name, option in options_of(cls).items():
         if name in leave_out:
             continue

@@ -44,8 +44,8 @@ def map_array(file: Path, hint: str, dtype: DTypeLike | None = None, row_shape: 
 
     Parameters
     ----------
-    hint : what a person can do where the file is damaged.
-    dtype, row_shape : of a row; None for a length that may be any. Not checked without ``dtype``.
+    hint : what a person can do if the file is damaged.
+    dtype, row_shape : of a row; None allows any length. Not checked without ``dtype``.
 
     Raises FileNotFoundError, and StoreError if the file is damaged, cut short, or holds rows of another kind.
     """
@@ -77,7 +77,7 @@ def _has_rows(array: Any, dtype: np.dtype[Any], row_shape: Shape) -> bool:
 
 
 def find_array(file: Path, hint: str, dtype: DTypeLike | None = None, row_shape: Shape = ()) -> Any | None:
-    """Map a file as `map_array` does; None where there is no such file."""
+    """Map a file as `map_array` does; return None if there is no such file."""
     try:
         return map_array(file, hint, dtype, row_shape)
     except FileNotFoundError:
@@ -99,7 +99,7 @@ class PageReleaser:
     """Release the memory pages of a mapped array's rows in one pass from its first row to its last.
 
     The pages stay in the system's cache while there is room, but no longer count as memory of this process, which may
-    be limited. Does nothing where the array is not mapped, or the system cannot do it.
+    be limited. Does nothing if the array is not mapped or the system does not support it.
     """
 
     def __init__(self, X: Any) -> None:
@@ -110,7 +110,7 @@ class PageReleaser:
 
     def release(self, n_rows: int) -> None:
         """Release the first ``n_rows``, which are not needed again."""
-        # The file's header is mapped before the rows; ending there, the last pages stay a little longer.
+        # The file's header precedes the rows, so the last pages are released a little later.
         end = n_rows * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
         if self._mapped is not None and end > self._n_released:
             self._mapped.madvise(mmap.MADV_DONTNEED, self._n_released, end - self._n_released)
@@ -118,7 +118,7 @@ class PageReleaser:
 
 
 def forget(file: Path) -> None:
-    """Drop this process's cached maps of a file or of a folder's files: Windows removes no mapped file."""
+    """Drop this process's cached maps of a file or of a folder's files: Windows cannot remove a mapped file."""
     prefix = str(file)
     with _maps_lock:
         for key in [key for key in _maps if key[0] == prefix or key[0].startswith(prefix + os.sep)]:
@@ -128,9 +128,9 @@ def forget(file: Path) -> None:
 # -- Writing --------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def replacing(target: Path, *, is_durable: bool = True) -> Iterator[BinaryIO]:
-    """Yield a stream whose bytes replace ``target`` all at once, and only when the block ends well.
+    """Yield a stream whose bytes replace ``target`` atomically, and only if the block succeeds.
 
-    Without ``is_durable`` a power cut may leave an empty file, which takes no wait for the disk. Raises OSError.
+    Without ``is_durable`` it does not wait for the disk, so a power failure may leave an empty file. Raises OSError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{target.name}.{uuid4().hex[:12]}.tmp")
@@ -147,7 +147,7 @@ def replacing(target: Path, *, is_durable: bool = True) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[BinaryIO]:
-    """Yield a stream as `replacing` does. Raises StoreError where the file cannot be written."""
+    """Yield a stream as `replacing` does. Raises StoreError if the file cannot be written."""
     try:
         with replacing(target) as stream:
             yield stream
@@ -156,24 +156,24 @@ def writing(target: Path) -> Iterator[BinaryIO]:
 
 
 def write_array(target: Path, array: NDArray[Any]) -> None:
-    """Write an ``.npy`` file whole or not at all. Raises StoreError."""
+    """Write an ``.npy`` file atomically. Raises StoreError."""
     with writing(target) as stream:
         np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def write_arrays(target: Path, **arrays: Any) -> None:
-    """Write an ``.npz`` file whole or not at all. Raises StoreError."""
+    """Write an ``.npz`` file atomically. Raises StoreError."""
     with writing(target) as stream:
         np.savez(stream, **arrays)
 
 
 def put_in_place(draft: Path, target: Path) -> None:
-    """Give a finished file its name."""
+    """Rename a finished file to its final name."""
     forget(target)
     try:
         draft.replace(target)
     except PermissionError:
-        # Windows, while the writer still holds a map of the draft: its bytes are all that is wanted.
+        # Windows, while the writer still maps the draft: copy its bytes instead.
         copy = draft.with_suffix(".copy.tmp")
         shutil.copyfile(draft, copy)
         copy.replace(target)
@@ -199,18 +199,18 @@ def require_space(folder: Path, wanted: int) -> None:
     if free < wanted:
         raise StoreError(
             f"The disk of {folder} has {free / 1e9:.2f} GB left; {wanted / 1e9:.2f} GB are needed.",
-            "Make room, or set AL_STORE_DIR to a larger disk.",
+            "Free some space, or set AL_STORE_DIR to a folder on a larger disk.",
         )
 
 
 # -- Removing -------------------------------------------------------------------------------------
 def remove(file: Path) -> None:
-    """Remove a file, where it exists and Windows lets it go."""
+    """Remove a file if it exists, unless Windows has it in use."""
     forget(file)
     try:
         file.unlink(missing_ok=True)
-    except PermissionError:  # Windows: somebody has it mapped; the next removal tries again
-        log.info("%s is in use and stays for now.", file)
+    except PermissionError:  # Windows: a process has it mapped; the next removal tries again
+        log.info("%s is in use and will be removed later.", file)
 
 
 def remove_folder(folder: Path) -> None:
@@ -234,13 +234,13 @@ class HasGeneration(Protocol):
 class Generations:
     """The array files of a database row, ``<folder>/<name>-<generation>.npy``, never changed once written.
 
-    New content makes a new generation, because Windows cannot replace a file that somebody has mapped. The row names
-    the current generation and is saved after the files, so that a process may be killed at any moment.
+    New content makes a new generation, because Windows cannot replace a mapped file. The row names the current
+    generation and is saved after the files, so that a process may be killed at any moment.
 
     Attributes
     ----------
-    folder : holds the files of one row and nothing else by such names.
-    hint : what a person can do where a file is damaged.
+    folder : holds the files of one row, and no other files with such names.
+    hint : what a person can do if a file is damaged.
     """
 
     folder: Path
@@ -263,10 +263,10 @@ class Generations:
         write_array(self.file(name, generation), array)
 
     def read_current(self, row: HasGeneration, read: Callable[[], T], *fields: str) -> T:
-        """Return what ``read`` makes of the files of ``row.generation``.
+        """Return the result of ``read`` for the files of ``row.generation``.
 
-        Where they are missing, the row was loaded before a newer generation came and the old files went: read its
-        generation and ``fields`` again, and then the files. Raises StoreError if a file is missing or damaged.
+        If they are missing, a newer generation has replaced them since the row was loaded: reload its generation and
+        ``fields``, and read those files. Raises StoreError if a file is missing or damaged.
         """
         try:
             return read()
@@ -278,7 +278,7 @@ class Generations:
             raise StoreError(f"The file {error.filename} is missing.", self.hint) from error
 
     def array_of(self, name: str, generation: int, make: Callable[[], NDArray[Any]]) -> Any:
-        """Return an array, mapped. Where it is missing or damaged, make and write it first."""
+        """Return an array, mapped. If it is missing or damaged, compute and write it first."""
         file = self.file(name, generation)
         if (found := self._sound(lambda: self.find(name, generation))) is None:
             write_array(file, make())
@@ -287,7 +287,7 @@ class Generations:
         return found
 
     def arrays_of(self, name: str, generation: int, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, Any]:
-        """Return the arrays of an ``.npz`` file. Where it is missing or damaged, make and write them first."""
+        """Return the arrays of an ``.npz`` file. If it is missing or damaged, compute and write them first."""
         file = self.file(name, generation, "npz")
         if (found := self._sound(lambda: find_arrays(file, self.hint))) is None:
             write_arrays(file, **(found := make()))
@@ -302,7 +302,7 @@ class Generations:
             return None
 
     def next_after(self, current: int) -> int:
-        """Return a number that no file has ever had: a run believed dead cannot write into a live run's files."""
+        """Return an unused number, so that a run that was presumed dead cannot write into the files of another."""
         return max([current, *map(_generation_of, self._files())]) + 1
 
     def remove(self, generation: int) -> None:
@@ -312,7 +312,7 @@ class Generations:
                 remove(file)
 
     def remove_before(self, generation: int, name: str = "*") -> None:
-        """Remove the files of earlier generations, and drafts that killed processes left long ago."""
+        """Remove the files of earlier generations, and old drafts of killed processes."""
         for file in self._files(name):
             if _generation_of(file) < generation:
                 remove(file)

@@ -26,7 +26,7 @@ def start(worker: str) -> subprocess.Popen[bytes]:
         module_command("hoshina.jobs.beat_process"), stdin=subprocess.PIPE, env=module_environment()
     )
     assert process.stdin is not None
-    # The pipe stays open: the process ends when this one does, in whatever way.
+    # The pipe stays open: the process ends when this one does, for any reason.
     process.stdin.write(json.dumps(options, default=str).encode() + b"\n")
     process.stdin.flush()
     return process

@@ -38,7 +38,7 @@ class Channel(virtual.Channel):
             return []
 
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
-        # A message that a power cut takes is sent again: the job's row is the truth.
+        # A message lost in a power failure is sent again, because the job's row has the state.
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{queue}.msg"
         with replacing(self.folder / name, is_durable=False) as stream:
             stream.write(dumps(message).encode())
@@ -65,7 +65,7 @@ class Channel(virtual.Channel):
         target = self.folder / "unreadable" / file.name
         target.parent.mkdir(exist_ok=True)
         file.replace(target)
-        log.error("A message of the broker cannot be read and was moved to %s. The next one is taken.", target)
+        log.error("A message of the broker cannot be read and was moved to %s. Continuing with the next one.", target)
 
     def _size(self, queue: str) -> int:
         return len(self._files(queue))

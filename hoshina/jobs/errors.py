@@ -10,7 +10,7 @@ class ActiveElsewhere(Refusal):
 
 
 class Cancelled(Exception):
-    """Somebody asked this job to stop."""
+    """A person asked this job to stop."""
 
 
 class Superseded(Exception):

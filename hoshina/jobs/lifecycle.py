@@ -55,7 +55,7 @@ def _find_or_make(kind: str, dataset_id: int | None, params: dict[str, Any], **f
                 return Job.objects.create(
                     kind=kind, queue=spec.queue, dataset_id=dataset_id, params=params, key=key, **fields
                 ), True
-        except IntegrityError:  # somebody else was faster; theirs may even have ended by now
+        except IntegrityError:  # another process was faster; its job may even have ended by now
             continue
     raise Refusal(f"{spec.title} could not be queued.", "Try again.")
 
@@ -289,5 +289,5 @@ def take_care() -> None:
         reap(by_silence=not was_away)
         resend()
     except AnyDatabaseError as error:
-        log.warning("Looking after the jobs failed, trying again: %s", error)
+        log.warning("The maintenance of jobs failed, trying again: %s", error)
         connection.close()

@@ -27,7 +27,7 @@ def send_help_job(job: Job) -> bool:
 
 
 def _send(task: str, job: Job, **options: Any) -> bool:
-    # Celery is slow to import, and the first page does without it.
+    # Celery is slow to import, and the first page does not need it.
     from kombu.exceptions import KombuError
 
     from hoshina.celery import app

@@ -86,6 +86,6 @@ def worker_alive(queue: str) -> bool:
 
 def missing_worker_message(queue: str) -> str:
     """Return a message for people while no worker serves ``queue``, with what they can do about it."""
-    if is_child_of_up():  # `up` starts workers, and restarts them: people have nothing to do
+    if is_child_of_up():  # `up` starts and restarts workers, so there is nothing to do
         return f"The worker is starting. If this lasts, see {settings.STORE_DIR / 'logs' / f'worker-{queue}.log'}."
     return f"No worker is running: start one with hoshina worker {queue}."

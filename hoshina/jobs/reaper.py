@@ -91,7 +91,7 @@ def _sign_off() -> None:
     try:
         presence.say_gone()
     except AnyDatabaseError as error:
-        log.warning("Could not sign off: %s", error)
+        log.warning("The worker could not be deregistered: %s", error)
 
 
 def leave(grace: float = 0.0) -> None:
@@ -108,7 +108,7 @@ def leave(grace: float = 0.0) -> None:
     try:
         lifecycle.give_back_all()  # including a job that was claimed a moment ago and has not started
     except AnyDatabaseError as error:
-        log.warning("The running job could not be put back; it will be reaped for want of heartbeats: %s", error)
+        log.warning("The running job could not be requeued; that happens when its heartbeats time out: %s", error)
     finally:
         _ended.set()  # otherwise the reaper would sign on again
         _stop_beats()

@@ -33,7 +33,7 @@ class Kind:
     chunk : ``chunk(run, start, stop)``, which does a part of the work; see :func:`hoshina.jobs.chunks.work_through`.
     is_quiet : hide it from the strip, toasts and history, because a page waits for it and shows its result.
     is_silent : show no toast when it succeeds, because the page shows its result.
-    unit : what it counts ("images"), where the rate per second is of interest.
+    unit : what it counts ("images"), if the rate per second is of interest.
     """
 
     name: str
@@ -64,7 +64,7 @@ _discovered = False
 def background(*, kind: str, queue: str, title: str, **options: Any) -> Callable[[Work], Work]:
     """Register ``function(run) -> result`` (a JSON object) as a kind of job with the ``options`` of :class:`Kind`."""
     if queue not in QUEUES:
-        raise ValueError(f"Queue {queue!r} of job kind {kind!r} is none of {', '.join(QUEUES)}.")
+        raise ValueError(f"Queue {queue!r} of job kind {kind!r} is not one of {', '.join(QUEUES)}.")
 
     def register(function: Work) -> Work:
         registered = _kinds.get(kind)
@@ -101,7 +101,7 @@ def get(name: str) -> Kind:
     """Return the kind of that name. Raises LookupError."""
     kind = find(name)
     if kind is None:
-        raise LookupError(f"There is no job kind {name!r}; known are {', '.join(sorted(_kinds))}.")
+        raise LookupError(f"There is no job kind {name!r}. The kinds are {', '.join(sorted(_kinds))}.")
     return kind
 
 
@@ -112,5 +112,5 @@ def quiet_kinds() -> list[str]:
 
 
 def described(name: str) -> Kind:
-    """Return the kind of that name or, for a job of an older version, what to show of it."""
+    """Return the kind of that name or, for a job of an older version, a substitute for display."""
     return find(name) or Kind(name, "", name.replace("_", " ").capitalize(), lambda run: {})

@@ -1,4 +1,4 @@
-"""Provide the run of a job, by which its function reports progress and learns that it should stop."""
+"""Provide the run of a job, through which its function reports progress and learns that it should stop."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Run:
 
 
 def failure(job: Job, error: Exception) -> dict[str, str]:
-    """Return the error and the hint of a job that failed, as any database accepts them; log what is no refusal."""
+    """Return the error and the hint of a failed job in a form that any database accepts; log all but refusals."""
     if isinstance(error, Refusal):
         message, hint = error.message, error.hint
     else:

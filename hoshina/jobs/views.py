@@ -91,7 +91,7 @@ def _line(job: Job, names: dict[int, str]) -> Line:
 
 
 def _format_rate(job: Job, now: datetime) -> str:
-    """Format the job's rate: 1,240 images/s; "" where it is unknown or of no interest."""
+    """Format the job's rate: 1,240 images/s; "" if it is unknown or of no interest."""
     pace, unit = rate(job, now), registry.described(job.kind).unit
     if pace is None or not unit:
         return ""

@@ -1,4 +1,4 @@
-"""Serve the documentation site: the folder ``site`` of a checkout, or of the installed package once it was built."""
+"""Serve the documentation site: the folder ``site`` of a checkout, or of the installed package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import http_date, quote_etag
 from django.views.decorators.http import require_safe
 
-# Not left to the registry of the system, which on Windows may say text/plain for scripts.
+# Not taken from the system's registry, which on Windows may have text/plain for scripts.
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -35,18 +35,18 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def site_folder() -> Path:
-    """Return where the built site is, if it was built."""
+    """Return the folder of the built site, or None if it is not built."""
     return Path(settings.RESOURCES_DIR) / "site"
 
 
 @require_safe
 def docs(request: HttpRequest, path: str = "") -> HttpResponseBase:
-    """Answer with one file of the site, or say how to build the site where there is none."""
+    """Serve one file of the site, or explain how to build the site if it is missing."""
     folder = site_folder()
     if not (folder / "index.html").is_file():
         return render(request, "docs_missing.html", status=404)
     try:
-        file = Path(safe_join(folder, path))  # refuses what leads out of the folder
+        file = Path(safe_join(folder, path))  # refuses paths that lead out of the folder
         if file.is_dir():
             if path and not path.endswith("/"):
                 return HttpResponseRedirect(f"{request.path}/")

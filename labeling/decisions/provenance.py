@@ -1,4 +1,4 @@
-"""Look up how an item came to be shown when it was labeled: the browser names it, the server knows it.
+"""Look up how an item came to be shown when it was labeled, by the server's own records.
 
 A page sends the round and the rank of each item and whether a suggestion was visible. The queue, the score, the
 selection probability and the suggestion come from what the server recorded when it served the page. The app that
@@ -52,7 +52,7 @@ class ShownFields(models.Model):
     suggested_probability = models.FloatField(null=True)
     # True: drawn uniformly at random from all items without a label (labeling.decisions.random_draws).
     is_random_draw = models.BooleanField(null=True)
-    # How the image was shown, in words, where that was not the usual way.
+    # How the image was displayed, if not by the dataset's default.
     rendering = models.CharField(max_length=MAX_RENDERING, blank=True, default="")
 
     class Meta:
@@ -61,20 +61,20 @@ class ShownFields(models.Model):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a browser says: it was shown this item at this rank (from 0) of this round."""
+    """What a browser claims: this item was shown at this rank (from 0) of this round."""
 
     item_id: int
     round_id: int
     rank: int
 
 
-# (dataset id, user id, claims) -> what was served, by claim; claims about what was not served are missing.
+# (dataset id, user id, claims) -> what was served, by claim, without claims about items that were not served.
 LookUp = Callable[[int, int | None, Collection[Claim]], Mapping[Claim, Shown]]
 _look_ups: list[LookUp] = []
 
 
 def register(look_up: LookUp) -> None:
-    """Make ``look_up`` the one that confirms claims; registering again replaces it."""
+    """Register the function that confirms claims; registering again replaces it."""
     _look_ups[:] = [look_up]
 
 

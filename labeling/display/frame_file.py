@@ -13,7 +13,7 @@ from labeling.models import Frame
 def inside(frame: Frame) -> Path:
     """Return the frame's file with all links resolved. Raises ImageProblem if it is outside its dataset's folder."""
     root = Path(os.path.realpath(frame.dataset.data_dir))
-    with suppress(ValueError):  # a path that no system takes
+    with suppress(ValueError):  # a path that the system rejects
         file = Path(os.path.realpath(root / frame.path))
         if file.is_relative_to(root):
             return file

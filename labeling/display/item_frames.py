@@ -41,7 +41,7 @@ class ItemFrames:
 
     @property
     def across(self) -> int:
-        """Return how many frames fit side by side where there is room, as in a tile."""
+        """Return how many frames fit side by side in a tile or other wide space."""
         return side_by_side(len(self.parts))[0]
 
     @property
@@ -87,7 +87,7 @@ class ItemFrames:
 
     @cached_property
     def colour_hash(self) -> str:
-        """Return 64 digits, like a file's hash, for what the color image depends on besides the rendering."""
+        """Return a hash of 64 digits of what the color image depends on besides the rendering."""
         frames = [f"{role} {frame.picture_hash}" for role, frame in sorted(self.bands.items())]
         wanted = self.composition.bands_of(self.dataset.roles)
         return hashlib.sha256("\n".join([*frames, *wanted, self.composition.picture_key]).encode()).hexdigest()
@@ -100,7 +100,7 @@ class ItemFrames:
 
     @cached_property
     def key(self) -> str:
-        """Return a short name of all that can be seen of the item, for elements that stay while it does not change."""
+        """Return a short hash of the item's display, for elements that are kept as long as it does not change."""
         components = [f"{part.role} {part.frame and part.frame.picture_hash}" for part in self.parts]
         components += [self.colour_version, self.dataset.shown_as.key, self.dataset.composed_as.layout]
         return hashlib.sha256("\n".join(components).encode()).hexdigest()[:12]

@@ -11,22 +11,22 @@ from labeling.models import Dataset, Frame
 
 
 def thumb_url(frame: Frame, dataset: Dataset) -> str:
-    """Return the address of the frame's thumbnail, which browsers may cache forever."""
+    """Return the URL of the frame's thumbnail, which browsers may cache forever."""
     return _of_frame("labeling:thumb", frame, dataset)
 
 
 def file_url(frame: Frame, dataset: Dataset) -> str:
-    """Return the address of the frame's full view, which browsers may cache forever."""
+    """Return the URL of the frame's full view, which browsers may cache forever."""
     return _of_frame("labeling:file", frame, dataset)
 
 
 def color_thumb_url(item: ItemFrames) -> str:
-    """Return the address of the thumbnail of the item's color image."""
+    """Return the URL of the thumbnail of the item's color image."""
     return _of_colors("labeling:thumb", item)
 
 
 def color_file_url(item: ItemFrames) -> str:
-    """Return the address of the item's color image in full size."""
+    """Return the URL of the item's color image in full size."""
     return _of_colors("labeling:file", item)
 
 

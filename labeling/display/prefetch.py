@@ -1,7 +1,7 @@
 """Render pictures before they are requested: those of the page just shown, and of what the queue shows next.
 
-One thread works in the order of the queue; a newer page of the same browser replaces its older ones. Decoders that
-someone waits for go first. Failures are reported when a page requests the picture.
+One thread works in the order of the queue; a newer page of the same browser replaces its older ones. Requests that
+someone waits for come first. Failures are reported when a page requests the picture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from labeling.models import Frame
 
 log = logging.getLogger(__name__)
 
-# Rows looked up at a time; a newer page waits for no more than these.
+# Rows looked up at a time: a newer page waits for these at most.
 _AT_ONCE = 12
 
 
@@ -39,7 +39,7 @@ _thread: threading.Thread | None = None
 
 
 def make_ahead(dataset_id: int, rows: Sequence[int], holder: str) -> None:
-    """Queue these rows' missing pictures for rendering, in order, instead of what this holder (a browser) queued."""
+    """Queue the missing pictures of these rows, in order, replacing what this holder (a browser) queued before."""
     global _thread
     if not settings.MAKE_AHEAD:
         return
@@ -63,7 +63,7 @@ def _work() -> None:
 def _make_next() -> None:
     """Render some pictures for the browser that asked last."""
     with _came:
-        if not _waiting:  # forgotten just now
+        if not _waiting:  # removed in the meantime
             return
         holder = next(reversed(_waiting))
         wanted = _waiting[holder]
@@ -72,8 +72,8 @@ def _make_next() -> None:
             del _waiting[holder]
     try:
         _make_all(wanted.dataset_id, rows)
-    except DatabaseError as error:  # away for a moment; pages ask again
-        log.info("Pictures were not made ahead: %s", error)
+    except DatabaseError as error:  # temporarily unavailable; pages request the pictures again
+        log.info("No pictures were rendered in advance: %s", error)
 
 
 def _make_all(dataset_id: int, rows: Sequence[int]) -> None:
@@ -85,7 +85,7 @@ def _make_all(dataset_id: int, rows: Sequence[int]) -> None:
 
 def _make(frame: Frame) -> None:
     if frame.dataset.roles and frame.dataset.composed_as.is_color:
-        return  # tiles show one picture of all bands, which is made when a page asks for it
+        return  # tiles show one picture of all bands, which is rendered when a page requests it
     cache, rendering = pictures(), frame.dataset.shown_as
     if cache.find(frame.picture_hash, TILE, rendering):
         return
@@ -94,4 +94,4 @@ def _make(frame: Frame) -> None:
         if is_current(frame, file):
             decoders().thumbnail(file, frame.picture_hash, TILE, cache, rendering, is_ahead=True)
     except (ImageProblem, OSError) as error:
-        log.info("The picture of %s was not made ahead: %s", frame.path, error)
+        log.info("The picture of %s was not rendered in advance: %s", frame.path, error)

@@ -1,4 +1,4 @@
-"""Change how the images of a dataset are displayed, and measure black and white for all of them on a sample."""
+"""Change how the images of a dataset are displayed, and measure black and white points for all of them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from labeling.images.stretch import limits
 from labeling.models import Dataset, Frame
 from labeling.signals import reshown
 
-# Images that are measured, from all over the folder, and pixels of each: every image counts the same.
+# Numbers of sampled images, spread over the folder, and of pixels from each, so that all images have equal weight.
 IMAGES = 32
 PIXELS = 20_000
 
 
 def rewrite(dataset: Dataset, rendering: Rendering) -> bool:
-    """Write down how images are shown from now on; whether that is another way than before."""
+    """Save new display settings. Return whether they differ from the previous ones."""
     if rendering == dataset.shown_as:
         return False
     dataset.rendering = rendering.as_params()
@@ -35,10 +35,11 @@ def rewrite(dataset: Dataset, rendering: Rendering) -> bool:
 
 
 def show_as(dataset: Dataset, rendering: Rendering, user: User | None = None) -> bool:
-    """Show images in another way from now on; False when it is the same one.
+    """Save a new rendering and apply it. Return False if nothing changed.
 
-    Thumbnails follow by their addresses, and vectors by a job. Another part of each file may have another size, or be
-    none at all, and cut files come and go: then the folder is read again before.
+    The URLs of thumbnails change with it, and a job recomputes the embeddings. If it selects another part of the files,
+    or changes whether truncated files are shown, the folder is read again first, because sizes and readable files may
+    differ.
     """
     before = dataset.shown_as
     if not rewrite(dataset, rendering):
@@ -51,14 +52,14 @@ def show_as(dataset: Dataset, rendering: Rendering, user: User | None = None) ->
 
 
 def _chosen(rendering: Rendering) -> tuple[object, ...]:
-    """Return what decides which files can be shown, and how large they are."""
+    """Return the options that determine which files can be shown and their sizes."""
     return rendering.hdu, rendering.plane, rendering.shows_cut
 
 
 def compose_as(dataset: Dataset, composition: Composition) -> bool:
-    """Show the frames of each item in another way from now on; False when it is the same one.
+    """Save a new composition of frames and apply it. Return False if nothing changed.
 
-    Pictures follow by their addresses, and vectors by a job where the model sees something else than before.
+    The URLs of pictures change with it, and a job recomputes the embeddings if the model's input changes.
     """
     before = dataset.composed_as
     if composition == before:
@@ -72,10 +73,10 @@ def compose_as(dataset: Dataset, composition: Composition) -> bool:
 
 # -- Black and white of all images ----------------------------------------------------------------------
 def measured_limits(dataset: Dataset, rendering: Rendering) -> tuple[float, float]:
-    """Return black and white, in the files' units, that suit all images under the rendering's curve. Raises Refusal."""
+    """Return black and white points in the files' units for all images with the rendering's curve. Raises Refusal."""
     if rendering.stretch not in CURVES:
         curves = ", ".join(CURVES)
-        raise Refusal(f"Choose one of {curves} first: the other stretches find the limits of each image.")
+        raise Refusal(f"Choose one of {curves} first: the other stretches compute limits for each image.")
     own = replace(rendering, low=None, high=None)
     values = [part for frame in _some(dataset) if (part := _sample(frame, own)) is not None]
     if not values:
@@ -91,10 +92,10 @@ def _some(dataset: Dataset) -> Sequence[Frame]:
 
 
 def _sample(frame: Frame, rendering: Rendering) -> NDArray[np.float32] | None:
-    """Return finite pixel values from all over an image; None if it cannot be read."""
+    """Return finite pixel values sampled from an image; None if it cannot be read."""
     try:
         values = np.frombuffer(decoders().values(inside(frame), rendering), np.dtype("<f4"))
     except ImageProblem:
-        return None  # its reason is on the Problems page; the other images tell as much
+        return None  # the Problems page has the reason; the other images suffice
     finite: NDArray[np.float32] = values[np.isfinite(values)]
     return finite[:: max(1, len(finite) // PIXELS)]

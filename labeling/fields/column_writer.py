@@ -16,7 +16,7 @@ Kind = Field.Kind
 
 
 class Disagreement(Exception):
-    """A row has another value already."""
+    """The row already has a different value."""
 
 
 class Filling:
@@ -27,12 +27,12 @@ class Filling:
         is_text = kind == Kind.TEXT
         self._values: array[Any] = array("i", [UNKNOWN_CODE]) * n_rows if is_text else array("d", [np.nan]) * n_rows
         self._codes: dict[str, int] = {}
-        # Values that are none of this kind, and the first of them.
+        # The number of values that are not of this kind, and the first of them.
         self.n_unfit = 0
         self.unfit = ""
 
     def put(self, row: int, text: str) -> None:
-        """Give the row a stripped value. Raises Disagreement where it has another one."""
+        """Set the row to a stripped value. Raises Disagreement if it has a different one."""
         if is_unknown(text):
             return
         if self.kind == Kind.TEXT:
@@ -47,12 +47,12 @@ class Filling:
             self.unfit = self.unfit or text
             return
         before = self._values[row]
-        if before == before and before != value:  # NaN is not itself
+        if before == before and before != value:  # NaN does not equal itself
             raise Disagreement
         self._values[row] = value
 
     def draft(self) -> Draft:
-        """Return the filled column, its texts sorted; numbers are not copied, so it must not be filled further."""
+        """Return the filled column with sorted texts. Numbers are not copied, so do not fill it afterwards."""
         if self.kind != Kind.TEXT:
             return Draft(self.kind, np.frombuffer(self._values, np.float64), [])
         vocabulary = sorted(self._codes)
@@ -63,7 +63,7 @@ class Filling:
 
 
 def laid_over(older: Column, newer: Draft) -> tuple[Draft, int]:
-    """Return the older values replaced by the newer ones that are known, and the number of values that changed."""
+    """Return the older values, replaced by known newer ones, and the number of values that changed."""
     n = max(len(older.values), len(newer.values))
     base = _padded(older.values, older.kind, n)
     over = _padded(newer.values, newer.kind, n)
@@ -87,7 +87,7 @@ def _padded(values: Values, kind: Field.Kind, n: int) -> Values:
 
 
 def _recoded(codes: Values, numbers: list[int]) -> Values:
-    table = np.array([*numbers, UNKNOWN_CODE], np.int32)  # -1, unknown, is the last one
+    table = np.array([*numbers, UNKNOWN_CODE], np.int32)  # -1 (unknown) is the last index
     return table[codes.astype(np.int32)]
 
 

@@ -1,4 +1,4 @@
-"""Store the values of fields: a column by row in the store, not a million rows of SQL.
+"""Store the values of fields as arrays by row, instead of a million rows of SQL.
 
 Each generation of a field is a set of files that is never changed::
 
@@ -8,8 +8,8 @@ Each generation of a field is a set of files that is never changed::
     fields/<field>/starts-<generation>.npy    int64, where each of its texts begins
     fields/<field>/stamps-<generation>.npy    uint64 (n_rows,), of a header card: which file each row was read from
 
-Times are seconds since 1970 in UTC. The database row names the current generation; files are written whole or not at
-all before it does, so that a process may be killed at any moment.
+Times are seconds since 1970 in UTC. The database row names the current generation and is saved after the files, which
+are written atomically, so that a process may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ UNKNOWN_CODE = -1
 class Vocabulary(Sequence[str]):
     """The different values of a column, by code 0, 1, 2 …, sorted by their code points.
 
-    They lie one behind the other as UTF-8 in ``text`` (uint8), each from its offset in ``starts`` (int64, one more than
-    there are values) to the next. Only those that somebody asks for are turned into strings, and one is found among a
-    million by twenty comparisons.
+    They are concatenated as UTF-8 in ``text`` (uint8), each from its offset in ``starts`` (int64, one more than there
+    are values) to the next. Only requested values are decoded, and binary search finds one.
     """
 
     def __init__(self, text: NDArray[np.uint8], starts: NDArray[np.int64]) -> None:
@@ -67,7 +66,7 @@ class Vocabulary(Sequence[str]):
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
-            # UTF-8 sorts as its code points do.
+            # UTF-8 sorts like code points.
             if self._encoded(middle) < wanted:
                 low = middle + 1
             else:
@@ -92,10 +91,10 @@ def packed(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 # -- Columns ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Column:
-    """The values of one field by row, mapped; items that came later have no row here, and so no known value.
+    """The values of one field by row, memory-mapped. Items added later have no row here, so their value is unknown.
 
-    ``values`` is float64 (n_rows,), NaN where unknown; of a text int32 codes of the ``vocabulary``, which is sorted, so
-    that codes sort as their texts do; -1 where unknown. ``vocabulary`` is empty for numbers and times.
+    ``values`` is float64 (n_rows,) with NaN for unknown values or, for texts, int32 codes with -1 for unknown ones. The
+    ``vocabulary`` is sorted, so that codes sort like their texts; it is empty for numbers and times.
     """
 
     kind: Field.Kind
@@ -120,7 +119,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Draft:
-    """Values that are to become a field's next generation: as :class:`Column` has them, the vocabulary sorted."""
+    """The values of a field's next generation, in the form of :class:`Column`, with a sorted vocabulary."""
 
     kind: Field.Kind
     values: Values
@@ -143,7 +142,7 @@ def unknown_values(kind: Field.Kind, n: int) -> Values:
 
 
 def column_of(field: Field) -> Column:
-    """Return the values of a field without a copy. Raises StoreError if the files are gone or damaged."""
+    """Return the values of a field without copying. Raises StoreError if the files are missing or damaged."""
     return _files(field).read_current(field, lambda: _open(field), "kind")
 
 
@@ -159,17 +158,17 @@ def _open(field: Field) -> Column:
 
 
 def stamps_of(field: Field) -> Stamps:
-    """Return which file each row was read from: uint64 (n_rows,), 0 for none; empty where that is lost."""
+    """Return which file each row was read from: uint64 (n_rows,), 0 for none; empty if the array is lost."""
     stamps = None
-    with contextlib.suppress(StoreError):  # reading the headers again is always a way out
+    with contextlib.suppress(StoreError):  # the headers can always be read again
         stamps = _files(field).find("stamps", field.generation)
     return np.empty(0, np.uint64) if stamps is None else cast(Stamps, stamps)
 
 
 def save_column(field: Field, draft: Draft, stamps: Stamps | None = None) -> None:
-    """Make ``draft`` the values of a field that is saved; older files go once the change is committed."""
+    """Save ``draft`` as the values of a saved field. Older files are removed once the change is committed."""
     with transaction.atomic():
-        # One writer at a time: the next generation's number is its own.
+        # One writer at a time, so that each gets its own generation.
         Dataset.objects.select_for_update().get(pk=field.dataset_id)
         field.refresh_from_db(fields=["generation"])
         files = _files(field)
@@ -188,12 +187,12 @@ def save_column(field: Field, draft: Draft, stamps: Stamps | None = None) -> Non
 
 
 def empty(field: Field) -> None:
-    """Clear the field: the items that its values were about no longer exist."""
+    """Clear the field, because the items of its values no longer exist."""
     save_column(field, Draft(Field.Kind(field.kind), unknown_values(Field.Kind(field.kind), 0), []))
 
 
 def forget_field(instance: Field, **kwargs: object) -> None:
-    """Remove the values of a field that was deleted, once that is committed."""
+    """Remove the values of a deleted field once the deletion is committed."""
     if instance.pk is not None:
         transaction.on_commit(partial(remove_folder, _files(instance).folder))
 

@@ -15,15 +15,15 @@ from labeling.fields.item_values import texts_of
 from labeling.models import Dataset, Field, Item, State
 
 _BATCH = 900
-# What a row may take at most, for the choice of 64-bit sizes: this for the path, and that for a value.
+# Upper bounds of bytes for the path and for each value of a row, which decide whether 64-bit sizes are needed.
 _ROW_BYTES, _VALUE_BYTES = 5000, 4000
 
 
 def why_not(dataset: Dataset) -> str:
-    """Return why there is no metadata.csv, and what to do about it; "" if there is."""
+    """Return why there is no metadata.csv and what to do about it; "" if there is one."""
     fields = list(Field.objects.filter(dataset=dataset))
     if not fields:
-        return "There are no fields: import a CSV file of facts, or read header cards, on the page Fields."
+        return "There are no fields. Import a CSV file of metadata, or read header cards, on the page Fields."
     return reason_of(lambda: [column_of(field) for field in fields])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from hoshina.core.errors import Refusal
+from hoshina.core.plural import counted
 from labeling.fields.column_writer import converted
 from labeling.fields.columns import column_of, save_column
 from labeling.fields.metadata_table import MAX_NAME
@@ -12,7 +13,7 @@ from labeling.models import Dataset, Field
 
 
 def rename(field: Field, name: str) -> None:
-    """Give the field another name. Addresses and queues that filter by the old one say that it is gone.
+    """Rename the field. URLs and queues that filter by the old name report that it no longer exists.
 
     Raises Refusal if there is no name, it is too long, or another field has it.
     """
@@ -30,11 +31,11 @@ def tidy_name(name: str) -> str:
     """Return the name with single spaces. Raises Refusal if it is not a valid name."""
     name = " ".join(name.split())
     if not name:
-        raise Refusal("Give it a name.")
+        raise Refusal("Enter a name.")
     if len(name) > MAX_NAME:
-        raise Refusal(f"A name has {MAX_NAME} characters at most.")
+        raise Refusal(f"A name has at most {MAX_NAME} characters.")
     if not name.isprintable():
-        raise Refusal("The name has characters that can't be seen.")
+        raise Refusal("The name contains invisible characters. Remove them.")
     return name
 
 
@@ -47,6 +48,8 @@ def change_kind(field: Field, kind: Field.Kind) -> None:
         if column.kind == kind:
             return
         if n_unfit:
-            other = f" and {n_unfit - 1:,} more are" if n_unfit > 1 else " is"
-            raise Refusal(f"{unfit[:60]!r}{other} no {kind.label}: {field.name} stays {column.kind.label}.")
+            more = f" and {counted(n_unfit - 1, 'more value')}" if n_unfit > 1 else ""
+            raise Refusal(
+                f"{unfit[:60]!r}{more} cannot be read as a {kind.label}, so {field.name} stays {column.kind.label}."
+            )
         save_column(field, draft, None)

@@ -1,4 +1,4 @@
-"""Make fields of FITS header cards and EXIF data.
+"""Create fields from FITS header cards and EXIF data.
 
 A job reads the headers of all files, and after each ingest those of new files. EXIF data appear as cards with the
 names of :data:`labeling.images.exif.COMMENTS`.
@@ -39,22 +39,22 @@ from labeling.models import Dataset, Field, Frame
 
 KIND = "read_cards"
 SAMPLE = 12
-# Rows of a share: what is read twice at most when a worker dies.
+# Rows of a share: at most these are read twice if a worker dies.
 SHARE = 1000
 _EXAMPLES = 3
 # Formats whose files have a header to read: cards of FITS, EXIF of the others.
 FORMATS = ("FITS", "JPEG", "TIFF", "PNG", "WEBP", "HEIF", "AVIF")
-# What every header has to say of its own array, or of the file.
+# Cards that only describe the header's own array or file.
 _STRUCTURE = {
     "", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "NAXIS4", "EXTEND", "PCOUNT", "GCOUNT", "XTENSION",
     "COMMENT", "HISTORY", "END", "CHECKSUM", "DATASUM", "LONGSTRN", "CONTINUE", "BZERO", "BSCALE",
 }  # fmt: skip
 
 
-# -- What there is to choose --------------------------------------------------------------------------------
+# -- Cards to choose from -----------------------------------------------------------------------------------
 @dataclass
 class Offer:
-    """A card found in a sample of the files: in how many, its comment, and some of its values."""
+    """A card found in a sample of the files: the number of files with it, its comment, and some of its values."""
 
     name: str
     comment: str
@@ -64,7 +64,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Sample:
-    """The cards of some files from all over the folder: ``n_read`` of the ``n_files`` looked at have any."""
+    """The cards of a sample of the files, ``n_read`` of ``n_files`` of which have any."""
 
     n_files: int
     n_read: int
@@ -72,11 +72,13 @@ class Sample:
 
 
 def sample_of(dataset: Dataset) -> Sample:
-    """Look at a dozen files; those that many have come first. Its cost does not grow with the dataset."""
+    """Read the headers of a dozen files. The most frequent cards come first. O(1)."""
     step = max(1, dataset.n_items // SAMPLE)
     rows = range(0, dataset.n_items, step)[:SAMPLE]
     some: dict[int, Frame] = {}
-    for frame in _in_order(Frame.objects.filter(item__dataset=dataset, item__row__in=rows)):  # of several the first
+    for frame in _in_order(
+        Frame.objects.filter(item__dataset=dataset, item__row__in=rows)
+    ):  # the first of several frames
         some.setdefault(frame.item_id, frame)
     offers: dict[str, Offer] = {}
     n_read = 0
@@ -102,9 +104,9 @@ def sample_of(dataset: Dataset) -> Sample:
 
 
 def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
-    """Return the names of the cards as headers have them, each once: FITS in upper case, EXIF as DateTimeOriginal.
+    """Return the distinct names of cards as in headers: FITS in upper case, EXIF like DateTimeOriginal.
 
-    Raises Refusal if there are none, too many, or a field of another origin has such a name.
+    Raises Refusal if there are none or too many, or a field from another source has the same name.
     """
     names = list(dict.fromkeys(_tidy(card) for card in cards if card.strip()))
     if not names:
@@ -113,10 +115,10 @@ def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
     sources = {field.source for field in fields.values()}
     for name in names:
         if len(name) > MAX_NAME:
-            raise Refusal(f"A card's name has {MAX_NAME} characters at most.")
+            raise Refusal(f"A card's name has at most {MAX_NAME} characters.")
         there = fields.get(name.lower())
         if there is not None and name not in sources:
-            raise Refusal(f"There is a field {there.name} already, from elsewhere. Rename or delete it first.")
+            raise Refusal(f"There is already a field {there.name} from another source. Rename or delete it first.")
     refuse_too_many(len(fields), len([name for name in names if name not in sources]))
     return names
 
@@ -141,7 +143,7 @@ def has_work(dataset: Dataset) -> bool:
 # -- The job --------------------------------------------------------------------------------------------------
 @dataclass
 class _Target:
-    """A card that is read: its field if there is one, and which file each row was read from."""
+    """A card to read: its field, if it exists, and which file each row was read from."""
 
     card: str
     field: Field | None
@@ -149,19 +151,19 @@ class _Target:
 
 
 def read_cards(dataset: Dataset, run: Run, cards: Sequence[str]) -> dict[str, Any]:
-    """Make fields of ``cards``, and bring all fields of cards up to date with files that are new or changed.
+    """Create fields from ``cards``, and update all fields of cards from new and changed files.
 
-    What is read is kept in shares: killed, a second run goes on where the first one stopped. Files that can't be read
-    have no values; numbers and times that a file writes otherwise are unknown, and counted.
+    Values are saved in shares, so that a second run continues where a killed one stopped. Files that can't be read have
+    no values. Values that are not of the field's kind are unknown, and counted.
 
-    Raises Refusal in words.
+    Raises Refusal if a field cannot be created.
     """
     names = check_cards(dataset, cards) if cards else []
     targets = _targets(dataset, names)
     folder = _folder(run)
     _forget_others(folder)
     n_failed = _read_shares(dataset, run, targets, folder) if targets else 0
-    run.stage("Making fields of the cards")
+    run.stage("Creating the fields")
     result = _save(dataset, targets, folder)
     remove_folder(folder)
     return {**result, "failed": n_failed}
@@ -175,7 +177,7 @@ def _targets(dataset: Dataset, names: Sequence[str]) -> list[_Target]:
 
 
 def _read_shares(dataset: Dataset, run: Run, targets: Sequence[_Target], folder: Path) -> int:
-    """Write a share for each stretch of rows with files that some target has not read; how many can't be read."""
+    """Write a share for each range of rows with unread files. Return the number of files that can't be read."""
     run.stage("Reading the headers", total=dataset.n_items)
     names = [target.card for target in targets]
     failed = 0
@@ -208,8 +210,7 @@ def _read_share(dataset: Dataset, run: Run, targets: Sequence[_Target], start: i
 
 
 def _files(dataset: Dataset, start: int, stop: int | None = None) -> Iterator[tuple[int, int, str]]:
-    """Yield row, stamp and path of the file of each item whose header counts, by row: the first one of FITS, else the
-    first with a header."""
+    """Yield for each item row, stamp and path of the file whose header is used: a FITS file, else any with a header."""
     frames = Frame.objects.filter(item__dataset=dataset, format__in=FORMATS, item__is_available=True)
     last, before = next_row(dataset) if stop is None else stop, -1
     for low in range(start, last, SHARE):
@@ -221,7 +222,7 @@ def _files(dataset: Dataset, start: int, stop: int | None = None) -> Iterator[tu
 
 
 def _in_order(frames: QuerySet[Frame]) -> QuerySet[Frame]:
-    """Return the files by row; of several frames of an item, FITS files come first."""
+    """Return the files by row; FITS files come first among the frames of an item."""
     is_other = Case(When(format="FITS", then=0), default=1)
     return frames.order_by("item__row", is_other, "id")
 
@@ -230,7 +231,7 @@ def _is_stale(row: int, stamp: int, stamps: Sequence[Stamps]) -> bool:
     return any(row >= len(read) or int(read[row]) != stamp for read in stamps)
 
 
-# -- Shares to columns ---------------------------------------------------------------------------------------
+# -- From shares to columns ---------------------------------------------------------------------------------------
 def _save(dataset: Dataset, targets: Sequence[_Target], folder: Path) -> dict[str, Any]:
     """Save all columns at once, or none."""
     guesses = [Guess() for _ in targets]
@@ -273,7 +274,7 @@ def _rows(folder: Path) -> Iterator[tuple[int, int, list[str]]]:
 
 def _refuse_taken(dataset: Dataset, card: str) -> None:
     if Field.objects.filter(dataset=dataset, name__iexact=card).exists():
-        raise Refusal(f"There came to be a field {card} meanwhile, from elsewhere. Rename or delete it first.")
+        raise Refusal(f"Someone added a field {card} from another source. Rename or delete it first.")
 
 
 def _renew(there: Field, filling: Filling, stamps: Stamps) -> Filled:

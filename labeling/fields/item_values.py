@@ -16,14 +16,14 @@ from labeling.models import Dataset, Field
 
 @dataclass(frozen=True)
 class Fact:
-    """What a field says of an item; empty where it is unknown."""
+    """The value of a field for an item; empty if it is unknown."""
 
     field: Field
     text: str
 
 
 def facts_of(dataset: Dataset, row: int) -> list[Fact]:
-    """Return all fields of the item of that row in their order; one query."""
+    """Return all fields of the item in that row, in order, with one query."""
     facts = []
     for field in Field.objects.filter(dataset=dataset):
         try:

@@ -1,4 +1,4 @@
-"""Read a table of metadata: bytes in, checked lines or an error out. Imports no Django."""
+"""Read and check the lines of a metadata table. Imports no Django."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person asked for.
+    """The options of an import.
 
-    ``key``: how items are named ("": as the columns are called); ``key_column``: the column where that stands;
-    ``columns``: the only ones to take (none: all); ``encoding`` of the file ("": found out).
+    ``key``: how items are named ("": according to the column's name). ``key_column``: the column that names them.
+    ``columns``: the columns to import (empty: all). ``encoding``: that of the file ("": detected).
     """
 
     key: str = ""
@@ -36,7 +36,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table is laid out: ``names`` and ``places`` of the columns that become fields, and where the key is.
+    """The layout of a table: ``names`` and ``places`` of the columns that become fields, and the place of the key.
 
     ``left_out``: columns whose names are too long for a field.
     """
@@ -72,7 +72,7 @@ class Layout:
 
 
 class Line(NamedTuple):
-    """One line: its number, what names the item, and the stripped values of the layout's columns."""
+    """One line: its number, the key of the item, and the stripped values of the layout's columns."""
 
     number: int
     key: str
@@ -80,14 +80,14 @@ class Line(NamedTuple):
 
 
 def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
-    """Find how the table is laid out, and its encoding. Raises Refusal if it is no text, lacks or repeats columns."""
+    """Detect the layout and encoding of the table. Raises Refusal if it is not text, or lacks or repeats columns."""
     table = tables.layout_of(stream, lambda headers: key_rank(headers, wish.key, wish.key_column), wish.encoding)
     key = key_of(table.headers, wish.key, wish.key_column)
     if key is None:
         problem = f"There is no column {wish.key_column!r}. " if wish.key_column else ""
         raise Refusal(
             f"{problem}{table.listed} {EXPECTED} Choose the column that names the images with --key COLUMN, "
-            "or on the page under Choices."
+            "or on the page under Options."
         )
     wanted, left_out = _wanted(table.headers, key.place, wish)
     return Layout(
@@ -96,9 +96,9 @@ def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
 
 
 def lines_of(stream: BinaryIO, layout: Layout) -> Iterator[Line]:
-    """Yield every line below the header, empty ones left out; may be begun again.
+    """Yield every line below the header, without empty ones; may be called again.
 
-    Raises Refusal if a line has another number of values than the header, names no item, or its quotes do not add up.
+    Raises Refusal if a line has more or fewer values than the header, names no item, or has unbalanced quotes.
     """
     for number, values in tables.rows_of(stream, layout.table):
         yield _line(number, values, layout)
@@ -110,7 +110,7 @@ def _line(number: int, values: Sequence[str], layout: Layout) -> Line:
         raise Refusal(f"Line {number} has {n} value{'' if n == 1 else 's'}, but the header names {n_columns} columns.")
     key = values[layout.key_place]
     if not key.strip():
-        raise Refusal(f"Line {number} does not say which image it is about.")
+        raise Refusal(f"Line {number} does not name an image.")
     if layout.key == "item_id":
         id_of(number, key)
     return Line(number, key, [values[place].strip() for place in layout.places])
@@ -135,7 +135,7 @@ def _wanted(headers: Sequence[str], key_place: int, wish: Wish) -> tuple[list[in
         raise Refusal(f"There is no column besides the one that names the image. {EXPECTED}")
     if len(wanted) > MAX_COLUMNS:
         raise Refusal(
-            f"{len(wanted)} columns are too many ({MAX_COLUMNS} at most): choose those that you want (--columns A,B)."
+            f"The file has {len(wanted)} columns, and {MAX_COLUMNS} is the limit. Choose columns (--columns A,B)."
         )
     return wanted, left_out
 
@@ -144,5 +144,5 @@ def _refuse_twice(headers: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in headers:
         if name and name.lower() in seen:
-            raise Refusal(f"There are two columns called {name!r}. Give one another name.")
+            raise Refusal(f"There are two columns called {name!r}. Rename one of them.")
         seen.add(name.lower())

@@ -7,14 +7,14 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-# What stands for nothing, whatever its case. Infinity is no value to sort by either.
+# Texts for missing values, in any case. Infinity cannot be sorted by either.
 _UNKNOWN = frozenset({"", "-", "–", "—", "nan", "null", "n/a", "inf", "+inf", "-inf"})
 _LONGEST_UNKNOWN = max(map(len, _UNKNOWN))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?")
-# EXIF writes 2024:05:01 12:34:56, and zeros where the time is not known.
+# EXIF writes 2024:05:01 12:34:56, and zeros if the time is unknown.
 _EXIF_TIME = re.compile(r"(\d{4}):(\d\d):(\d\d)([T ].+)?")
-# 0042 and 5853498713160606720 are names: as numbers they would lose zeros or digits.
+# 0042 and 5853498713160606720 are identifiers: as numbers they would lose zeros or digits.
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
 _EXACT_DIGITS = 15
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,9 +35,9 @@ def number_of(text: str) -> float | None:
 
 
 def time_of(text: str) -> float | None:
-    """Return seconds since 1970 of a date or time as ISO 8601 or EXIF writes it, in UTC where no zone is named.
+    """Return seconds since 1970 of a date or time in the format of ISO 8601 or EXIF; UTC is the default time zone.
 
-    NaN for EXIF's placeholder of an unknown time (``0000:00:00 00:00:00``); None for text that is no time.
+    NaN for EXIF's placeholder of an unknown time (``0000:00:00 00:00:00``); None for other text.
     """
     if not _TIME.fullmatch(text):
         exif = _EXIF_TIME.fullmatch(text)
@@ -74,16 +74,16 @@ def time_text(seconds: float) -> str:
 
 @dataclass
 class Guess:
-    """Which kind a column is, found out value by value.
+    """The kind of a column, determined value by value.
 
-    A number where all known values are numbers (or none is known), a time where all are, else a text. ``not_number``
-    and ``not_time`` are the first values against it, with their line.
+    It is a number if all known values are numbers (or none is known), a time if all are times, else a text.
+    ``not_number`` and ``not_time`` are the first values that rule these out, with their line.
     """
 
     n_known: int = 0
     not_number: tuple[int, str] | None = None
     not_time: tuple[int, str] | None = None
-    # A number that is rather a name: it makes a text of the column, but may be read as a number.
+    # A number that looks like an identifier: it makes the column a text, but may be read as a number.
     is_name: bool = False
 
     def add(self, line: int, text: str) -> None:

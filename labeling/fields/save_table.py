@@ -1,4 +1,4 @@
-"""Import the metadata of a CSV file as fields; all of it is read and checked before any is saved."""
+"""Import the metadata of a CSV file as fields. The whole file is read and checked before anything is saved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 class Filled(msgspec.Struct, frozen=True, rename={"n_known": "known", "n_changed": "changed", "is_new": "new"}):
-    """How many items have a value in a column now, how many values changed; under other names in ``--json``."""
+    """The number of items with a value in a column, and of values that changed."""
 
     name: str
     kind: str
@@ -40,9 +40,10 @@ class Filled(msgspec.Struct, frozen=True, rename={"n_known": "known", "n_changed
 
 @dataclass
 class Report(TableReport):
-    """What an import did. ``matched``: lines about items of the dataset.
+    """The result of an import.
 
-    ``empty``: columns without a single value; ``too_long``: those whose names or values are too long for a field.
+    ``matched``: lines that name items of the dataset. ``empty``: columns without any value. ``too_long``: columns whose
+    names or values are too long for a field.
     """
 
     matched: int = 0
@@ -77,12 +78,12 @@ def import_fields(
     *,
     progress: Progress = lambda done, total: None,
 ) -> Report:
-    """Make fields of a CSV file's columns, or add to those of the same names; doing it again changes nothing.
+    """Create fields from a CSV file's columns, or update those of the same names. Importing again changes nothing.
 
-    A cell that says something goes before what was known, an empty one leaves it. A column's kind is that of its field,
-    else what ``kinds`` say by name, else what all of its values are. The file is read twice: memory is 8 bytes an item
-    and column, and a text's different values. ``progress(done, total)`` counts lines. Raises Refusal if the file can't
-    be read, or makes no sense. Nothing was imported.
+    A value replaces an earlier one; an empty cell does not. A column's kind is that of its field, else that in
+    ``kinds`` by name, else that of all its values. The file is read twice. Memory: 8 bytes per item and column, and the
+    distinct values of texts. ``progress(done, total)`` counts lines. Raises Refusal if the file can't be read or is
+    invalid. Nothing is imported then.
     """
     with seekable(stream) as table:
         return _import(dataset, table, wish, kinds or {}, progress)
@@ -108,20 +109,18 @@ def _no_match_message(report: Report) -> str:
     hint = {
         "path": "If that is the file's name alone or another id, choose --key name.",
         "name": "If several images have that name, give their paths.",
-        "item_id": "Ids are those of an export of this dataset.",
+        "item_id": "Use the ids of an export of this dataset.",
     }.get(report.key, "Choose the column that names the images with --key COLUMN.")
     return (
-        f"No line is about an image of this dataset; the first says {names[0][:100]!r} "
-        f"(column {report.key_column!r}). {hint}"
+        f"No line names an image of this dataset. The first line has {names[0][:100]!r} "
+        f"in the column {report.key_column!r}. {hint}"
     )
 
 
 def refuse_too_many(n_known: int, n_new: int) -> None:
-    """Raise Refusal for too many fields: each costs a look at every item, and nobody filters by hundreds."""
+    """Raise Refusal for too many fields: the cost of each grows with the dataset, and nobody filters by hundreds."""
     if n_known + n_new > MAX_FIELDS:
-        raise Refusal(
-            f"That would make {n_known + n_new} fields; {MAX_FIELDS} are the most. Name the columns that you want."
-        )
+        raise Refusal(f"This would make {n_known + n_new} fields, and {MAX_FIELDS} is the limit. Choose fewer columns.")
 
 
 def _fields(dataset: Dataset) -> dict[str, Field]:
@@ -159,7 +158,7 @@ def _kinds(
     wanted = {name.lower(): kind for name, kind in forced.items()}
     unknown = wanted.keys() - {name.lower() for name in layout.names}
     if unknown:
-        raise Refusal(f"There is no column {min(unknown)!r} to be given a kind.")
+        raise Refusal(f"There is no column {min(unknown)!r} to set the kind of.")
     chosen: dict[str, Field.Kind] = {}
     for name, guess in zip(layout.names, guesses, strict=True):
         field = fields.get(name.lower())
@@ -179,7 +178,7 @@ def _mismatch_message(name: str, kind: str, against: tuple[int, str], *, is_ther
     line, value = against
     expected = {"number": "numbers", "time": "times (like 2011-06-07T06:33:02)"}[kind]
     why = "as the field does already; change its kind to text first" if is_there else "as you asked"
-    return f"Line {line}: {name} is {value[:60]!r}, but the column is to hold {expected}, {why}."
+    return f"Line {line}: {name} is {value[:60]!r}, but the column must contain {expected}, {why}."
 
 
 # -- The second reading: values --------------------------------------------------------------------------
@@ -202,7 +201,7 @@ def _filled(
         for line, (_, row) in zip(batch, match([line.key for line in batch]), strict=True):
             if row < 0:
                 (report.ambiguous if row == SEVERAL.row else report.unknown).add(line.key)
-            elif row < n_rows:  # not one that came just now
+            elif row < n_rows:  # not an item that was added in the meantime
                 report.matched += 1
                 for place in numbers:
                     line.values[place] = layout.as_number(line.values[place])
@@ -220,7 +219,7 @@ def _put(line: Line, row: int, columns: Sequence[tuple[int, str, Filling]]) -> N
         except Disagreement as error:
             raise Refusal(
                 f"Line {line.number}: {name} of {line.key[:100]!r} is {line.values[place][:60]!r}, "
-                "but an earlier line says otherwise. Which is right?"
+                "but an earlier line has another value. Correct one of them."
             ) from error
 
 
@@ -233,7 +232,7 @@ def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None
         for name, draft in drafts.items():
             field = fields.get(name.lower())
             if field is not None and (field.kind, field.source) != (draft.kind, CSV):
-                raise Refusal(f"The field {field.name} was changed by somebody meanwhile. Try again.")
+                raise Refusal(f"Someone changed the field {field.name} in the meantime. Try again.")
             if field is None:
                 report.fields.append(make_field(dataset, name, draft, CSV))
                 continue

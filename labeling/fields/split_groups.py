@@ -1,7 +1,7 @@
-"""Group images for splits: images with the same value in the field that a dataset chose stay on one side of a split.
+"""Group images for splits: images with the same value in the dataset's group field stay in one set.
 
-Images of one night, patient or object are more alike than their class explains. With some of them in the training set
-and others in the test set, a model looks better than it will be on the next night.
+Images of one night, patient or object are more alike than their class explains. If some of them are in the training set
+and others in the test set, a model appears better than it is on new nights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from labeling.models import Dataset, Field
 
 # With fewer groups than folds, accuracy is measured in fewer parts.
 FEW_GROUPS = 20
-# A group that holds more than this share of the images leaves little for the other side.
+# A group with more than this share of the images leaves little for the other sets.
 LARGE_SHARE = 0.5
 
 
@@ -33,7 +33,7 @@ def chosen(dataset: Dataset) -> Field | None:
 
 
 def choose(dataset: Dataset, name: str) -> Field | None:
-    """Keep together what has the same value in the field of that name, from now on; "": nothing but identical files.
+    """Group images by the field of that name from now on; "" groups only identical files.
 
     Raises Refusal if there is no such field.
     """
@@ -55,7 +55,7 @@ def named(dataset: Dataset, name: str) -> Field:
 
 # -- Its groups ---------------------------------------------------------------------------------------------
 class Groups:
-    """The values of a field as groups, as they are just now. Raises StoreError where they can't be read."""
+    """The current values of a field as groups. Raises StoreError if they can't be read."""
 
     def __init__(self, field: Field) -> None:
         self._column = column_of(field)
@@ -116,18 +116,18 @@ class Tally:
         n_groups, share = self.n_groups + self.n_unknown, self.largest / max(1, self.n_items)
         problems = (
             (not self.n_known,
-             f"No image has a {self.name} yet, so only identical files are kept together. Import its values, or choose "
+             f"No image has a {self.name} yet, so only identical files are grouped. Import its values, or choose "
              "another field."),
             (self.largest == 1,
-             f"No two images have the same {self.name}, so only identical files are kept together."),
+             f"No two images have the same {self.name}, so only identical files are grouped."),
             (self.largest >= self.n_items,
              f"All images have the same {self.name}: none can be held out, so accuracy cannot be measured. Choose a "
              "field that divides them."),
             (share > LARGE_SHARE,
-             f"The largest group has {share:.0%} of the images. Whichever side it is on, little is left for the other, "
-             "and accuracy rests on few images. A finer field tells more."),
+             f"The largest group has {share:.0%} of the images. So one of the sets is small, "
+             "and accuracy depends on few images. Choose a finer field."),
             (n_groups < FEW_GROUPS,
-             f"{n_groups} groups are few: they are all that accuracy rests on, so its interval is wide, however many "
+             f"{n_groups} groups are few. The interval of the accuracy depends on them, so it is wide, however many "
              "images there are."),
         )  # fmt: skip
         return next((text for is_so, text in problems if is_so), "")

@@ -1,4 +1,4 @@
-"""Open untrusted files in separate processes: a decoder that crashes, hangs or grows costs only itself.
+"""Open untrusted files in separate processes, so that a crash, an endless loop or a memory leak harms nothing else.
 
 A few decoders (``labeling.images.decoder_process``) start when they are first needed, take requests in turn, and are
 replaced when they fail.
@@ -35,9 +35,9 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.images.thumbnails import Cache, render, thumbnail
 
-# Seconds between two looks at how large a decoder that works has grown.
+# Seconds between checks of the memory of a working decoder.
 _LOOK = 0.25
-# Files whose headers are asked for at once, of one decoder.
+# Number of files whose headers are requested from one decoder at once.
 _SLICE = 50
 
 First = TypeVar("First")
@@ -46,31 +46,31 @@ Rest = TypeVarTuple("Rest")
 
 
 class DecoderFault(RuntimeError):
-    """A decoder met an error of ours, not of the file; the message is its traceback."""
+    """A decoder failed because of a bug, not because of the file; the message is its traceback."""
 
 
 class _Failed(ImageProblem):
-    """A decoder was ended because it took too long or too much; the message says so of the file."""
+    """A decoder was stopped because it took too long or too much memory; the message is about the file."""
 
 
 class _Crashed(_Failed):
-    """A decoder ended by itself. Perhaps somebody ended it: the file is tried once more, alone."""
+    """A decoder ended unexpectedly. It may have been killed, so the file is tried once more, alone."""
 
 
 class Decoders:
-    """Processes that open files for this one; any thread may ask.
+    """Processes that open files for this one. Thread-safe.
 
     Parameters
     ----------
-    n : how many there are at most.
-    seconds, megabytes : what one file may take; a decoder that takes more is ended.
+    n : largest number of processes.
+    seconds, megabytes : limits for one file; a decoder that exceeds them is stopped.
     """
 
     def __init__(self, n: int, *, seconds: float, megabytes: int) -> None:
         self._n, self._seconds, self._megabytes = n, seconds, megabytes
         self._idle: list[_Decoder] = []
         self._n_busy = 0
-        # Who waits for one, in turn: whoever asked first has one first.
+        # The threads that wait for a decoder, in the order of their requests.
         self._urgent: deque[object] = deque()
         self._ahead: deque[object] = deque()
         self._changed = threading.Condition()
@@ -78,7 +78,7 @@ class Decoders:
     def examined(
         self, files: Sequence[str | Path], rendering: Rendering, keep: Keep = NOTHING
     ) -> Iterator[Examined | ImageProblem]:
-        """Yield what each file holds, or what is wrong with it, in order; ``keep`` says what to cache of it."""
+        """Yield the properties of each file, or its problem, in order; ``keep`` is what to cache."""
         return self._each(examine, files, rendering, keep)
 
     def card_values(
@@ -100,7 +100,7 @@ class Decoders:
     def _each(
         self, call: Callable[[Path, *Rest], Result], files: Sequence[str | Path], *rest: *Rest
     ) -> Iterator[Result | ImageProblem]:
-        """Yield what one decoder answers about each file, in order."""
+        """Yield one decoder's result for each file, in order."""
         left = deque(Path(file) for file in files)
         is_one_by_one = has_crashed = False
         while left:
@@ -113,7 +113,7 @@ class Decoders:
                             has_crashed = False
                             yield cast(Result, result) if failure is None else _problem(failure)
                 except _Failed as failed:
-                    # Those behind it are asked for again, of a new decoder; so is a file that may not be to blame.
+                    # The files after it are requested again from a new decoder; so is a file that may not be the cause.
                     is_culprit = is_one_by_one or len(left) == 1
                     has_crashed = isinstance(failed, _Crashed) and not (is_culprit and has_crashed)
                     is_one_by_one = True
@@ -150,13 +150,13 @@ class Decoders:
     def thumbnail(
         self, file: Path, sha256: str, size: int, cache: Cache, rendering: Rendering, *, is_ahead: bool = False
     ) -> Path:
-        """Return what :func:`labeling.images.thumbnails.thumbnail` does; with ``is_ahead`` after all who wait."""
+        """Return what :func:`labeling.images.thumbnails.thumbnail` does; with ``is_ahead`` after other requests."""
         return self._ask(thumbnail, file, sha256, size, cache, rendering, is_ahead=is_ahead)
 
     def _ask(
         self, call: Callable[[First, *Rest], Result], first: First, *rest: *Rest, is_ahead: bool = False
     ) -> Result:
-        """Have a decoder answer ``call``, one of ``decoder_process.CALLS``; raise the error that it raised there."""
+        """Have a decoder run ``call``, one of ``decoder_process.CALLS``; raise the error that it raised there."""
         request = Request(call.__name__, [first], rest)
         try:
             result, failure = self._ask_once(call, request, is_ahead)
@@ -186,7 +186,7 @@ class Decoders:
             decoder = self._idle.pop() if self._idle else None
         try:
             if decoder is not None and not decoder.is_alive:
-                decoder.end()  # somebody ended it while it waited for work
+                decoder.end()  # it was killed while idle
                 decoder = None
             if decoder is None:
                 decoder = _Decoder(self._seconds, self._megabytes)
@@ -214,7 +214,7 @@ class Decoders:
 
 
 class _Decoder:
-    """One process, and a thread that reads what it says."""
+    """One process, and a thread that reads its messages."""
 
     def __init__(self, seconds: float, megabytes: int) -> None:
         self._seconds, self._megabytes = seconds, megabytes
@@ -222,7 +222,7 @@ class _Decoder:
             module_command("labeling.images.decoder_process", str(_turns())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # decoders complain there of every file that breaks a rule
+            stderr=subprocess.DEVNULL,  # decoders print warnings there about every nonstandard file
             env=module_environment(),
         )
         self._messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -264,14 +264,14 @@ class _Decoder:
     def _refuse(self, is_late: bool) -> None:
         if is_late:
             self.end()
-            raise _Failed(f"Opening the file took longer than {self._seconds:g} s, so it was given up.")
+            raise _Failed(f"Opening the file took longer than {self._seconds:g} s, so it was stopped.")
         try:
             megabytes = psutil.Process(self._process.pid).memory_info().rss >> 20
         except psutil.Error:
-            return  # gone: its last word is on its way
+            return  # it has ended; its last message may still arrive
         if megabytes > self._megabytes:
             self.end()
-            raise _Failed(f"Opening the file took more than {self._megabytes:,} MB of memory, so it was given up.")
+            raise _Failed(f"Opening the file took more than {self._megabytes:,} MB of memory, so it was stopped.")
 
     def _listen(self) -> None:
         stream = self._process.stdout
@@ -289,13 +289,13 @@ class _Decoder:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            with suppress(BrokenPipeError):  # of a request that nobody reads any more
+            with suppress(BrokenPipeError):  # of a request whose result is no longer read
                 stream.close()
 
 
 def _crash(code: int) -> str:
     how = f"signal {-code}" if code < 0 else f"code {code}"
-    return f"The decoder crashed on this file ({how}): it is damaged in an unusual way, or made to do harm."
+    return f"The decoder crashed on this file ({how}): it is damaged in an unusual way, or malicious."
 
 
 def _problem(failure: Failure) -> ImageProblem:
@@ -331,7 +331,7 @@ def _squares_folder(dataset_id: int) -> Path:
 
 
 def _turns() -> Path:
-    """Return the lock file by which decoders of all processes take turns at large images."""
+    """Return the lock file with which the decoders of all processes open large images one at a time."""
     folder = Path(settings.STORE_DIR)
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "large.lock"

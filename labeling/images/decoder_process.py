@@ -1,7 +1,7 @@
 """Run a decoder: read requests, respond to them, and end with the process that started it.
 
-Each call is one of ``CALLS``; its arguments and its result travel by their types (``decoder_messages``).
-Nothing here imports Django, so that a decoder starts in a fifth of a second and needs little memory.
+Each call is one of ``CALLS``; its arguments and its result are encoded by their types (``decoder_messages``). Nothing
+here imports Django, so that a decoder starts in a fifth of a second and needs little memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from labeling.images.rendering import Rendering
 from labeling.images.sky_coordinates import sky_in
 from labeling.images.thumbnails import encoded, render, thumbnail
 
-# Seconds that an answer about one file waits for those about the next.
+# Seconds that the result for one file waits for those of the next.
 _MOMENT = 0.02
 
 
@@ -43,13 +43,13 @@ def colour(
 
 
 def sky(path: Path, rendering: Rendering) -> dict[str, Any] | None:
-    """Return a grid of places in the sky, or none."""
+    """Return a grid of sky coordinates, or None."""
     grid = sky_in(path, rendering)
     return None if grid is None else grid.as_params()
 
 
 def values(path: Path, rendering: Rendering) -> bytes:
-    """Return the pixels' own values as float32."""
+    """Return the unstretched pixel values as float32."""
     return values_in(path, rendering).astype("<f4").tobytes()
 
 
@@ -60,7 +60,7 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 
 def answers(call: Callable[..., Any], request: Request) -> Iterator[list[Outcome[Any]]]:
-    """Yield the outcomes of as many calls as were made in a moment, since a message costs more than a small file."""
+    """Yield the outcomes of all calls made within a short time, because a message costs more than a small file."""
     batch: list[Outcome[Any]] = []
     began = time.monotonic()
     for first in request.firsts:
@@ -85,13 +85,13 @@ def _outcome(call: Callable[..., Any], *arguments: Any) -> Outcome[Any]:
 
 
 def _sound(text: str) -> str:
-    """Return text that every encoding of Unicode takes: names of files may hold half characters."""
+    """Return text that every Unicode encoding accepts: file names may contain lone surrogates."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def main() -> None:
-    """Answer requests until nobody is left to ask."""
-    # What libraries print must not stand between the answers.
+    """Answer requests until the parent process closes the connection."""
+    # Output of libraries must not mix with the messages.
     stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     if len(sys.argv) > 1:
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _listen(stream: BinaryIO, messages: queue.SimpleQueue[bytes]) -> None:
-    """Read requests in a thread, so that a decoder ends at once when its parent is gone, whatever it is doing."""
+    """Read requests in a thread, so that a decoder ends at once when its parent has ended, whatever it is doing."""
     while message := receive(stream):
         messages.put(message)
     os._exit(0)

@@ -207,7 +207,7 @@ def _in_colors(stored: NDArray[Any], data: Any) -> NDArray[np.uint8]:
     """Return the palette colors (h, w, 3) of stored palette indices (h, w)."""
     name = "{}PaletteColorLookupTableDescriptor"
     if name.format("Red") not in data:
-        raise ImageProblem("The DICOM file has a palette image without a palette; copy or export it again.")
+        raise ImageProblem("The DICOM file has a palette image without a palette. Copy or export it again.")
     first = _first(data[name.format("Red")].value[1], data)
     tables = np.stack([_channel(data, color) for color in ("Red", "Green", "Blue")], axis=-1)
     # Some programs write 8-bit colors into 16-bit tables.

@@ -1,6 +1,6 @@
 """Cache encoder inputs: whole images resized to a small square.
 
-An ingest keeps them from the decoding it does anyway, until embeddings are computed, so that a file is decoded once.
+An ingest caches them when it decodes files, until embeddings are computed, so that each file is decoded once.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from labeling.images.thumbnails import TILE, write_whole
 
 Pixels = npt.NDArray[np.uint8]
 
-# Raise this when the same image gives other pixels than before: vectors of before no longer compare.
+# Increase this when the same image gives other pixels than before: earlier embeddings are then not comparable.
 PREPROCESSING_VERSION = 3
 
 
 def decode_side(side: int) -> int:
-    """Return the side at which to open an image for a square of ``side`` pixels, large enough for the tile too."""
+    """Return the side at which to open an image for a square of ``side`` pixels, large enough also for its tile."""
     return max(TILE, side)
 
 
@@ -35,39 +35,39 @@ def squash(image: Image.Image, side: int, height: int | None = None) -> Pixels:
     """
     if image.mode != "RGB":
         image = image.convert("RGB")
-    # reducing_gap: a cheap box reduction first, then the true filter; 3 is visually the same as without.
+    # reducing_gap: first a cheap box reduction, then the filter; with 3 there is no visible difference.
     small = image.resize((side, height or side), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(small, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Squares:
-    """Where squares are kept: a folder of 16 shards by the hash; more would cost more than what is written to them."""
+    """The cache of squares: a folder with 16 shards by hash. More shards would cost more than they save."""
 
     folder: Path
     side: int
     rendering: Rendering = DEFAULT
 
     def keep(self, image: Image.Image, sha256: str) -> None:
-        """Keep the square of an image that was opened for :func:`decode_side`. Raises OSError."""
+        """Cache the square of an image that was opened for :func:`decode_side`. Raises OSError."""
         write_whole(self._place(sha256), squash(image, self.side).tobytes())
 
     def find(self, sha256: str) -> Pixels | None:
         """Return the cached square, uint8 (side, side, 3), or None."""
         try:
             content = self._place(sha256).read_bytes()
-        except OSError:  # mostly not there; and whatever is wrong with it, the file itself is
+        except OSError:  # usually missing; in any case the file itself can be read
             return None
         if len(content) != self.n_bytes:
             return None
         return np.frombuffer(content, np.uint8).reshape(self.side, self.side, 3)
 
     def drop(self, hashes: Iterable[str]) -> None:
-        """Forget these: their vectors were made."""
+        """Delete these squares, because their embeddings were computed."""
         for sha256 in hashes:
             try:
                 self._place(sha256).unlink(missing_ok=True)
-            except OSError:  # Windows: somebody reads it; the end of the job forgets it
+            except OSError:  # Windows: a process reads it; the end of the job deletes it
                 continue
 
     @property

@@ -1,4 +1,4 @@
-"""Read EXIF metadata of cameras and telescopes: when, where and with what an image was taken."""
+"""Read EXIF metadata of cameras and telescopes: time, place and equipment."""
 
 from __future__ import annotations
 

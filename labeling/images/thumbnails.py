@@ -20,38 +20,38 @@ from labeling.images.rendering import DEFAULT, Rendering
 
 log = logging.getLogger(__name__)
 
-# The sides in pixels that pages may ask for, that of a tile first; a picture is never larger than its original.
+# The sides in pixels that pages may request, that of a tile first. A picture is never larger than its original.
 TILE = 256
 THUMBNAIL_SIZES = (TILE, 512)
-# The full view of what browsers cannot show themselves; they give up on much larger pictures.
+# The side of the full view of files that browsers cannot show. Browsers fail on much larger pictures.
 FULL_SIZE = 8192
 
 CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 _ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9"}
-# Up to this side every pixel is kept as it is: such images are looked at enlarged.
+# Up to this side pictures are lossless, because such images are viewed enlarged.
 _EXACT_SIDE = 64
-# A full view up to this many pixels is kept exact as well; beyond, PNG takes seconds.
+# A full view up to this many pixels is lossless as well; beyond, PNG takes seconds.
 _EXACT_PIXELS = 4_000_000
 
-# Down to so many times its size a picture is made smaller by averaging, which is several times faster. What the eye
-# tells apart then does not pay for more.
+# Down to this multiple of its final size a picture is reduced by averaging, which is several times faster without a
+# visible difference.
 _GAP = 1.5
 
 _SHARDS = 256
-# Between two looks at how much a shard holds so many pictures may come.
+# Number of pictures added to a shard between checks of its size.
 _LOOK_EVERY = 16
-# A picture counts as used once a day: telling it of every look would write as much as it reads.
+# A picture's time of use is updated once a day: doing so at every request would write as much as is read.
 _USED = 24 * 3600.0
-# Seconds to wait for another who makes a picture of the same shard.
+# Seconds to wait for another process that renders a picture of the same shard.
 _PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Where pictures are kept: a folder of 256 shards by the hash, of which each holds its share of ``megabytes``.
+    """The cache of pictures: a folder with 256 shards by hash, each with its share of ``megabytes``.
 
-    The pictures that nobody looked at for longest make room. A shard is looked through by whoever adds to it, so no
-    request ever looks at more than a 256th of the pictures.
+    The least recently used pictures are removed first. A shard is searched when a picture is added to it, so a request
+    never searches more than a 256th of the pictures.
     """
 
     folder: Path
@@ -66,37 +66,37 @@ class Cache:
             except OSError:
                 continue
             if not _is_whole(place):
-                log.warning("%s is damaged. The picture is made again.", place)
+                log.warning("%s is damaged. The picture is rendered again.", place)
                 place.unlink(missing_ok=True)
                 continue
             if time.time() - used_at > _USED:
-                with suppress(OSError):  # of another user, or gone just now: no reason to fail
+                with suppress(OSError):  # of another user, or just removed: no reason to fail
                     os.utime(place)
             return place
         return None
 
     def keep(self, content: bytes, suffix: str, sha256: str, size: int, rendering: Rendering = DEFAULT) -> Path:
-        """Write a picture, whole or not at all, and make room where its shard is full. Raises OSError."""
+        """Write a picture atomically, and make room if its shard is full. Raises OSError."""
         target = self._place(sha256, size, suffix, rendering)
         try:
             write_whole(target, content)
         except PermissionError:
-            # Windows does not replace a file that someone reads; then another request made the same one.
+            # Windows does not replace a file that is being read; another request has rendered the same picture then.
             if not target.exists():
                 raise
-        # As many hashes in a row end in one digit of 16 as in another: nothing has to be counted.
+        # One in 16 hashes ends in this digit, so no counter is needed.
         if int(sha256[-2:], 16) % _LOOK_EVERY == 0:
             self.make_room(target)
         return target
 
     def make_room(self, newest: Path) -> None:
-        """Remove pictures of the shard of ``newest``, never itself, until the rest is within its share."""
+        """Remove pictures from the shard of ``newest``, but not that one, until the shard is within its limit."""
         pictures = []
         for entry in os.scandir(newest.parent):
             if entry.name != newest.name and entry.name.endswith(tuple(CONTENT_TYPES)):
                 try:
                     status = entry.stat()
-                except OSError:  # another made room meanwhile
+                except OSError:  # another process made room in the meantime
                     continue
                 pictures.append((status.st_mtime, status.st_size, entry.path))
         over = sum(size for _, size, _ in pictures) - self.megabytes * 2**20 // _SHARDS
@@ -105,12 +105,12 @@ class Cache:
                 return
             try:
                 Path(path).unlink(missing_ok=True)
-            except PermissionError:  # Windows: somebody reads it
+            except PermissionError:  # Windows: a process reads it
                 continue
             over -= size
 
     def find_or_make(self, sha256: str, size: int, rendering: Rendering, make: Callable[[], tuple[bytes, str]]) -> Path:
-        """Return the picture, made and cached if it is not there, once for all who ask at a time. Raises OSError."""
+        """Return the picture, rendered and cached if missing, once for all concurrent requests. Raises OSError."""
         if place := self.find(sha256, size, rendering):
             return place
         with self._turn(sha256):
@@ -122,7 +122,7 @@ class Cache:
         folder = self.folder / sha256[:2]
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "making.lock")
-        with suppress(Timeout):  # making it twice is better than not at all
+        with suppress(Timeout):  # rendering it twice is better than not at all
             lock.acquire(timeout=_PATIENCE)
         try:
             yield
@@ -135,7 +135,7 @@ class Cache:
 
 
 def write_whole(target: Path, content: bytes) -> None:
-    """Write a cached file whole or not at all. Readers check it: waiting for the disk would take too long."""
+    """Write a cached file atomically. Readers check it, because waiting for the disk would take too long."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
@@ -186,7 +186,7 @@ def _is_kept_exact(image: Image.Image, size: int) -> bool:
 
 
 def _is_whole(place: Path) -> bool:
-    """Return whether a cached picture has its end, which a power cut may have taken."""
+    """Return whether a cached picture is complete; a power failure may have cut it."""
     end = _ENDS[place.suffix]
     try:
         with place.open("rb") as stream:

@@ -86,8 +86,8 @@ def import_labels(
     last one applies. ``path`` has precedence over ``item_id``.
 
     The whole file is read and checked before anything is saved. Needs about 50 bytes of memory per line.
-    ``progress(done, total)`` counts saved items. Raises Refusal if the file can't be read or is invalid. Nothing was
-    imported.
+    ``progress(done, total)`` counts saved items. Raises Refusal if the file can't be read or is invalid. Nothing is
+    imported then.
     """
     with seekable(stream) as table:
         plan, report = _planned(dataset, table, choice)

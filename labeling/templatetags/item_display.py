@@ -12,7 +12,7 @@ from labeling.models import Dataset, Frame, State
 
 register = template.Library()
 
-# Joins emoji; the only invisible character that file names have for good reasons.
+# Joins emoji; the only invisible character that is legitimate in file names.
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
@@ -29,7 +29,7 @@ def printable(path: object) -> str:
 
 @register.filter
 def version(frame: Frame, dataset: Dataset) -> str:
-    """Return what the frame's picture depends on, for its address: pictures under it are cached forever."""
+    """Return the version of the frame's picture for its URL, under which it is cached forever."""
     return frame.version(dataset.shown_as)
 
 

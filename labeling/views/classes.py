@@ -67,7 +67,7 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _of_class(view: Callable[[HtmxHttpRequest, LabelClass], HttpResponse]) -> Callable[..., HttpResponse]:
-    """Call the view with the class of the address or, if that is gone, show the list and reload other panes."""
+    """Call the view with the class of the URL or, if it no longer exists, show the list and reload other panes."""
 
     @wraps(view)
     def respond(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:

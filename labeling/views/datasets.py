@@ -27,18 +27,18 @@ from labeling.models import Dataset, Frame, Problem
 
 USED_LAST = "dataset"
 PROBLEMS_ON_PAGE = 100
-# Reasons are counted among so many problems at most, so that the page costs the same for a million.
+# Reasons are counted among at most this many problems, so that the cost of the page does not grow.
 REASONS_AMONG = 10_000
 
 
 def remember(request: HttpRequest, dataset: Dataset) -> None:
-    """Remember the dataset as the one used last, to which the home page leads."""
+    """Remember the dataset as the last one used, to which the home page redirects."""
     if request.session.get(USED_LAST) != dataset.slug:
         request.session[USED_LAST] = dataset.slug
 
 
 def last_used(request: HttpRequest) -> Dataset | None:
-    """Return the dataset that the address names (``?dataset=``), else the one used last, else the newest, else None."""
+    """Return the dataset of the URL (``?dataset=``), else the last one used, else the newest, else None."""
     slugs = (request.GET.get("dataset", "").replace("\x00", ""), request.session.get(USED_LAST, ""))
     found = {dataset.slug: dataset for dataset in Dataset.objects.filter(slug__in=slugs)}
     return found.get(slugs[0]) or found.get(slugs[1]) or Dataset.objects.order_by("-id").first()
@@ -65,10 +65,9 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
 
 
 def may_add_folders(request: HtmxHttpRequest) -> bool:
-    """Return whether the person may add folders, and so look at every image in them.
+    """Return whether the person may add folders, and so see every image in them.
 
-    The person of this machine and staff may. Where AL_DATA_DIR moves the root of every dataset to one folder, there is
-    no other folder to add.
+    The local user and staff may. If AL_DATA_DIR replaces the root of every dataset, no other folder can be added.
     """
     if settings.DATA_DIR is not None:
         return False
@@ -128,7 +127,7 @@ def _by_reason(found: list[Problem]) -> list[tuple[str, list[Problem]]]:
 
 
 def _notes(dataset: Dataset) -> list[tuple[str, list[Frame]]]:
-    """Return the first files that are shown although something is wrong with them, under what that is."""
+    """Return the first files that are shown despite a defect, by defect."""
     found = sorted(noted_frames(dataset)[:PROBLEMS_ON_PAGE], key=lambda frame: (frame.note, natural_key(frame.path)))
     return [(note, list(group)) for note, group in groupby(found, key=lambda frame: frame.note)]
 

@@ -27,10 +27,10 @@ _FINITE: Any = Annotated[float, msgspec.Meta(ge=-float_info.max, le=float_info.m
 
 @require_POST
 def annotate(request: HtmxHttpRequest, slug: str) -> JsonResponse:
-    """Save a batch of actions; what is answered as saved is on the disk.
+    """Save a batch of actions. Those reported as saved are on disk.
 
-    A label is never lost over its provenance: what the server did not show is saved without any, and named in the
-    answer (``unconfirmed``).
+    A label is never lost because of its provenance: labels of items that the server did not show are saved without any,
+    and listed in the response (``unconfirmed``).
     """
     dataset = decision_sql.dataset_of_slug(slug)
     if dataset is None:
@@ -106,10 +106,10 @@ def _target(item: Any, action: dict[str, Any]) -> Target:
 
 
 def _claim(item_id: int, raw: dict[str, Any], queue: str) -> Claim | None:
-    """Return where the browser says that it saw the item; None where it names neither a round nor a queue.
+    """Return where the browser claims to have shown the item; None if it names neither a round nor a queue.
 
-    Pages from before the server looked provenance up send a score, a model and more, which are ignored. No round has
-    the number 0, so a queue without a round is never confirmed.
+    Pages of older versions also send a score, a model and more, which are ignored. No round has the number 0, so a
+    queue without a round is never confirmed.
     """
     round_id, rank = _whole(raw.get("round_id"), "round_id"), _whole(raw.get("rank"), "rank")
     if round_id is None and queue in ("", OPENED):
@@ -136,7 +136,7 @@ def _number(value: Any, name: str) -> float | None:
 
 
 def _plausible(at: datetime) -> datetime:
-    """Return the browser's time of the decision in UTC, but never a time in the future: clocks go wrong."""
+    """Return the browser's time of the decision in UTC, but never a time in the future, because clocks may be wrong."""
     now = datetime.now(UTC)
     aware = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(aware.astimezone(UTC), now)

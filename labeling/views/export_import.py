@@ -29,7 +29,7 @@ from labeling.views.uploads import TableForm, uploaded
 
 @require_GET
 def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Show what an export will hold, and its options; the form alone when an option changed."""
+    """Show the contents and options of an export; only the form if an option changed."""
     dataset = get_object_or_404(Dataset, slug=slug)
     size = images_size(dataset)
     return _export_page(request, dataset, _form(request, dataset, size), size)
@@ -106,7 +106,7 @@ def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
 
 # -- Import -----------------------------------------------------------------------------------------
 class ImportChoices(TableForm):
-    """How a table of labels is to be read, where detection is not wanted."""
+    """The options of reading a table of labels, which replace detection."""
 
     label_column = forms.CharField(
         label="Column with the labels",
@@ -116,7 +116,7 @@ class ImportChoices(TableForm):
     field_order = ("key_column", "label_column")
 
     def choice(self, same_numbers: str) -> Choice:
-        """Return what a valid form asks for."""
+        """Return the options of a valid form."""
         values = self.cleaned_data
         return Choice("", values["key_column"], values["label_column"], values["encoding"], same_numbers)
 
@@ -146,7 +146,7 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:
-    """Return what the buttons below the form said: whether equal numbers are one class, and whether to make classes."""
+    """Return the answers below the form: whether equal numbers are one class, and whether to create classes."""
     said = " ".join([*request.POST.getlist("create_classes"), request.POST.get("same_numbers", "")]).split()
     same_numbers = next((word for word in said if word in (MERGE, KEEP)), "")
     return same_numbers, "create_classes" in request.POST or "create" in said

@@ -52,12 +52,12 @@ class ImportForm(TableForm):
     field_order = ("key", "key_column", "columns", "texts")
 
     def wish(self) -> Wish:
-        """Return what a valid form asks for."""
+        """Return the options of a valid form."""
         values = self.cleaned_data
         return Wish(values["key"], values["key_column"], _names(values["columns"]), values["encoding"])
 
     def kinds(self) -> dict[str, str]:
-        """Return the kinds that a valid form sets."""
+        """Return the kinds set in a valid form."""
         return dict.fromkeys(_names(self.cleaned_data["texts"]), Field.Kind.TEXT.value)
 
 

@@ -28,11 +28,11 @@ from labeling.ingest.grouping_template import Template
 from labeling.models import Dataset
 from labeling.views.datasets import remember
 
-# A trial answers while somebody types: of a folder of millions it looks at the first files.
+# A preview responds while someone types, so in a folder of millions it reads only the first files.
 _TRIAL_SECONDS = 2.0
 _SUGGEST_FROM = 4000
 _SUGGEST_SECONDS = 0.5
-# With more items whether labels would be lost is left to the job, which says so too.
+# With more items than this, the job checks whether labels would be lost, and reports it.
 _ASKED_AT_ONCE = 20_000
 
 
@@ -62,7 +62,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def trial(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Preview what the template in the address makes of the folder, as a fragment."""
+    """Preview how the template in the URL groups the folder, as a fragment."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = GroupingForm(request.GET, label_suffix="")
     chosen = form.cleaned_data["grouping"] if form.is_valid() else None

@@ -20,7 +20,7 @@ _STARTING = timedelta(minutes=1)
 
 
 def header_context(dataset: Dataset) -> dict[str, Any]:
-    """Return what the header and the list of classes show; four queries, however large the dataset is."""
+    """Return the context of the header and the list of classes, with four queries for any size of the dataset."""
     return {
         "dataset": dataset,
         "is_reading": _is_reading(dataset),

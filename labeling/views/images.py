@@ -58,9 +58,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Choices:
-    """The forms of a request, and the rendering and composition that they choose; None if a form is invalid.
+    """The forms of a request, with the chosen rendering and composition, None if a form is invalid.
 
-    ``composing`` is None where each file is an item.
+    ``composing`` is None if each file is an item.
     """
 
     showing: RenderingForm
@@ -75,7 +75,7 @@ class Choices:
 
     @classmethod
     def made(cls, dataset: Dataset, data: QueryDict) -> Choices:
-        """Return the choices that a person submitted."""
+        """Return the submitted choices."""
         showing = RenderingForm(data, label_suffix="")
         composing = CompositionForm(data, roles=dataset.roles) if dataset.roles else None
         if not showing.is_valid() or (composing and not composing.is_valid()):
@@ -90,7 +90,7 @@ class Choices:
 
 @require_http_methods(["GET", "POST"])
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Show the choices and a preview; save them, after which all pictures follow."""
+    """Show the display settings with a preview, or save them."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     if request.method == "GET":
@@ -99,12 +99,10 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if choices.chosen is None:
         return render(request, "labeling/display/page.html", _context(dataset, choices), status=422)
     rendering, composition = choices.chosen
-    # Both, so no `or`: each is saved by itself.
+    # No `or`, because both have to be saved.
     changed = [show_as(dataset, rendering, request.user), bool(dataset.roles) and compose_as(dataset, composition)]
     if any(changed):
-        messages.success(
-            request, "Saved. Images change at once. If models see something else, a job recomputes the embeddings."
-        )
+        messages.success(request, "Saved. If the images of the models change too, a job recomputes the embeddings.")
     else:
         messages.info(request, "Nothing changed.")
     return redirect("labeling:images", slug=dataset.slug)
@@ -112,14 +110,14 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Render some images under the choices in the address, as a fragment."""
+    """Render some images with the settings in the URL, as a fragment."""
     dataset = get_object_or_404(Dataset, slug=slug)
     return render(request, "labeling/display/_preview.html", _context(dataset, Choices.made(dataset, request.GET)))
 
 
 @require_GET
 def limits(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Render the fields of the stretch limits with values that suit all images under the choices in the address."""
+    """Render the fields of the stretch limits with values that suit all images under the settings in the URL."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = RenderingForm(request.GET, label_suffix="")
     context: dict[str, Any] = {"dataset": dataset, "form": form}
@@ -181,7 +179,7 @@ def _context(dataset: Dataset, choices: Choices) -> dict[str, Any]:
 
 
 def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -> list[Group]:
-    """Return images of items from all over the folder, as the choices show them."""
+    """Return images of items spread over the folder, rendered with the settings."""
     step = max(1, dataset.n_items // SAMPLES)
     rows = range(0, dataset.n_items, step)[:SAMPLES]
     by_item: dict[int, list[Frame]] = {}
@@ -221,7 +219,7 @@ def _color_group(
 
 
 def _reason(make: Callable[[], _Picture]) -> str:
-    """Return why there is no picture; "" if there is one, which the browser then asks for."""
+    """Return why there is no picture; "" if there is one, which the browser then requests."""
     try:
         make()
     except ImageProblem as problem:
@@ -230,7 +228,7 @@ def _reason(make: Callable[[], _Picture]) -> str:
 
 
 def _fields(rendering: Rendering) -> dict[str, Any]:
-    """Return the form's fields for an address."""
+    """Return the form's fields for a URL."""
     return _present(RenderingForm.showing(rendering).initial)
 
 
@@ -255,7 +253,7 @@ def _color_picture(dataset: Dataset, frames: list[Frame], rendering: Rendering, 
 
 @lru_cache(maxsize=64)
 def _rendered(file: Path, sha256: str, rendering: Rendering) -> _Picture:
-    """Render a picture and cache it: the preview checks that there is one, and the browser then asks for it."""
+    """Render a picture and cache it: the preview checks that it exists, and the browser then requests it."""
     return decoders().picture(file, SIZE, rendering)
 
 

@@ -39,7 +39,7 @@ class Decision:
 
 @require_GET
 def page(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
-    """Show the item on its own page, whose address can be shared."""
+    """Show the item on its own page, whose URL can be shared."""
     return _show(request, slug, row, "labeling/items/page.html", on_page=True)
 
 
@@ -98,7 +98,7 @@ def _neighbours(dataset: Dataset, item: Item, on_page: bool) -> dict[str, object
 
 
 def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
-    """Return the frames, and why there is nothing to see, if so."""
+    """Return the frames, and the reason if no image can be shown."""
     frames = list(item.frames.order_by("id"))
     for frame in frames:
         frame.dataset = dataset
@@ -121,7 +121,7 @@ def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
 def _is_file(frame: Frame) -> bool:
     try:
         return frame.file.is_file()
-    except OSError:  # a folder on the way that may not be entered: nothing to show either
+    except OSError:  # a folder on the path without permission: nothing to show either
         return False
 
 
@@ -150,7 +150,7 @@ def _decision(annotation: Annotation, suggested: dict[int, LabelClass]) -> Decis
         description=_describe(annotation),
         who=by.get_username() if by is not None else "someone",
         is_undone=hasattr(action, "undone_by"),
-        # What an undo or a merge carries on is told where it was decided.
+        # The provenance that an undo or a merge carries over is shown at the original decision.
         shown=() if action.kind in (Action.Kind.UNDO, Action.Kind.MERGE) else tuple(_shown(annotation, suggested)),
     )
 

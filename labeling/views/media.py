@@ -1,7 +1,7 @@
 """Serve pictures of items: thumbnails and full views, only of files inside the dataset's folder.
 
-Each picture has one address and one code path: ``/api/thumb/{item_id}`` and ``/api/file/{item_id}``, with
-``?frame=ROLE`` for one file of an item that has several and ``?color=1`` for the color image made of its bands.
+Each picture has one URL and one code path: ``/api/thumb/{item_id}`` and ``/api/file/{item_id}``, with ``?frame=ROLE``
+for one file of an item that has several and ``?color=1`` for the color image made of its bands.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from labeling.models import Frame
 _CONTENT_TYPES = {
     "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp", "GIF": "image/gif",
 }  # fmt: skip
-# The disk is full, or this user's share of it.
+# The disk or this user's quota is full.
 _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -52,25 +52,25 @@ def thumb(request: HttpRequest, item_id: int) -> HttpResponseBase:
 
 @require_safe
 def file(request: HttpRequest, item_id: int) -> HttpResponseBase:
-    """Return the full view: the file itself where browsers show it as the model sees it, else a picture of it."""
+    """Return the full view: the file itself if browsers show it exactly as the model sees it, else a picture of it."""
     return _answer(request, item_id, thumbnails.FULL_SIZE)
 
 
 @require_safe
 def frame_thumbnail(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
-    """Redirect from an earlier address of a file's thumbnail."""
+    """Redirect from the former URL of a file's thumbnail."""
     return _frame_moved(request, frame_id, size)
 
 
 @require_safe
 def frame_full(request: HttpRequest, frame_id: int) -> HttpResponseBase:
-    """Redirect from an earlier address of a file's full view."""
+    """Redirect from the former URL of a file's full view."""
     return _frame_moved(request, frame_id, 0)
 
 
 @require_safe
 def item_colors(request: HttpRequest, item_id: int, size: int) -> HttpResponseBase:
-    """Redirect from an earlier address of an item's color image; ``size`` 0 is the full view."""
+    """Redirect from the former URL of an item's color image; ``size`` 0 is the full view."""
     return _moved(request, item_id, size, color="1")
 
 
@@ -89,7 +89,7 @@ def _moved(request: HttpRequest, item_id: int, size: int, **options: str) -> Htt
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture of an item: what it depends on, and how it is made.
+    """A picture of an item: what it depends on, and how it is rendered.
 
     ``respond(size)`` returns it, and whether its files are as they were ingested. Raises OSError and ImageProblem.
     """
@@ -124,7 +124,7 @@ def _answer(request: HttpRequest, item_id: int, size: int) -> HttpResponseBase:
 
 
 def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
-    """Return the picture that the address asks for; by default the one that the item's tile shows."""
+    """Return the picture of the URL; by default the one that the item's tile shows."""
     frames = list(Frame.objects.filter(item_id=item_id).select_related("dataset").order_by("id"))
     if not frames:
         raise Refusal("There is no such image.")
@@ -147,7 +147,7 @@ def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
 
 
 def _rendering_of(request: HttpRequest, frame: Frame) -> Rendering:
-    """Return how the dataset's images are shown, with another stretch (``s``) where the address has one."""
+    """Return the dataset's rendering, with another stretch if the URL has one (``s``)."""
     rendering = frame.dataset.shown_as
     stretch = request.GET.get("s")
     if stretch is None:
@@ -171,7 +171,7 @@ def _frame_response(frame: Frame, rendering: Rendering, size: int) -> tuple[Http
 
 
 def _original(frame: Frame, file: Path, rendering: Rendering, is_same: bool) -> HttpResponseBase | None:
-    """Return the file itself, streamed, where browsers show it as all else here does."""
+    """Return the file itself, streamed, if browsers show it exactly."""
     if is_same:
         format_ = _cached_format(file, frame.picture_hash, rendering)
     else:
@@ -184,7 +184,7 @@ def _original(frame: Frame, file: Path, rendering: Rendering, is_same: bool) -> 
 
 
 def _rendered(frame: Frame, file: Path, rendering: Rendering, size: int, is_same: bool) -> HttpResponse:
-    """Return a picture from the cache, or one made for this request alone if the file changed since the ingest."""
+    """Return a picture from the cache, or render it for this request only if the file changed since the ingest."""
 
     def cached() -> Path:
         cache, sha256 = pictures(), frame.picture_hash
@@ -195,7 +195,7 @@ def _rendered(frame: Frame, file: Path, rendering: Rendering, size: int, is_same
 
 # -- The color image of an item's bands -------------------------------------------------------------------
 def _color_picture(item: ItemFrames) -> _Picture:
-    # A stretch for a look does not apply: the colors have a curve of their own.
+    # A temporary stretch does not apply, because color images have their own curve.
     rendering = item.dataset.shown_as
     return _Picture(item.colour_hash, item.colour_version, rendering, partial(_color_response, item, rendering))
 
@@ -216,12 +216,12 @@ def _color_response(item: ItemFrames, rendering: Rendering, size: int) -> tuple[
 # -- Responses ----------------------------------------------------------------------------------------------
 @lru_cache(maxsize=10_000)
 def _cached_format(file: Path, sha256: str, rendering: Rendering) -> str:
-    """Return the format to send the file as, or "". Asked once for each content: PNG files are unpacked for it."""
+    """Return the format to send the file as, or "". Cached by content, because PNG files have to be unpacked."""
     return decoders().format_for_browsers(file, rendering)
 
 
 def _response(cached: Callable[[], Path] | None, make: Callable[[], tuple[bytes, str]]) -> HttpResponse:
-    """Return a picture from the cache, or one made for this request alone if it has no place there or on the disk."""
+    """Return a picture from the cache, or render it for this request only if it cannot be cached."""
     try:
         place = cached() if cached else None
     except OSError as error:
@@ -233,7 +233,7 @@ def _response(cached: Callable[[], Path] | None, make: Callable[[], tuple[bytes,
 
 
 def _cached(request: HttpRequest, response: HttpResponseBase, picture: _Picture, etag: str) -> HttpResponseBase:
-    """Let the browser cache the picture: forever if the address names this version, else only after revalidation."""
+    """Let the browser cache the picture: forever if the URL names this version, else with revalidation."""
     is_versioned = request.GET.get("v") == picture.version
     response["Cache-Control"] = f"private, {'max-age=31536000, immutable' if is_versioned else 'no-cache'}"
     response["ETag"] = etag

@@ -10,12 +10,12 @@ from django.http import HttpRequest
 from hoshina.core.errors import Refusal
 from labeling.models import Dataset
 
-# A browser waits for the report; more is work for the command.
+# A browser waits for the report, so larger files need the command.
 MAX_UPLOAD = 16 * 1024 * 1024
 
 
 class TableForm(forms.Form):
-    """How a table is to be read, where it is not found out."""
+    """The options of reading a table, which replace detection."""
 
     key_column = forms.CharField(
         label="Column that names the images",

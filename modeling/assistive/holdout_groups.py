@@ -54,7 +54,7 @@ class Sides:
             return ""
         name, share = facts["field"], facts["largest"] / len(self.keys)
         if not self.is_known.any():
-            return f"no labeled image has a {name}, so only identical files were kept together"
+            return f"no labeled image has a {name}, so only identical files were grouped"
         if share > LARGE_SHARE:
             return f"one {name} has {share:.0%} of the labels, so accuracy depends on few images: label others"
         return ""

@@ -103,7 +103,7 @@ def _learn(
         )
         if still_in_use(dataset, lessons.class_ids):
             break
-        run.stage("Reading labels again: a class was deleted or merged meanwhile")
+        run.stage("Reading labels again: a class was deleted or merged in the meantime")
     return lessons, _with_remarks(trained, lessons, X)
 
 

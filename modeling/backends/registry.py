@@ -161,10 +161,12 @@ BEST, SECOND, FALLBACK = "efficientnet_lite2+mobilenet_v2+hog", "mobilenet_v2+ho
 KINDS: dict[str, Kind] = {
     kind.backend: kind
     for kind in (
-        _joined_kind(BEST, "The best choice for most images: what all see, in 256 numbers fitted to your images."),
-        _joined_kind(SECOND, "Nearly as good, and several times faster: in 256 numbers fitted to your images."),
+        _joined_kind(
+            BEST, "The best choice for most images: all three, reduced to 256 components fitted to your images."
+        ),
+        _joined_kind(SECOND, "Nearly as good, and several times faster: 256 components fitted to your images."),
         *_SINGLE.values(),
-        _joined_kind(FALLBACK, "Gradients, wavelets and colors, in 256 numbers fitted to your images."),
+        _joined_kind(FALLBACK, "Gradients, wavelets and colors: 256 components fitted to your images."),
     )
 }
 # Former names of encoders, from when there was only one per library.
@@ -316,7 +318,7 @@ def _joined_line(backend: str, lines: list[Line]) -> Line:
         f" {SEPARATOR} ".join(line.encoder for line in lines),
         not missing,
         missing[0].reason if missing else _join_reasons(line.reason for line in lines),
-        "Joined: 256 numbers fitted to your images.",
+        "Joined: 256 components fitted to your images.",
         may_download=bool(missing) and all(line.may_download for line in missing),
         side=None if None in sides else max(side for side in sides if side is not None),
     )

@@ -105,7 +105,7 @@ def described(path: Path, preprocessing: str = "") -> UserModelFile:
     name = facts.get("name") or path.stem
     side = facts.get("side") or 224
     if scaling and scaling not in PREPROCESSINGS:
-        raise _bad_facts(path, f"preprocessing {scaling!r} is none of {', '.join(PREPROCESSINGS)}")
+        raise _bad_facts(path, f"preprocessing {scaling!r} is not one of {', '.join(PREPROCESSINGS)}")
     if not isinstance(name, str):
         raise _bad_facts(path, "name is not a string")
     if not isinstance(side, int) or not 8 <= side <= 2048:

@@ -109,7 +109,7 @@ def recall_of(embedding_set: EmbeddingSet, *, is_unit: bool = False) -> float | 
     file = cache_of(embedding_set).file(_graph_name(is_unit), embedding_set.generation, "npz")
     try:
         arrays = find_arrays(file, "", "recall")
-    except StoreError:  # whoever needs the graph next makes it again
+    except StoreError:  # the graph is computed again when it is next needed
         return None
     return None if arrays is None else float(arrays["recall"])
 

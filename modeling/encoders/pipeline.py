@@ -186,7 +186,7 @@ def _squares(dataset: Dataset, encoder: Encoder, spec: InputSpec) -> Squares | N
 
 
 # -- The encoder of this process --------------------------------------------------------------------
-# Networks are large; nobody goes back and forth between more.
+# Networks are large, and switching between more of them is rare.
 _encoders: LRUCache[tuple[Any, ...], Encoder] = LRUCache(2)
 _encoders_lock = threading.Lock()
 

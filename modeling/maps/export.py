@@ -21,7 +21,7 @@ def why_not(dataset: Dataset) -> str:
     """Return why there are no coordinates to export and what to do about it; "" if there are."""
     projection = maps_of(dataset).first()
     if projection is None:
-        return "There is no map yet: make one on the page Map, or run hoshina project_map, first."
+        return "There is no map yet. Compute one on the page Map, or run hoshina project_map."
     return reason_of(lambda: coordinates_of(projection))
 
 

@@ -87,14 +87,14 @@ def suited(options: MapOptions, n_images: int, fixed: frozenset[str]) -> MapOpti
 def require_possible(options: MapOptions, n_images: int, n_classes: int) -> None:
     """Raise ``Refusal`` if the number of embedded images, or of labeled classes, is too small for these options."""
     if n_images < FEWEST:
-        raise Refusal(f"A map takes {FEWEST} images with an embedding; there {_are(n_images)}.")
+        raise Refusal(f"A map needs {FEWEST} images with an embedding; there {_are(n_images)}.")
     if options.method == "umap" and options.n_neighbors >= n_images:
         raise Refusal(f"There are {n_images:,} images: choose at most {n_images - 1:,} neighbors.", field="n_neighbors")
     if options.method == "tsne" and 3 * options.perplexity > n_images - 1:
         most = max(1, (n_images - 1) // 3)
         raise Refusal(f"There are {n_images:,} images: choose a perplexity of at most {most:,}.", field="perplexity")
     if options.is_supervised and n_classes < 2:
-        raise Refusal("A supervised map takes labels of two classes.", field="is_supervised")
+        raise Refusal("A supervised map needs labels of two classes.", field="is_supervised")
 
 
 def _are(n: int) -> str:

@@ -38,7 +38,7 @@ PLACE_BY = 100_000
 MEASURED, MEASURED_NEIGHBOURS = 3000, 15
 # Largest difference between the principal components of equal embeddings, relative to their length.
 ROUNDING = 1e-5
-_VECTORS_GONE = "The embeddings of this map were deleted meanwhile."
+_VECTORS_GONE = "The embeddings of this map were deleted in the meantime."
 
 
 @dataclass
@@ -260,7 +260,7 @@ def _made_meanwhile(run: Run, embedding_set: EmbeddingSet) -> Projection | None:
 
 
 def _forget_older_automatic(projection: Projection) -> None:
-    """Delete older automatic maps except one, which may be on somebody's screen, and those that were renamed."""
+    """Delete older automatic maps, except renamed ones and one that may still be on someone's screen."""
     older = Projection.objects.filter(
         dataset=projection.dataset_id, params__is_automatic=True, pk__lt=projection.pk, name__regex=r"^UMAP( \d+)?$"
     )

@@ -24,9 +24,9 @@ Positions = NDArray[np.int64]
 def calibrated(logits: FloatArray, y: Positions) -> tuple[float, bool, str]:
     """Fit the temperature to logits (n, c) of the validation set. Return it, whether it was fitted, and a note."""
     if len(y) < MIN_LABELS:
-        return 1.0, False, f"uncalibrated, too few labels to stop by ({len(y)} of the {MIN_LABELS} needed)"
+        return 1.0, False, f"uncalibrated, too few validation labels ({len(y)} of the {MIN_LABELS} needed)"
     temperature = fit_temperature(logits, y, prior_sd=TEMPERATURE_PRIOR_SD)
-    return temperature, True, f"calibrated on the {len(y)} labels that said when to stop, measured on the test's"
+    return temperature, True, f"calibrated on the {len(y)} validation labels, measured on the test set"
 
 
 def account(

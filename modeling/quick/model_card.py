@@ -1,4 +1,4 @@
-"""Write the model card of a quick training: what it is, its training set, its quality, and its limits."""
+"""Write the model card of a quick training: training data, evaluation, usage and limitations."""
 
 from __future__ import annotations
 
@@ -34,29 +34,30 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
         "|---|---|---|---|",
         *(_counts(plan, column, names[class_id]) for column, class_id in enumerate(version.class_ids)),
         "",
-        f"{_together(plan)} are never in two of the sets. The test set was not used before the end.",
+        f"{_together(plan)} are always in the same set. The test set was used only for the final evaluation.",
         "",
-        "## How good it is",
+        "## Evaluation",
         "",
         *_quality(version.metrics),
         "",
-        f"Its probabilities are {version.calibration_note} (temperature {version.temperature:.3f}, within all files).",
+        f"Its probabilities are {version.calibration_note} (temperature {version.temperature:.3f}, applied in all "
+        "files).",
         "",
-        "## How to use it",
+        "## Usage",
         "",
-        "`classifier.zip` is a program that classifies a folder of images: unpack it anywhere, and see its README.md. "
-        "It opens files as they were opened here.",
+        "`classifier.zip` is a program that classifies a folder of images. Unpack it anywhere, and read its README.md. "
+        "It opens files as HOSHINA does.",
         "",
-        f"All other files take pixels, {options.image_side} by {options.image_side}, and answer with a probability for "
+        f"All other files take pixels, {options.image_side} by {options.image_side}, and return a probability for "
         "each class of `classes.json`, in its order:",
         "",
         *seen_as(version.dataset, plan.network_input),
         "",
-        "## What it is not for",
+        "## Limitations",
         "",
-        "- It always predicts one of its classes, also for an image of something else.",
+        "- It always predicts one of its classes, even for an image of something else.",
         "- Its accuracy on images of another camera, time or place than its training images was not measured.",
-        *([f"- {n_test} test images tell its accuracy only roughly: mind the interval."] if n_test < 100 else []),
+        *([f"- {n_test} test images measure its accuracy only roughly: see the interval."] if n_test < 100 else []),
         *(f"- {note}" for note in notes),
         "",
         "## Options",
@@ -68,10 +69,10 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
 
 
 def how(options: QuickOptions) -> str:
-    """Describe the training in a few words."""
+    """Describe the training briefly."""
     title = BACKBONES[options.backbone].title
     if options.weights == "random":
-        description = f"{title}, trained from random numbers"
+        description = f"{title}, trained from random initial weights"
     elif options.is_fine_tuned:
         description = f"{title}, fine-tuned from ImageNet's weights"
     else:
@@ -102,7 +103,7 @@ def _quality(metrics: dict[str, Any]) -> list[str]:
     beside = metrics["assistive"]
     if beside:
         lines.append(
-            f"- On {beside['n']:,} of the same images, model {beside['version']}, on ready-made vectors, "
+            f"- On {beside['n']:,} of the same images, model {beside['version']}, trained on embeddings, "
             f"has {beside['accuracy']:.1%} and this one {beside['quick_accuracy']:.1%}."
         )
     return lines

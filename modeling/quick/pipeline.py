@@ -227,7 +227,7 @@ def _initial_result(plan: Plan) -> dict[str, Any]:
         notes.append(plan.network_input.note)
     if plan.together is not None and plan.groups is not None:
         share = f"{len(np.unique(plan.groups[plan.parts == TEST]))} of {plan.together['groups']} groups"
-        note = f"Images of one {plan.together['field']} are on one side; the test has {share}"
+        note = f"Images of one {plan.together['field']} are in one set; the test set has {share}"
         notes.append(f"{note}, which limits how narrow its interval can be.")
     sizes = {"n_train": counts[TRAIN], "n_stopping": counts[STOPPING], "n_test": counts[TEST]}
     return {"epochs": [], "live": {}, **sizes, "best_epoch": 0, "notes": notes}

@@ -104,30 +104,30 @@ def readme(dataset: Dataset, number: int, network_input: NetworkInput) -> str:
         "    python -m pip install -r requirements.txt",
         "    python classify.py FOLDER --output predictions.csv",
         "",
-        "It needs nothing else of HOSHINA, and no network once that is installed. The packages are listed in the "
-        "versions with which the model was made; others will usually do, but may decode or shrink an image a little "
-        "otherwise.",
+        "It needs no other part of HOSHINA, and no network once the packages are installed. The list has the versions "
+        "that the model was made with. Other versions usually work, but may decode or resize images slightly "
+        "differently.",
         "",
-        "## What it sees",
+        "## Input",
         "",
         *seen_as(dataset, network_input),
-        f"- Files that end in {', '.join(_endings(dataset))} (`--extensions` says others), also in the folders below.",
+        f"- Files that end in {', '.join(_endings(dataset))} (`--extensions` sets others), including subfolders.",
         *_optional(),
         "",
-        "## What it writes",
+        "## Output",
         "",
         "A CSV file with a line for each item: `path` below FOLDER, `predicted` class, its `probability` (calibrated), "
         "the probability of each class (`p:…`), and `problem`. An item that cannot be read has a problem and no "
         "prediction; one that lacks some of its files has both.",
         "",
-        "It ends with 0 where anything was classified, 1 where nothing was, 2 where it was called wrongly.",
+        "The exit status is 0 if an item was classified, 1 if none was, and 2 if an argument is invalid.",
         "",
-        "## What lies here",
+        "## Files",
         "",
-        "- `model.tflite`: pixels in, probabilities out; by LiteRT. Where there is no package ai-edge-litert, install "
-        "tensorflow and put `model.keras`, another file of the training, here.",
-        "- `classes.json`: the classes in the order of the answers, and how images are seen.",
-        f"- `labeling`, `modeling`: the code by which HOSHINA {app_version()} opens images (MIT, see LICENSE).",
+        "- `model.tflite`: takes pixels and returns probabilities, with LiteRT. If ai-edge-litert does not support "
+        "your platform, install tensorflow and put `model.keras`, another download of the model, here.",
+        "- `classes.json`: the classes in the order of the probabilities, and how images are prepared.",
+        f"- `labeling`, `modeling`: the code with which HOSHINA {app_version()} opens images (MIT, see LICENSE).",
         "",
     ]
     return "\n".join(lines)
@@ -137,14 +137,14 @@ def seen_as(dataset: Dataset, network_input: NetworkInput) -> list[str]:
     """Describe the input of the network as a list in Markdown."""
     spec = network_input.spec
     lines = [
-        "- Images whole and upright, squashed to a square, as RGB from 0 to 255; what is transparent over "
-        f"{spec.rendering.background}.",
+        "- Images whole and upright, resized to a square without keeping their proportions, as RGB from 0 to 255; "
+        f"transparent pixels are filled with {spec.rendering.background}.",
         _stretched(spec) + (f" Here: {spec.rendering.summary}." if spec.rendering.summary else ""),
     ]
     if spec.roles:
         lines += [
-            f"- {network_input.note} Files that match `{dataset.grouping}` and have the same id make one item; a file "
-            f"that is missing is {'grey' if spec.has_parts else 'black'}.",
+            f"- {network_input.note} Files that match `{dataset.grouping}` and have the same id make one item; a "
+            f"missing file is {'gray' if spec.has_parts else 'black'}.",
         ]
     return lines
 
@@ -152,7 +152,7 @@ def seen_as(dataset: Dataset, network_input: NetworkInput) -> list[str]:
 def _stretched(spec: InputSpec) -> str:
     if spec.roles and not spec.has_parts:
         bands = ", ".join(spec.composition.bands_of(spec.roles))
-        return f"- {bands} as red, green and blue, brightness bent by an asinh (Lupton et al. 2004)."
+        return f"- {bands} as red, green and blue, brightness stretched by an asinh (Lupton et al. 2004)."
     return (
         "- More than 8 bits (FITS, 16-bit and float PNG and TIFF) stretched: usually by zscale for FITS and by "
         "percentiles for others."

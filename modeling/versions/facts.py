@@ -155,7 +155,7 @@ def groups_text(version: ModelVersion) -> str:
         counted(together["groups"], "group"),
         counted(together["largest"], "label"),
     )
-    text = f"Images of one {name} are kept together: {n_groups}, the largest with {largest}"
+    text = f"Images of one {name} were held out together: {n_groups}, the largest with {largest}"
     return text + (f"; {counted(together['unknown'], 'label')} without a {name}." if together["unknown"] else ".")
 
 
@@ -166,4 +166,4 @@ def other_choice(version: ModelVersion, dataset: Dataset) -> str:
         return ""
     field = dataset.together_by
     now = f"images of one {field.name} are" if field else "only identical files are"
-    return f"By the current setting, {now} kept together. This applies from the next training on."
+    return f"By the current setting, {now} held out together. This applies from the next training on."

@@ -1,4 +1,4 @@
-"""Estimate how many more labels another point of accuracy takes, and when more labels no longer pay."""
+"""Estimate how many more labels another point of accuracy takes, and when more labels are not worth it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sampling.algorithms.learning_curves import forecast_gain
 from sampling.models import AccuracyEstimate
 
 POINT = 0.01
-# More labels no longer pay if MANY of them are expected to gain less than LITTLE, and less than MOST by the band.
+# More labels are not worth it if MANY of them are expected to gain less than LITTLE, and less than MOST by the band.
 MANY, LITTLE, MOST = 500, 0.005, 0.01
 # The forecast reaches to this many times the labels: as far as its band was measured (benchmarks/audit.py).
 REACH = 10 / 3
@@ -22,7 +22,7 @@ FEWEST, STEPS = 10, 100
 
 @dataclass(frozen=True)
 class Gain:
-    """The gain in accuracy expected of so many more labels, with its 95 % band, as shares."""
+    """The expected gain in accuracy from this many more labels, with its 95 % band, as shares."""
 
     labels: int
     value: float
@@ -38,7 +38,7 @@ class Gain:
 class Stopping:
     """The gain of the labels that another point takes, or of as many as can be forecast, and that of `MANY` labels.
 
-    ``of_many`` is None where so many cannot be forecast yet.
+    ``of_many`` is None if that cannot be forecast yet.
     """
 
     gain: Gain
@@ -60,15 +60,15 @@ class Stopping:
 
     @property
     def note(self) -> str:
-        """Return that more labels no longer pay, or "" while they may."""
+        """Return a note that more labels are not worth it, or "" while they may be."""
         if self.pays or self.of_many is None:
             return ""
         gain = f"{100 * self.of_many.value:.1f} points (at most {100 * self.of_many.high:.1f})"
-        return f"More labels hardly pay now: {MANY} more are expected to gain {gain}."
+        return f"More labels would hardly help: {MANY} more are expected to gain {gain}."
 
 
 def stopping(estimates: list[AccuracyEstimate], ahead: Outlook) -> Stopping | None:
-    """Estimate the gain of more labels; None where there is no forecast."""
+    """Estimate the gain of more labels; None if there is no forecast."""
     if ahead.curve is None:
         return None
     n_labels = estimates[-1].n_labels

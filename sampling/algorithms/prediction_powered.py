@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from modeling.algorithms.rows import Doubles
 from sampling.algorithms.estimates import Z95, AuditDraws, Estimate, audit_draws, wilson_continuous
 
-# Calibrated confidences say how large the correction and its gain should be. That counts as much as so many labels.
+# What calibrated confidences imply about the size of the correction and its gain counts as much as this many labels.
 PRIOR_LABELS = 20
 # The interval is never narrower than with 1 / 0.3 times the labels.
 MIN_VARIANCE_RATIO = 0.3

@@ -65,7 +65,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _beyond_quick_look(dataset: Dataset, maps: list[Projection], chosen: Projection | None) -> dict[str, Any]:
-    """Return what to offer on the quick look: a better map if there is one, or the news that it is being computed."""
+    """Return what to offer on the quick look: a better map if there is one, or whether one is being computed."""
     if chosen is None or not chosen.is_quick:  # type: ignore[attr-defined]  # annotated by maps_of
         return {}
     same = (other for other in maps if other.embedding_set_id == chosen.embedding_set_id and other != chosen)

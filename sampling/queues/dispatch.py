@@ -83,7 +83,7 @@ def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> d
 
 
 def latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
-    """Return the running job, or one that stopped recently: it is not restarted without being facts for."""
+    """Return the running job, or one that stopped recently: that is not restarted without a request."""
     same = Job.objects.filter(kind="oddness", dataset_id=dataset.pk, params=comparison)
     lately = Q(finished_at__gt=timezone.now() - STOPPED_LATELY) & ~Q(state=Job.State.SUCCEEDED)
     return same.filter(Q(state__in=Job.ACTIVE) | lately).order_by("-created_at").first()

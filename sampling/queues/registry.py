@@ -252,7 +252,7 @@ STRATEGIES = _by_name(
         auto, is_slow=True, follows_model=True, kept=240,
     ),
     Strategy(
-        "uncertain", "Uncertain", "Images the model cannot decide about, varied so that each label teaches it most.",
+        "uncertain", "Uncertain", "Images the model is unsure about, varied so that each label helps it most.",
         uncertain, UncertainParams, needs_model=True, follows_model=True,
     ),
     Strategy(

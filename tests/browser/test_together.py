@@ -53,10 +53,10 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     page.reload()
     expect(choice).to_have_value("night")
 
-    assert "By the current setting, images of one night are kept together" in _accuracy(page, site)
+    assert "By the current setting, images of one night are held out together" in _accuracy(page, site)
     run_now("retrain", dataset_id=dataset.pk)
     words = _accuracy(page, site)
-    assert "Images of one night are kept together: 20 groups, the largest with 6 labels." in words
+    assert "Images of one night were held out together: 20 groups, the largest with 6 labels." in words
     assert "By the current setting" not in words
     model = dataset.model_versions.get(is_active=True)  # type: ignore[attr-defined]
     assert model.metrics["accuracy"] < plain - 0.2

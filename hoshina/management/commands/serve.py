@@ -18,7 +18,7 @@ from hoshina.core.parent_watch import is_child_of_up
 
 class Command(HoshinaCommand):
     needs_database = not is_child_of_up()  # `up` prepares it
-    help = "Serves the pages. The workers are started apart (hoshina worker), or all at once: hoshina up."
+    help = "Serve the pages. Start workers with hoshina worker, or everything at once with hoshina up."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default=settings.HOST, help="default: AL_HOST or 127.0.0.1")

@@ -51,14 +51,14 @@ class Command(HoshinaCommand):
         parser.add_argument("folder", nargs="?", metavar="FOLDER", help="a folder of images (default: AL_DATA_DIR)")
         parser.add_argument("--demo", action="store_true", help="the 1,797 handwritten digits of scikit-learn")
         parser.add_argument("--port", type=_port, default=settings.PORT, help="default: AL_PORT or 8000")
-        parser.add_argument("--no-browser", action="store_true", help="only print the address")
-        parser.add_argument("--dataset", metavar="NAME", help="the dataset's name; default: the folder's")
+        parser.add_argument("--no-browser", action="store_true", help="print the address without opening it")
+        parser.add_argument("--dataset", metavar="NAME", help="name of the dataset (default: name of the folder)")
         parser.add_argument(
-            "--group", metavar='"{id}_{role}.fits"', help="make one item of several files whose paths end like this"
+            "--group", metavar='"{id}_{role}.fits"', help="group files whose paths end like this into one item"
         )
-        parser.add_argument("--roles", metavar="target,ref,diff", help="the roles that count, in their order")
+        parser.add_argument("--roles", metavar="target,ref,diff", help="the roles to use, in order")
         parser.add_argument(
-            "--watch", action="store_true", help="pick up new files from now on (without FOLDER: of every dataset)"
+            "--watch", action="store_true", help="add new files automatically (without FOLDER: to every dataset)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -265,7 +265,7 @@ class _Up:
             self.tree.children.append(supervision.Child(name, module_command("hoshina", *arguments), log_file))
 
     def _note(self) -> None:
-        """Write down who holds the store, and which processes a later `up` may have to wait for."""
+        """Record this process as the holder of the store, and the children that a later `up` may have to wait for."""
         children = [child.identity for child in self.tree.children if child.identity]
         if self.ingest is not None:
             children.append(self.ingest_identity)
@@ -328,7 +328,7 @@ class _Up:
             active = Job.objects.filter(state__in=Job.ACTIVE).exclude(kind__in=registry.quiet_kinds())
             self.bars.show(list(active.order_by("created_at")[:8]))
         except AnyDatabaseError as error:
-            self.say(f"The database is away: {error}")
+            self.say(f"The database cannot be reached: {error}")
             connection.close()
 
     def _stop(self) -> None:
@@ -348,7 +348,7 @@ def _give_back(identity: str) -> None:
         lifecycle.give_back_all(name)
         presence.say_gone(name)
     except AnyDatabaseError as error:
-        log.warning("The jobs of %s could not be given back; they wait for its heartbeat to expire: %s", name, error)
+        log.warning("The jobs of %s could not be requeued; that happens when its heartbeats time out: %s", name, error)
         connection.close()
 
 

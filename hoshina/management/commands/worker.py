@@ -23,11 +23,11 @@ _NICENESS = 10
 
 class Command(HoshinaCommand):
     needs_database = not is_child_of_up()  # `up` prepares it
-    help = "Runs a worker that takes background jobs. Start as many as you like, on any machine."
+    help = "Run a worker for background jobs. Start as many as you like, on any machine."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("queues", nargs="*", metavar="QUEUE", choices=[*QUEUES, []], help=", ".join(QUEUES))
-        parser.add_argument("--check", action="store_true", help="say whether this machine's worker lives")
+        parser.add_argument("--check", action="store_true", help="check whether this machine's worker is alive")
 
     def handle(self, *args: Any, queues: list[str], check: bool, **options: Any) -> None:
         names = ",".join(queues or QUEUES)
@@ -72,7 +72,7 @@ class Command(HoshinaCommand):
         here = f"{host()}:"
         if not Worker.objects.filter(name__startswith=here, queues=names, seen_at__gte=since).exists():
             raise CommandError(f"No worker for {names} is running on this machine.")
-        self.stdout.write("The worker lives.")
+        self.stdout.write("The worker is alive.")
 
 
 def _give_way() -> None:

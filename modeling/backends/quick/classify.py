@@ -107,7 +107,7 @@ def items_in(
             files[place.role] = file.path
     if n_left_out:
         roles = ", ".join(network_input.spec.roles)
-        print(f"Files left out: {n_left_out:,}. Their role is none of {roles}.", file=sys.stderr)
+        print(f"Files left out: {n_left_out:,}. Their role is not one of {roles}.", file=sys.stderr)
     yield from (Item(path, groups[path]) for path in sorted(groups))
 
 
@@ -155,10 +155,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, help="the file to write; standard output if not given")
-    parser.add_argument("--extensions", help=f"endings of names to read (default: {','.join(about['extensions'])})")
+    parser.add_argument(
+        "--extensions", help=f"extensions of the files to read (default: {','.join(about['extensions'])})"
+    )
     if roles:
         parser.add_argument(
-            "--template", default=about["grouping"], help="which files make one item (default: %(default)s)"
+            "--template", default=about["grouping"], help="template that groups files into items (default: %(default)s)"
         )
     arguments = parser.parse_args()
     if not arguments.folder.is_dir():

@@ -22,7 +22,7 @@ from modeling.models import EmbeddingSet, EncoderChoice
 
 
 class Command(HoshinaCommand):
-    help = "Compute vectors for images that have none or have changed."
+    help = "Compute embeddings for images that have none or have changed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_common_arguments(parser)
@@ -36,7 +36,7 @@ class Command(HoshinaCommand):
         parser.add_argument(
             "--refit",
             action="store_true",
-            help="fit the components of joined encoders to the current images and compute all vectors again",
+            help="fit the components of joined encoders to the current images and compute all embeddings again",
         )
         parser.add_argument("--list", action="store_true", help="show which encoders could run here, and why")
 
@@ -57,7 +57,7 @@ class Command(HoshinaCommand):
         job = run_command_job(self, "embed", dataset.pk, params, as_json=options["json"])
         result = job.result
         lines = [
-            f"{dataset.name}: {counted(result['items'], 'vector')} of {result['dim']:,} numbers by "
+            f"{dataset.name}: {counted(result['items'], 'embedding')} of {result['dim']:,} dimensions by "
             f"{result['encoder']}, {result['computed']:,} of them new, in {result['seconds']:.1f} s."
         ]
         lines += [f"{counted(result['failed'], 'image')} could not be read."] if result["failed"] else []
@@ -103,7 +103,7 @@ def _for_people(listed: dict[str, Any]) -> Iterator[str]:
         mark = "*" if line["backend"] == chosen else " "
         state = "ready" if line["available"] else "not ready"
         yield f"{mark} {line['backend']:<{width}} {line['encoder']:<14} {state:<10} {line['reason']}"
-    yield f"* is what {listed['wanted']!r} means here; missing weights would be downloaded first."
+    yield f"* is selected by {listed['wanted']!r}; missing weights would be downloaded first."
     for choice in listed["choices"]:
         yield f"{choice['dataset']}: {choice['backend']!r} was chosen for it."
     for embeddings in listed["sets"]:

@@ -21,7 +21,7 @@ _FLAGS = {"n_neighbors": "--neighbours", "is_supervised": "--supervised", "by_li
 
 
 class Command(HoshinaCommand):
-    help = "Lay all images out in the plane so that alike ones lie together; several maps can be kept."
+    help = "Compute a map of all images, with similar images close to each other. Earlier maps are kept."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_common_arguments(parser)

@@ -61,7 +61,7 @@ def _lines(result: dict[str, Any], embedded: dict[str, Any] | None, audited: Aud
         yield f"Calibration error {before}, {after} {_correction(result)}."
     yield f"{result['note'][:1].upper()}{result['note'][1:]}."
     if result["newer"]:
-        yield f"Meanwhile came {counted(result['newer'], 'decision')}, for the next model."
+        yield f"Not yet in this model: {counted(result['newer'], 'newer decision')}."
 
 
 def _correction(result: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ NOT_KNOWN = (
 
 
 class Command(HoshinaCommand):
-    help = "Print the audited accuracy of the newest model, and what more labels would bring."
+    help = "Print the audited accuracy of the newest model, and a forecast for more labels."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_common_arguments(parser)
@@ -52,8 +52,8 @@ class Command(HoshinaCommand):
 def _lines(newest: AccuracyEstimate, per_class: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         f"Audited accuracy {newest.value:.1%} (95 % interval {newest.low:.1%} to {newest.high:.1%}) of model "
-        f"{newest.model_version.number} on the whole collection, "
-        f"from {counted(newest.n_audit, 'image')} drawn at random."
+        f"{newest.model_version.number} on the whole dataset, "
+        f"from {counted(newest.n_audit, 'randomly sampled image')}."
     )
     for line in per_class:
         low, high = line["interval"]

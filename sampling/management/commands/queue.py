@@ -26,15 +26,15 @@ class Command(HoshinaCommand):
     help = "Rank the unlabeled images with a queue (Suspects: the labeled ones) and list the first of them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", choices=sorted(STRATEGIES), help="which queue")
-        parser.add_argument("-n", type=int, default=20, metavar="N", help="how many images (default 20)")
+        parser.add_argument("name", choices=sorted(STRATEGIES), help="name of the queue")
+        parser.add_argument("-n", type=int, default=20, metavar="N", help="number of images (default 20)")
         parser.add_argument("--seed", type=int, help="repeat a pull: same seed, same labels, same ranking")
         parser.add_argument(
             "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the queue"
         )
         parser.add_argument(
             "--filter", action="append", default=[], metavar="FIELD=VALUE",
-            help="only images whose field is so: a range like 2..5, a text, or unknown; may come again",
+            help="only images with this value of a field: a range like 2..5, a text, or unknown; can be repeated",
         )  # fmt: skip
         add_common_arguments(parser)
 

@@ -17,14 +17,12 @@ from sampling.queues.registry import STRATEGIES, SimilarParams
 
 
 class Command(HoshinaCommand):
-    help = "List the images most like one image, or like any of several, by the cosine of their vectors."
+    help = "List the images most similar to one image, or to any of several, by the cosine of their embeddings."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("item", nargs="+", help="its item id, or its path within the folder")
-        parser.add_argument("-k", type=int, default=20, metavar="K", help="how many (default 20)")
-        parser.add_argument(
-            "--at-least", type=float, default=-1.0, metavar="S", help="only images so similar (-1 to 1)"
-        )
+        parser.add_argument("-k", type=int, default=20, metavar="K", help="number of images (default 20)")
+        parser.add_argument("--at-least", type=float, default=-1.0, metavar="S", help="least similarity (-1 to 1)")
         parser.add_argument("--unlabelled", action="store_true", help="only images without a decision")
         add_common_arguments(parser)
 
@@ -41,7 +39,7 @@ class Command(HoshinaCommand):
         result: dict[str, Any] = {"item_id": examples[0].pk, "items": items}
         result |= {"like": [item.pk for item in examples]} if len(examples) > 1 else {}
         lines = [f"{tile.shown.score:.4f}  {tile.item.path}" for tile in found]
-        self.print_result(result, lines or ["No other image is so similar."], as_json=options["json"])
+        self.print_result(result, lines or ["No other image is this similar."], as_json=options["json"])
 
 
 def _item(dataset: Dataset, name: str) -> Item:

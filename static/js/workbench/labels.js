@@ -127,7 +127,7 @@ export class Labels extends EventTarget {
     this.#paintSettled(record.before.filter(({ id }) => !restored.has(id)));
     if (isMine && !record.effect.length && result.items?.length) {
       const n = result.items.length;
-      toast(`Undid ${counted(n, "label")}, some of them maybe on other pages.`, "", "undo");
+      toast(`Undid ${counted(n, "label")}, some of which may be on other pages.`, "", "undo");
     }
   }
 

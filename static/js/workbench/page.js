@@ -180,7 +180,7 @@ function handlePageError(error, request) {
     return;
   }
   retry = request;
-  setBanner("page", { text: `${error.message} The page is requested again until it loads.`, rank: 1, button: { text: "Try now", press: request } });
+  setBanner("page", { text: `${error.message} Retrying until it loads.`, rank: 1, button: { text: "Try now", press: request } });
 }
 
 function clearPageError() {

@@ -80,7 +80,7 @@ def test_a_fits_card_of_the_same_word_is_another(dataset: Dataset) -> None:
     assert header_fields.check_cards(dataset, ["MODEL", "gain"]) == ["MODEL", "GAIN"]
     assert header_fields.check_cards(dataset, ["model"]) == ["Model"]
     read(dataset, "Model")
-    with pytest.raises(Refusal, match="There is a field Model already"):
+    with pytest.raises(Refusal, match="There is already a field Model"):
         header_fields.check_cards(dataset, ["MODEL"])
 
 

@@ -204,17 +204,20 @@ def test_columns_without_values_become_no_field(dataset: Dataset) -> None:
         (b"path,a,A\nimage0000.png,1,2\n", "two columns called 'A'"),
         (b"path,a\nimage0000.png\n", "Line 2 has 1 value, but the header names 2 columns"),
         (b"path,a\n\nimage0000.png,1,2\n", "Line 3 has 3 values"),
-        (b"path,a\n ,1\n", "Line 2 does not say which image"),
+        (b"path,a\n ,1\n", "Line 2 does not name an image"),
         (b'path,a\nimage0000.png,"1\n', "are unbalanced"),
         (b"path,a\nimage0000.png,1\nimage0000.png,2\n", "Line 3: a of 'image0000.png' is '2', but an earlier line"),
         (b"path,a\nimage0000.png,x\nimage0000.png,y\n", "Line 3: a of 'image0000.png' is 'y', but an earlier line"),
-        (b"path,a\nother.png,1\n", "No line is about an image of this dataset; the first says 'other.png'"),
+        (b"path,a\nother.png,1\n", "No line names an image of this dataset. The first line has 'other.png'"),
         (b"item_id,a\nseven,1\n", "Line 2: item_id is 'seven'"),
-        (b"path,there\nimage0000.png,high\n", "Line 2: there is 'high', but the column is to hold numbers"),
+        (b"path,there\nimage0000.png,high\n", "Line 2: there is 'high', but the column must contain numbers"),
         (b"path,card\nimage0000.png,high\n", "read from the headers"),
         (b"path,a\nimage0000.png," + b"x" * 2000, "longer than 1,000"),
         (b"path," + b"x" * 90 + b"\nimage0000.png,1\n", "longer than 80"),
-        (b"path," + b",".join(b"c%d" % n for n in range(201)) + b"\nimage0000.png" + b",1" * 201, "too many"),
+        (
+            b"path," + b",".join(b"c%d" % n for n in range(201)) + b"\nimage0000.png" + b",1" * 201,
+            "201 columns, and 200 is the limit",
+        ),
         (b"path," + b",".join(b"c%d" % n for n in range(199)) + b"\nimage0000.png" + b",1" * 199, "201 fields"),
     ],
 )
@@ -233,8 +236,8 @@ def test_wishes_that_cannot_be_are_refused_in_words(dataset: Dataset) -> None:
         (Wish(columns=("b",)), {}, "no column 'b'. The columns are 'path', 'a'"),
         (Wish(key_column="galaxy"), {}, "There is no column 'galaxy'"),
         (Wish("item_id"), {}, "The columns are"),
-        (Wish(), {"b": "text"}, "no column 'b' to be given a kind"),
-        (Wish(), {"a": "time"}, r"a is 'x', but the column is to hold times .*, as you asked"),
+        (Wish(), {"b": "text"}, "no column 'b' to set the kind of"),
+        (Wish(), {"a": "time"}, r"a is 'x', but the column must contain times .*, as you asked"),
     ):
         with pytest.raises(Refusal, match=words):
             load(dataset, text, wish, **kinds)

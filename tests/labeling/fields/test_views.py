@@ -89,14 +89,14 @@ def test_names_and_kinds_change(dataset: Dataset, client: Client) -> None:
     assert column_of(mass).values[:2].tolist() == [1, 2.5]
     for given, words in (
         ({"name": "BAND", "kind": "number"}, "already a field “BAND”"),
-        ({"name": " ", "kind": "number"}, "Give it a name"),
-        ({"name": "x" * 81, "kind": "number"}, "80 characters at most"),
-        ({"name": "a\u202eb", "kind": "number"}, "can&#x27;t be seen"),
+        ({"name": " ", "kind": "number"}, "Enter a name"),
+        ({"name": "x" * 81, "kind": "number"}, "at most 80 characters"),
+        ({"name": "a\u202eb", "kind": "number"}, "invisible characters"),
         ({"name": "the mass", "kind": "colour"}, "Choose number, text or time"),
     ):
         answer = client.post(edit, given)
         assert (answer.status_code, words in answer.content.decode()) == (422, True)
-    with pytest.raises(Refusal, match="'g' and 1 more are no number: band stays text"):
+    with pytest.raises(Refusal, match="'g' and 1 more value cannot be read as a number, so band stays text"):
         field_edits.change_kind(band, Field.Kind.NUMBER)
 
 

@@ -285,7 +285,7 @@ def test_the_columns_and_the_encoding_are_chosen_on_the_page(client: Client, dat
 
 def test_the_page_says_that_no_line_is_about_an_item(client: Client, dataset: Dataset) -> None:
     told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n"))
-    assert "No line matches an item of this dataset by the column path." in told
+    assert "No line names an image of this dataset in the column path." in told
     told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n", key_column="id"))
     assert_contains(told, "1 applied", lacks=["No line is about"])
 

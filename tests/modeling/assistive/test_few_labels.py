@@ -342,4 +342,4 @@ def test_the_command_says_what_the_job_says(
     assert "before" in told
     assert ("Platt scaling, each class by itself." in told) == (result["calibration"] == "platt")
     assert "Calibrated on 100 held-out labels in 20 folds" in told
-    assert "Meanwhile came 2 decisions, for the next model." in told
+    assert "Not yet in this model: 2 newer decisions." in told

@@ -256,7 +256,7 @@ def test_images_of_one_group_are_held_out_together(make_dataset: MakeDataset, cl
 
     field = kept_together(dataset, "night", [f"n{row // 6}" for row in range(119)])
     page = client.get("/d/pictures/model/").content.decode()
-    assert "images of one night are kept together. This applies from" in page
+    assert "images of one night are held out together. This applies from" in page
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert told["accuracy"] < 0.8
     assert told["together"] == {"field_id": field.pk, "field": "night", "groups": 21, "largest": 6, "unknown": 1}
@@ -267,13 +267,13 @@ def test_images_of_one_group_are_held_out_together(make_dataset: MakeDataset, cl
     badge = client.get("/d/pictures/model/badge/").content.decode()
     assert "and without other images of its night" in badge
     page = client.get("/d/pictures/model/").content.decode()
-    facts = "Images of one night are kept together: 21 groups, the largest with 6 labels; 1 label without a night"
+    facts = "Images of one night were held out together: 21 groups, the largest with 6 labels; 1 label without a night"
     assert facts in page
     assert "from the next training on" not in page
 
     Field.objects.all().delete()
     page = client.get("/d/pictures/model/").content.decode()
-    assert "only identical files are kept together. This applies from the next training on" in page
+    assert "only identical files are held out together. This applies from the next training on" in page
 
 
 def test_identical_files_are_held_out_together_without_any_choice(make_dataset: MakeDataset) -> None:

@@ -233,7 +233,7 @@ class TestFinding:
         [
             ("{", "cannot be read as JSON"),
             ("[1]", "no JSON object"),
-            ('{"preprocessing": "0..7"}', "'0..7' is none of"),
+            ('{"preprocessing": "0..7"}', "'0..7' is not one of"),
             ('{"name": 7}', "name is not a string"),
             ('{"side": "96"}', "side is not an integer"),
         ],

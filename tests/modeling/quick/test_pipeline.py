@@ -186,7 +186,7 @@ def test_its_account_has_what_the_assistive_models_has(place: Place) -> None:
     of_fits = {"C", "n_iter", "converged", "calibration_method", "class_weights", "steps"}
     assert set(assistive.metrics) - set(place.version.metrics) <= of_fits
     assert place.version.is_calibrated
-    assert "labels that said when to stop" in place.version.calibration_note
+    assert "validation labels, measured on the test set" in place.version.calibration_note
     assert len(place.version.metrics["epochs"]) == 3
 
 
@@ -337,8 +337,8 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert counts.tolist() == [sum(row // 5 == shelf for row in learnt) for shelf in shelves.tolist()]
     assert version.metrics["n_effective"] < len(held.rows)
     told = (quick_folder(version) / "model_card.md").read_text()
-    assert f"images of one shelf ({version.metrics['together']['groups']} groups), are never in two of the sets" in told
-    assert any("Images of one shelf are on one side" in note for note in finishing.result["notes"])
+    assert f"images of one shelf ({version.metrics['together']['groups']} groups), are always in the same set" in told
+    assert any("Images of one shelf are in one set" in note for note in finishing.result["notes"])
     assert json.loads((quick_folder(version) / "classes.json").read_text())["sees"]["rendering"] == {}
     probabilities = not_none(model_files.open_probabilities(version))
     np.testing.assert_allclose(held.probabilities, probabilities[held.rows], atol=1e-4)

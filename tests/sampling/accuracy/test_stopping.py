@@ -53,7 +53,7 @@ def test_more_labels_no_longer_pay_where_the_curve_is_flat(make_dataset: MakeDat
     found = stop(make_dataset, FLAT)
     assert not found.pays
     assert re.fullmatch(
-        r"More labels hardly pay now: 500 more are expected to gain 0\.0 points \(at most 0\.\d\)\.", found.note
+        r"More labels would hardly help: 500 more are expected to gain 0\.0 points \(at most 0\.\d\)\.", found.note
     )
     assert found.sentence().startswith("No gain expected from 37,000 more labels (95 % band -")
 
@@ -101,10 +101,10 @@ def test_the_page_and_the_command_say_it(make_dataset: MakeDataset, client: Clie
 
 def test_the_note_is_on_the_page(make_dataset: MakeDataset, client: Client) -> None:
     estimates_at(make_dataset(1), FLAT)
-    assert "More labels hardly pay now" in client.get("/d/pictures/accuracy/").content.decode()
+    assert "More labels would hardly help" in client.get("/d/pictures/accuracy/").content.decode()
     out = StringIO()
     call_command("accuracy", stdout=out)
-    assert "More labels hardly pay now" in out.getvalue()
+    assert "More labels would hardly help" in out.getvalue()
 
 
 def test_an_interval_narrower_than_that_of_the_labels_alone_is_explained(

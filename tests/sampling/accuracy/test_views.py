@@ -11,8 +11,9 @@ from django.test import Client
 
 from labeling.models import Dataset
 from modeling.models import ModelVersion
+from modeling.versions.audited_accuracy import share_text
 from sampling.accuracy.estimate import history, latest, outlook
-from sampling.accuracy.views import estimates_plot, told
+from sampling.accuracy.views import estimates_plot
 from sampling.models import AccuracyEstimate
 from tests.factories import (
     MakeDataset,
@@ -52,7 +53,7 @@ def words(client: Client, url: str = PAGE) -> str:
 
 def test_the_number_never_comes_without_its_interval(furnished: Dataset, client: Client) -> None:
     newest = not_none(latest(furnished))
-    share = told(newest.value, newest.low, newest.high)
+    share = share_text(newest.value, newest.low, newest.high)
     shown = words(client)
     assert f"{share.value} % 95 % interval {share.low} to {share.high} %" in shown
     assert_contains(shown, "50 labels of a random sample, of which 43", "2 more are unsure or skipped")
@@ -185,8 +186,8 @@ def test_any_estimate_can_be_drawn(make_dataset: MakeDataset, n_labels: int, val
 
 
 def test_shares_have_as_many_digits_as_the_interval_allows() -> None:
-    assert str(told(0.924, 0.881, 0.953)) == "92 % (88 to 95)"
-    assert str(told(0.924, 0.911, 0.933)) == "92.4 % (91.1 to 93.3)"
+    assert str(share_text(0.924, 0.881, 0.953)) == "92 % (88 to 95)"
+    assert str(share_text(0.924, 0.911, 0.933)) == "92.4 % (91.1 to 93.3)"
 
 
 def test_command_in_words_and_json(furnished: Dataset) -> None:
