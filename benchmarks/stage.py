@@ -91,6 +91,7 @@ def stage(folder: Path, n_items: int, more: str = "") -> Iterator[str]:
     """Fill a store with ``n_items`` items and a model, run the script ``more``, serve the store, and yield its URL."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AL_")} | {
         "AL_STORE_DIR": str(folder),
+        "AL_TOKEN": "0",
         "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
     }
     run = [sys.executable, "manage.py"]

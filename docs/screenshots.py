@@ -106,7 +106,7 @@ def position(label: str) -> int:
 
 def environment(store: Path) -> dict[str, str]:
     """Return the environment of the product's processes."""
-    return {**os.environ, "AL_STORE_DIR": str(store / "store")}
+    return {**os.environ, "AL_STORE_DIR": str(store / "store"), "AL_TOKEN": "0"}
 
 
 def manage(store: Path, *arguments: str) -> None:

@@ -1,13 +1,26 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
+
+
+class HoshinaAdminConfig(admin_apps.AdminConfig):
+    default = False
+    default_site = "hoshina.web.admin_site.HoshinaAdminSite"
 
 
 class HoshinaConfig(AppConfig):
     name = "hoshina"
+    default = True
 
     def ready(self) -> None:
+        from django.apps import apps
+        from django.db.models.signals import post_migrate, post_save
+
         from hoshina import checks
         from hoshina.core import parent_watch
         from hoshina.jobs.reaper import leave
+        from hoshina.web import groups
 
         checks.register_all()
+        post_migrate.connect(groups.create_groups, sender=apps.get_app_config("sampling"), dispatch_uid="groups")
+        post_save.connect(groups.add_to_labelers, sender="auth.User", dispatch_uid="hoshina.add_to_labelers")
         parent_watch.watch_parent(leave)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ STORE_DIR = env.path(
 )
 DATA_DIR = env.optional_path("AL_DATA_DIR")
 WEIGHTS_DIR = env.optional_path("AL_WEIGHTS_DIR")
+# The folders under which datasets may lie; empty: anywhere.
+ROOTS = [Path(root).expanduser().absolute() for root in env.words("AL_ROOTS")]
+if relative := [root for root in env.words("AL_ROOTS") if not Path(root).expanduser().is_absolute()]:
+    raise ImproperlyConfigured(f"AL_ROOTS holds {relative[0]!r}; expected full paths, separated by commas.")
 _ENCODERS = (
     "auto", "tensorflow", "torch", "mobilenet_v2", "efficientnet_b0", "efficientnet_lite2", "resnet50", "resnet18",
     "patches", "hog", "hog+scattering", "hog+patches", "mobilenet_v2+hog", "efficientnet_lite2+mobilenet_v2+hog",
@@ -101,6 +107,8 @@ if wrong := [origin for origin in CSRF_TRUSTED_ORIGINS if not origin.startswith(
 # A proxy on this machine may let others in: then the allowed names are not only those of this machine.
 _is_reached_by_others = not LOCAL_ONLY or BEHIND_HTTPS or not set(ALLOWED_HOSTS) <= set(_LOCAL_NAMES)
 LOGIN_REQUIRED = env.boolean("AL_LOGIN", default=_is_reached_by_others)
+# Without passwords, browsers sign in by a link that only the user of this machine can read.
+TOKEN_REQUIRED = not LOGIN_REQUIRED and env.boolean("AL_TOKEN", default=True)
 _given_key = env.secret("AL_SECRET_KEY")
 SECRET_KEY = _given_key or _saved_secret_key()
 _SHORTEST_KEY = 32
@@ -121,9 +129,14 @@ if not LOCAL_ONLY:
             f"AL_HOST={HOST} accepts connections from other machines, which also needs {', '.join(missing)}."
         )
 
-SESSION_COOKIE_AGE = 60 * 60 * 24 * 90
+SESSION_COOKIE_AGE = 60 * 60 * 24 * env.integer("AL_SESSION_DAYS", 90, minimum=1, maximum=3650)
+if not LOGIN_REQUIRED:
+    # Cookies are shared by all ports of a machine: each store has its own, or two would sign each other's browser out.
+    SESSION_COOKIE_NAME = f"sessionid_{hashlib.sha256(SECRET_KEY.encode()).hexdigest()[:8]}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_HTTPS else None
+# Browsers that have seen the site by HTTPS use nothing else for this long.
+SECURE_HSTS_SECONDS = env.integer("AL_HSTS_SECONDS", 30 * 24 * 3600, minimum=0, maximum=63_072_000) * BEHIND_HTTPS
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -131,12 +144,31 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]  # fmt: skip
+# After so many failures for one name from one address, this combination is refused for a while (django-axes).
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = env.integer("AL_SIGN_IN_FAILURES", 10, minimum=1, maximum=1000)
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
+AXES_CLIENT_IP_CALLABLE = "hoshina.core.http.client_address"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username"]  # some people type their password there
+
 # -- The application ------------------------------------------------------------------------------
 ROOT_URLCONF = "hoshina.urls"
 WSGI_APPLICATION = "hoshina.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "hoshina.apps.HoshinaAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -144,6 +176,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "axes",
     "django_htmx",
     "csp",
     "hoshina",
@@ -162,7 +195,8 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "hoshina.core.http.local_user_middleware",
-    "hoshina.core.http.SignInMiddleware",
+    "hoshina.core.http.AccessMiddleware",
+    "axes.middleware.AxesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

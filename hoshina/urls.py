@@ -1,16 +1,14 @@
 """Define the URLs of the site."""
 
 from django.contrib import admin
-from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
+from hoshina.core.roles import Role, requires
 from hoshina.jobs.views import healthz
-from hoshina.web import pages
+from hoshina.web import account, pages, sign_in
 from hoshina.web.docs import docs
-from hoshina.web.first_sign_in import FirstSignInView
-
-admin.site.site_header = admin.site.site_title = "HOSHINA"
-admin.site.index_title = "The data of record"
 
 urlpatterns = [
     path("", pages.home, name="home"),
@@ -18,9 +16,12 @@ urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("docs/", docs, name="docs"),
     path("docs/<path:path>", docs, name="docs"),
-    path("sign-in/", auth_views.LoginView.as_view(), name="login"),
-    path("sign-in/first/<uidb64>/<token>/", FirstSignInView.as_view(), name="first_sign_in"),
-    path("sign-out/", auth_views.LogoutView.as_view(), name="logout"),
+    path("sign-in/", sign_in.SignInView.as_view(), name="login"),
+    path("sign-in/link/<str:token>/", sign_in.local_sign_in, name="local_sign_in"),
+    path("sign-in/first/<uidb64>/<token>/", sign_in.ChoosePasswordView.as_view(), name="first_sign_in"),
+    path("sign-out/", login_not_required(LogoutView.as_view()), name="logout"),
+    path("account/", requires(Role.LABELER)(account.AccountView.as_view()), name="account"),
+    path("account/sign-out-elsewhere/", account.sign_out_elsewhere, name="sign_out_elsewhere"),
     path("admin/", admin.site.urls),
     path("jobs/", include("hoshina.jobs.urls")),
     path("", include("sampling.urls")),

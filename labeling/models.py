@@ -73,6 +73,12 @@ class Dataset(models.Model):
 
     class Meta:
         ordering = ["name"]
+        # The roles of hoshina.core.roles.
+        permissions = (
+            ("label_images", "Can look at images and label them"),
+            ("manage_datasets", "Can manage classes, fields, encoders, models, jobs, imports and exports"),
+            ("administer", "Can add folders and model files, and manage people"),
+        )
 
     def __str__(self) -> str:
         return self.name

@@ -2,17 +2,9 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-# Before Django reads its settings: tests never touch the developer's own store.
-os.environ["AL_STORE_DIR"] = tempfile.mkdtemp(prefix="hoshina-tests-")
-for _name in ("AL_DATA_DIR", "AL_DB_PATH", "AL_BROKER_URL", "AL_LOGIN", "AL_HOST"):
-    os.environ.pop(_name, None)
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop and the ORM share a thread in browser tests
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import hypothesis
 import numpy as np

@@ -20,7 +20,7 @@ from tests.parts import ROOT, wait_until
 def environment(store: Path | None = None, **variables: str) -> dict[str, str]:
     """Return the variables of this process without the settings of HOSHINA but for a store, and those given."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("AL_")}
-    return {**plain, "AL_STORE_DIR": str(store or os.environ["AL_STORE_DIR"]), **variables}
+    return {**plain, "AL_STORE_DIR": str(store or os.environ["AL_STORE_DIR"]), "AL_TOKEN": "0", **variables}
 
 
 def run_python(

@@ -11,12 +11,23 @@ from django.conf import settings
 from django.contrib.auth import get_user_model, login
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import User
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseForbidden,
+    StreamingHttpResponse,
+)
 from django.urls import reverse
 from django_htmx.middleware import HtmxDetails
 
+from hoshina.core import roles
+
 # Served to anyone without creating a session, because machines request them.
 _WITHOUT_SESSION = ("/healthz", "/static/")
+_NO_PAGES = ("/api/", "/media/")
 HOLDER_CHARS = 40
 
 
@@ -28,7 +39,7 @@ class HtmxHttpRequest(HttpRequest):
 
 
 def local_user() -> User:
-    """Return the user of this machine, who need not sign in and has all permissions."""
+    """Return the user of this machine, who needs no password and has all permissions."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user without a name
@@ -40,11 +51,12 @@ def local_user() -> User:
 
 
 def local_user_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Sign in requests from this machine as its user, unless AL_LOGIN is set."""
+    """Sign every request in as the user of this machine if neither AL_LOGIN nor AL_TOKEN asks for a sign-in."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if (
             not settings.LOGIN_REQUIRED
+            and not settings.TOKEN_REQUIRED
             and not request.path.startswith(_WITHOUT_SESSION)
             and not request.user.is_authenticated
         ):
@@ -79,17 +91,41 @@ def head_middleware(
     return middleware
 
 
-class SignInMiddleware(LoginRequiredMiddleware):
-    """Middleware that redirects people who are not signed in; fragments and scripts get status 401 instead."""
+class AccessMiddleware(LoginRequiredMiddleware):
+    """Middleware that lets people open what their role allows, once they are signed in.
+
+    Without a session, pages redirect to the sign-in page, and fragments, scripts and pictures get status 401. Without
+    the role (:mod:`hoshina.core.roles`), both get status 403 with the reason.
+    """
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
     ) -> HttpResponseBase | None:
         refusal = super().process_view(request, view_func, view_args, view_kwargs)
-        is_page = request.method in {"GET", "HEAD"} and not request.headers.get("HX-Request")
-        if refusal is None or is_page:
-            return refusal
-        return HttpResponse("Please sign in.", status=401, headers={"HX-Redirect": reverse(settings.LOGIN_URL)})
+        if refusal is not None:
+            if _is_page(request):
+                return refusal
+            return HttpResponse("Please sign in.", status=401, headers={"HX-Redirect": reverse(settings.LOGIN_URL)})
+        if not getattr(view_func, "login_required", True):
+            return None
+        role = roles.role_for(view_func, request.method or "")
+        if roles.may(request.user, role):
+            return None
+        if _is_page(request):
+            raise PermissionDenied(role.refusal)
+        return HttpResponseForbidden(role.refusal, content_type="text/plain")
+
+
+def _is_page(request: HttpRequest) -> bool:
+    """Return whether a browser would show the response as a page: not a fragment, a picture or what a script gets."""
+    is_fragment = request.headers.get("HX-Request") or request.path.startswith(_NO_PAGES)
+    return request.method in {"GET", "HEAD"} and not is_fragment
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the address of the client: behind a proxy, that which the proxy saw."""
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_HTTPS else ""
+    return str(forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", ""))
 
 
 def holder(request: HttpRequest) -> str:

@@ -48,6 +48,9 @@ def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Da
 
 def folder_problem(folder: Path) -> str:
     """Return why a folder cannot be read; empty if it can."""
+    if not _is_allowed(folder):
+        roots = ", ".join(str(root) for root in settings.ROOTS)
+        return f"Datasets may only lie under {roots} (AL_ROOTS). Choose a folder there."
     try:
         with os.scandir(folder):
             return ""
@@ -59,6 +62,15 @@ def folder_problem(folder: Path) -> str:
         return f"HOSHINA has no permission to read the folder {folder}."
     except OSError as error:
         return f"The folder {folder} cannot be read ({error.strerror or error})."
+
+
+def _is_allowed(folder: Path) -> bool:
+    """Return whether AL_ROOTS allows datasets in a folder, wherever links lead. The demo lies in the store."""
+    if not settings.ROOTS:
+        return True
+    real = Path(os.path.realpath(folder))
+    roots = [*settings.ROOTS, settings.STORE_DIR / "demo"]
+    return any(real.is_relative_to(os.path.realpath(root)) for root in roots)
 
 
 def _refuse_two_folders(root: Path) -> None:

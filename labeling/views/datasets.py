@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.roles import Role, may, requires_to_change
 from hoshina.jobs.lifecycle import enqueue
 from labeling.forms import AddFolderForm
 from labeling.images.natural_order import natural_key
@@ -44,13 +45,14 @@ def last_used(request: HttpRequest) -> Dataset | None:
     return found.get(slugs[0]) or found.get(slugs[1]) or Dataset.objects.order_by("-id").first()
 
 
+@requires_to_change(Role.ADMINISTRATOR)
 @require_http_methods(["GET", "POST"])
 def index(request: HtmxHttpRequest) -> HttpResponse:
     """List the datasets with their progress, and add a folder."""
     if request.method == "GET":
         return render(request, "labeling/ingest/datasets.html", datasets_context(request))
     if not may_add_folders(request):
-        return HttpResponseForbidden("Only staff may add folders. Ask whoever runs HOSHINA.")
+        return HttpResponseForbidden("All datasets are in one folder here (AL_DATA_DIR). Ask an administrator.")
     form = AddFolderForm(request.POST, label_suffix="")
     if form.is_valid():
         try:
@@ -67,11 +69,11 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
 def may_add_folders(request: HtmxHttpRequest) -> bool:
     """Return whether the person may add folders, and so see every image in them.
 
-    The local user and staff may. If AL_DATA_DIR replaces the root of every dataset, no other folder can be added.
+    Administrators may. If AL_DATA_DIR replaces the root of every dataset, no other folder can be added.
     """
     if settings.DATA_DIR is not None:
         return False
-    return not settings.LOGIN_REQUIRED or request.user.is_staff
+    return may(request.user, Role.ADMINISTRATOR)
 
 
 def datasets_context(request: HtmxHttpRequest, form: AddFolderForm | None = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
+from hoshina.core.roles import Role, requires
 from labeling.decisions import sql as decision_sql
 from labeling.decisions.provenance import MAX_RENDERING, OPENED, Claim
 from labeling.decisions.save import Request, Shown, Target, apply, with_provenance
@@ -25,6 +26,7 @@ _WHOLE: Any = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None
 _FINITE: Any = Annotated[float, msgspec.Meta(ge=-float_info.max, le=float_info.max)] | None
 
 
+@requires(Role.LABELER)
 @require_POST
 def annotate(request: HtmxHttpRequest, slug: str) -> JsonResponse:
     """Save a batch of actions. Those reported as saved are on disk.

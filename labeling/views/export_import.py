@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.roles import Role, requires
 from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_changed
 from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import ExportForm
@@ -27,6 +28,7 @@ from labeling.tables.report import SHOWN
 from labeling.views.uploads import TableForm, uploaded
 
 
+@requires(Role.MANAGER)
 @require_GET
 def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the contents and options of an export; only the form if an option changed."""
@@ -35,6 +37,7 @@ def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return _export_page(request, dataset, _form(request, dataset, size), size)
 
 
+@requires(Role.MANAGER)
 @require_GET
 def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
     """Stream the archive while it is written; for impossible options, show the page with the errors."""
@@ -121,6 +124,7 @@ class ImportChoices(TableForm):
         return Choice("", values["key_column"], values["label_column"], values["encoding"], same_numbers)
 
 
+@requires(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Import a CSV file of labels, and show a report of what changed."""

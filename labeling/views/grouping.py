@@ -10,11 +10,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpResponse, HttpResponseForbidden
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.roles import Role, may
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.forms import GroupingForm
@@ -42,8 +43,6 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     is_change = request.method == "POST"
-    if is_change and not _may_group(request):
-        return HttpResponseForbidden("Only staff may change how files are grouped. Ask whoever runs HOSHINA.")
     form = GroupingForm(request.POST if is_change else request.GET, label_suffix="")
     chosen = form.cleaned_data.get("grouping") if form.is_valid() else None
     if not is_change and "template" not in request.GET:  # a suggestion leads here with one
@@ -69,11 +68,6 @@ def trial(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "labeling/ingest/_grouping_preview.html", _context(request, dataset, form, chosen))
 
 
-def _may_group(request: HtmxHttpRequest) -> bool:
-    """Return whether the person may regroup files, which recreates items: the local user and staff may."""
-    return not settings.LOGIN_REQUIRED or request.user.is_staff
-
-
 def _refusal(dataset: Dataset, chosen: Template | None) -> str:
     """Return why the files cannot be grouped like this now; "" if they can."""
     if Job.objects.filter(kind="ingest", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists():
@@ -86,7 +80,7 @@ def _context(request: HtmxHttpRequest, dataset: Dataset, form: GroupingForm, cho
     return {
         "dataset": dataset,
         "form": form,
-        "may_group": _may_group(request),
+        "may_group": may(request.user, Role.MANAGER),
         "n_decided": dataset.n_decided,
         "folder_problem": problem,
         "trial": preview_grouping(chosen, partial(_files, dataset), seconds=_TRIAL_SECONDS)

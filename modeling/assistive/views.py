@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.roles import Role, requires
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item, LabelClass
@@ -67,6 +68,7 @@ def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form, "is_saved": True})
 
 
+@requires(Role.LABELER)
 @require_POST
 def retrain(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Request a retrain, or join the one that runs. Missing embeddings are computed first."""

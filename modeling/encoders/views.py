@@ -8,7 +8,7 @@ from typing import Any, cast
 from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpResponse, HttpResponseForbidden
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_POST
@@ -16,6 +16,7 @@ from django_htmx.http import trigger_client_event
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.roles import Role, may, requires_to_change
 from hoshina.jobs.lifecycle import enqueue
 from labeling.models import Dataset
 from modeling.backends import Line
@@ -113,12 +114,11 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     return _listed(request, dataset)
 
 
+@requires_to_change(Role.ADMINISTRATOR)
 @require_POST
 def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Add an uploaded model file; show the form again, with errors, if it is refused."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    if not may_add_models(request):
-        return HttpResponseForbidden("Only staff may add model files, because they run on the server.")
     form = OwnModelForm(request.POST, request.FILES, label_suffix="")
     if form.is_valid():
         said = form.cleaned_data
@@ -134,12 +134,11 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "modeling/encoders/_add.html", context, status=422)
 
 
+@requires_to_change(Role.ADMINISTRATOR)
 @require_POST
 def remove(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Remove the uploaded model file ``backend`` if nothing uses it."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    if not may_add_models(request):
-        return HttpResponseForbidden("Only staff may remove model files, because all datasets share them.")
     try:
         remove_own(request.POST.get("backend", ""))
     except Refusal as problem:
@@ -148,8 +147,8 @@ def remove(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def may_add_models(request: HtmxHttpRequest) -> bool:
-    """Return whether the user may add model files, which run on the server: only staff if logins are required."""
-    return not settings.LOGIN_REQUIRED or request.user.is_staff
+    """Return whether the user may add model files, which run on the server."""
+    return may(request.user, Role.ADMINISTRATOR)
 
 
 def _listed(request: HtmxHttpRequest, dataset: Dataset, *, problem: str = "") -> HttpResponse:

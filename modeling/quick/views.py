@@ -25,6 +25,7 @@ from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import parse_options
 from hoshina.core.plural import counted
+from hoshina.core.roles import Role, requires
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
@@ -115,6 +116,7 @@ def embed_with(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse
     return trigger_client_event(HttpResponse(status=204), "hoshina:job")
 
 
+@requires(Role.MANAGER)
 @require_GET
 def model_file(request: HttpRequest, slug: str, number: int, name: str) -> HttpResponseBase:
     """Serve one of the files of a quick training."""

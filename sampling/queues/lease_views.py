@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST
 
 from hoshina.core.http import HtmxHttpRequest, window
 from hoshina.core.parsing import whole_number
+from hoshina.core.roles import Role, requires
 from labeling.models import Dataset
 from sampling.queues import leases
 from sampling.queues.leases import Window
@@ -16,6 +17,7 @@ from sampling.queues.leases import Window
 MAX_ITEMS = 500
 
 
+@requires(Role.LABELER)
 @require_POST
 def renew(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Extend the leases of the window (``window``) while it is in use; ``items`` are the ids of the items it shows."""
@@ -28,6 +30,7 @@ def renew(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return HttpResponse(status=204)
 
 
+@requires(Role.LABELER)
 @require_POST
 def release(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Release the leases of the window (``window``), or with ``all`` those of all windows of the person."""

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import threading
 import time
-import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -28,6 +27,7 @@ from django.db import connection
 from filelock import FileLock, Timeout
 
 from hoshina import health
+from hoshina.core import sign_in_token
 from hoshina.core.commands import HoshinaCommand, prepare_database
 from hoshina.core.parsing import whole_number
 from hoshina.core.processes import describe, lives, module_command
@@ -36,7 +36,8 @@ from hoshina.jobs import lifecycle, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.models import Job
 from hoshina.management import supervision
-from hoshina.web.first_sign_in import first_sign_in_path
+from hoshina.web.open_browser import open_browser
+from hoshina.web.sign_in import first_sign_in_path, local_sign_in_path
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,11 @@ class Command(HoshinaCommand):
         parser.add_argument("--demo", action="store_true", help="the 1,797 handwritten digits of scikit-learn")
         parser.add_argument("--port", type=_port, default=settings.PORT, help="default: AL_PORT or 8000")
         parser.add_argument("--no-browser", action="store_true", help="print the address without opening it")
+        parser.add_argument(
+            "--no-token",
+            action="store_true",
+            help="let everybody who can log in to this machine open the pages, without the link to sign in",
+        )
         parser.add_argument("--dataset", metavar="NAME", help="name of the dataset (default: name of the folder)")
         parser.add_argument(
             "--group", metavar='"{id}_{role}.fits"', help="group files whose paths end like this into one item"
@@ -213,6 +219,9 @@ class _Up:
         self.ingest_identity = ""
         self.ingest: subprocess.Popen[bytes] | None = None
         self.page = ""
+        self.needs_token = settings.TOKEN_REQUIRED and not options["no_token"]
+        if options["no_token"]:
+            os.environ["AL_TOKEN"] = "0"  # noqa: S105 (for the web server, which is a process of its own)
 
     @property
     def url(self) -> str:
@@ -279,10 +288,14 @@ class _Up:
             return False
         address = self.url + self.page
         self.say(f"HOSHINA is at {address} (Ctrl-C stops it)")
+        if self.needs_token:
+            sign_in_token.renew()  # an earlier link may be in the history of a terminal
+            address = self.url.rstrip("/") + local_sign_in_path(f"/{self.page}")
+            self.say(f"Sign in with this link, which works once: {address}")
         if settings.LOGIN_REQUIRED and (path := first_sign_in_path()):
             self.say(f"Nobody has a password yet. Sign in once with this link: {self.url.rstrip('/')}{path}")
         if not self.options["no_browser"]:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            threading.Thread(target=open_browser, args=(address,), daemon=True).start()
         return True
 
     def _start_ingest(self, folder: Path | None) -> None:

@@ -10,10 +10,12 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Problem
 from labeling.views import datasets as views
 from tests.factories import MakeDataset, MakeFolder, assert_contains, count_queries, text
+from tests.people import account
 
 pytestmark = pytest.mark.django_db
 
@@ -127,16 +129,16 @@ def test_what_was_typed_comes_back_escaped(client: Client) -> None:
     assert_contains(found, "&quot;&gt;&lt;script&gt;", lacks=["<script>alert"])
 
 
-def test_with_a_login_only_staff_adds_folders(
+def test_only_administrators_add_folders(
     client: Client, picture_folder: MakeFolder, store: Path, settings: object
 ) -> None:
     settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
     folder = str(picture_folder(1))
-    client.force_login(User.objects.create_user("ana"))
+    client.force_login(account(Role.MANAGER))
     assert 'name="folder"' not in text(client.get(DATASETS))
     assert client.post(DATASETS, {"folder": folder}).status_code == 403
     assert not Dataset.objects.exists()
-    client.force_login(User.objects.create_user("chief", is_staff=True))
+    client.force_login(account(Role.ADMINISTRATOR))
     assert 'name="folder"' in text(client.get(DATASETS))
     assert client.post(DATASETS, {"folder": folder}).status_code == 302
 

@@ -4,12 +4,12 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
+from hoshina.core.roles import Role
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.exporting.images import ImagesSize, images_size
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
@@ -24,6 +24,7 @@ from tests.factories import (
     table,
     text,
 )
+from tests.people import account
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -215,7 +216,7 @@ def upload(client: Client, dataset: Dataset, content: bytes, *, htmx: bool = Tru
 
 
 def test_a_file_is_imported_for_the_person(client: Client, dataset: Dataset) -> None:
-    ana = User.objects.create_user("ana")
+    ana = account(Role.MANAGER, "ana")
     client.force_login(ana)
     response = upload(client, dataset, b"path,label\nimage0019.png,dog\nimage0000.png,cat\nno.png,cat\n")
     assert response.status_code == 200

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
+from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
 from labeling.ingest.grouping_preview import suggest
 from labeling.models import Dataset, Item, State
@@ -17,6 +17,7 @@ from labeling.views import grouping as views
 from tests import factories
 from tests.factories import assert_contains
 from tests.labeling.groups import FLAT, ingest_groups, write_triplets
+from tests.people import account
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -105,12 +106,12 @@ def test_labels_that_would_be_lost_are_told_before_anything_is_done(client: Clie
     assert not Job.objects.filter(kind="ingest").exists()
 
 
-def test_only_staff_may_where_people_sign_in(client: Client, dataset: Dataset, settings: Any) -> None:
+def test_only_managers_may(client: Client, dataset: Dataset, settings: Any) -> None:
     settings.LOGIN_REQUIRED = True
-    client.force_login(User.objects.create_user("ana"))
-    assert "Only staff may change how files are grouped." in text(client.get(page(dataset)))
+    client.force_login(account(Role.LABELER))
+    assert "Only managers may change how files are grouped." in text(client.get(page(dataset)))
     assert client.post(page(dataset), {"template": FLAT}).status_code == 403
-    client.force_login(User.objects.create_user("ben", is_staff=True))
+    client.force_login(account(Role.MANAGER))
     assert client.post(page(dataset), {"template": FLAT}).status_code == 302
 
 

@@ -9,11 +9,11 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from cachetools import LRUCache
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+from hoshina.core.roles import Role
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
@@ -26,6 +26,7 @@ from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
 from tests.factories import MakeDataset, assert_contains, call_before, text
 from tests.modeling.factories import add_item_with_file, make_version
+from tests.people import account
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -330,12 +331,12 @@ class TestAdd:
         monkeypatch.setattr(uploads, "MAX_UPLOAD", 10)
         assert "It is larger than" in post(client, "encoder_add", file=tflite()).content.decode()
 
-    def test_only_staff_where_people_sign_in(self, client: Client, dataset: Dataset, settings: Any) -> None:
+    def test_only_administrators_may(self, client: Client, dataset: Dataset, settings: Any) -> None:
         settings.LOGIN_REQUIRED = True
-        client.force_login(User.objects.create_user("ann"))
+        client.force_login(account(Role.MANAGER))
         assert 'id="add"' not in client.get("/d/pictures/encoders/").content.decode()
         assert post(client, "encoder_add", file=tflite()).status_code == 403
-        client.force_login(User.objects.create_user("bob", is_staff=True))
+        client.force_login(account(Role.ADMINISTRATOR))
         assert post(client, "encoder_add", file=tflite()).status_code == 200
 
 
@@ -384,10 +385,10 @@ class TestRemove:
         assert (settings.WEIGHTS_DIR / "ours.tflite").is_file()
         assert (store / "encoders" / "own" / "birds.tflite").is_file()
 
-    def test_only_staff_where_people_sign_in(self, client: Client, dataset: Dataset, settings: Any) -> None:
+    def test_only_administrators_may(self, client: Client, dataset: Dataset, settings: Any) -> None:
         post(client, "encoder_add", file=tflite())
         settings.LOGIN_REQUIRED = True
-        client.force_login(User.objects.create_user("ann"))
+        client.force_login(account(Role.MANAGER))
         assert "/encoders/remove/" not in client.get("/d/pictures/encoders/").content.decode()
         assert self.remove(client).status_code == 403
 
