@@ -7,6 +7,7 @@ import sys
 
 EACH = (
     "pages",
+    "server",
     "retrain",
     "encoders",
     "algorithms",

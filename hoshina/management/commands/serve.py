@@ -28,8 +28,7 @@ class Command(HoshinaCommand):
     def handle(self, *args: Any, host: str, port: int, threads: int, **options: Any) -> None:
         if settings.LOCAL_ONLY and host not in {"127.0.0.1", "localhost", "::1"}:
             raise CommandError(f"To listen on {host}, set AL_HOST={host}, which turns on sign-in.")
-        from waitress.server import create_server
-
+        from hoshina.web.server import create_server
         from hoshina.wsgi import application
 
         try:
@@ -37,10 +36,7 @@ class Command(HoshinaCommand):
             listening = socket.create_server(address[:2], family=family, backlog=1024)
         except OSError as error:
             raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
-        server = create_server(
-            application, sockets=[listening], threads=threads, ident=None, channel_timeout=120,
-            clear_untrusted_proxy_headers=not settings.BEHIND_HTTPS,
-        )  # fmt: skip
+        server = create_server(application, listening, threads=threads)
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         server.run()  # ends with SIGTERM or Ctrl-C, after answering the current requests
