@@ -1,7 +1,7 @@
 """Provide the embedded broker: messages are small files in one folder, so that no other server is needed.
 
 Kombu has a similar transport, but it needs pywin32 on Windows, and a reader there may find a message that is still
-being written. This one writes under a temporary name first, and whoever deletes the file owns the message.
+being written. This one writes under a temporary name first, and the process that deletes the file owns the message.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class ChunkRun(Run):
     """The run that a chunk's function sees.
 
     The progress of the job is computed from its finished chunks, so ``stage``, ``advance`` and ``progress`` only check
-    for a cancelation here.
+    for a cancellation here.
     """
 
     def stage(self, name: str, total: int = 0) -> None:
@@ -145,5 +145,5 @@ def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
     except BaseException:
         claimed.update(worker="", heartbeat_at=None)
         raise
-    # It is done, whoever holds it now: a chunk counts once, even if two workers did it.
+    # It is done, whichever worker holds it now: a chunk counts once, even if two workers did it.
     Chunk.objects.filter(pk=chunk.pk, done=False).update(done=True, heartbeat_at=timezone.now())

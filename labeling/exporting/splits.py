@@ -1,4 +1,4 @@
-"""Split labeled items into train, val and test sets: stratified, seeded and with groups kept together.
+"""Split labeled items into train, val and test sets: stratified, seeded and by whole groups.
 
 Works on arrays only. The result depends only on the seed, the file hashes and the class names, not on the order of
 rows, the machine or ``PYTHONHASHSEED``.

@@ -129,7 +129,7 @@ def _fields(dataset: Dataset) -> dict[str, Field]:
 
 # -- The first reading: kinds ---------------------------------------------------------------------------
 def _guessed(stream: BinaryIO, layout: Layout, report: Report, *, may_leave_out: bool) -> tuple[Layout, list[Guess]]:
-    """Return the kinds of the columns; those with values too long for a field are left out, or refused if asked for."""
+    """Return the kinds of the columns; those with values too long for a field are left out, or refused if requested."""
     guesses = [Guess() for _ in layout.names]
     too_long: dict[str, int] = {}
     for line in lines_of(stream, layout):

@@ -29,7 +29,7 @@ CHANGED = "hoshina:classes"
 
 @dataclass(frozen=True)
 class Open:
-    """The open row of the list: its purpose and its form; ``owner`` holds the key that was asked for."""
+    """The open row of the list: its purpose and its form; ``owner`` holds the requested key."""
 
     label_class: LabelClass
     mode: Literal["edit", "merge", "delete"]

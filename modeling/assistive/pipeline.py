@@ -51,7 +51,7 @@ def retrain(run: Run) -> dict[str, Any]:
         if trained.held_out is not None:
             held_out = model_files.HeldOut(lessons.rows, lessons.y, trained.held_out, lessons.sides.groups())
             model_files.save_held_out(version, held_out)
-        run.stage("Activating the model")  # unless it was canceled: a person may have chosen another version
+        run.stage("Activating the model")  # unless it was cancelled: a person may have chosen another version
     except BaseException:
         model_files.delete_files(version)
         version.delete()

@@ -109,7 +109,7 @@ def _take_request(dataset_id: int) -> bool:
 
 
 def _was_embedding_stopped(dataset: Dataset) -> bool:
-    """Return whether the last embedding job failed or was canceled: it is not restarted without being asked for."""
+    """Return whether the last embedding job failed or was cancelled: it is not restarted without a request."""
     newest = Job.objects.filter(kind="embed", dataset_id=dataset.pk).order_by("-created_at").first()
     return newest is not None and not newest.is_active and newest.state != Job.State.SUCCEEDED
 

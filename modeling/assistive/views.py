@@ -63,7 +63,9 @@ def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     form = PolicyForm(request.POST, instance=policy_of(dataset))
     if not form.is_valid():
         return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form}, status=422)
-    form.save(commit=False).save(update_fields=form.fields)  # another request may have changed is_requested meanwhile
+    form.save(commit=False).save(
+        update_fields=form.fields
+    )  # another request may have changed is_requested in the meantime
     forget(dataset)
     return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form, "is_saved": True})
 

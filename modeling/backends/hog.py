@@ -33,7 +33,7 @@ _BATCH = 128
 class HogEncoder(Encoder):
     """Gradients and colors of a 64 x 64 version of the image: 1764 + 64 values, each part of length 1."""
 
-    name = "HOG + colour"
+    name = "HOG + color"
     dim = HOG_DIM + COLOUR_DIM
     input_side = SIDE
     batch_size = _BATCH

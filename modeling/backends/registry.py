@@ -119,10 +119,10 @@ _SINGLE: dict[str, Kind] = {
         ),
         Kind(
             "hog",
-            "HOG + colour",
+            "HOG + color",
             "Gradients and colors. The fastest of all.",
             lambda places: NO_WEIGHTS,
-            lambda places: HogEncoder("HOG + colour, as chosen."),
+            lambda places: HogEncoder("HOG + color, as chosen."),
             HogEncoder.input_side,
         ),
     )

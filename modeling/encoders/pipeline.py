@@ -45,8 +45,8 @@ Rows = npt.NDArray[np.int64]
 def embed(run: Run) -> dict[str, Any]:
     """Run the job ``embed``: compute the embeddings of new and changed images.
 
-    Its parameter is ``backend`` (default: the dataset's choice, or AL_EMBEDDING_BACKEND; if that changes meanwhile,
-    the job switches to the other encoder). Returns what ``embed --json`` prints.
+    Its parameter is ``backend`` (default: the dataset's choice, or AL_EMBEDDING_BACKEND; if that changes in the
+    meantime, the job switches to the other encoder). Returns what ``embed --json`` prints.
     """
     began = time.monotonic()
     while True:
@@ -80,7 +80,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     run.job.save(update_fields=["result"])
     vectors = embedding_set_of(dataset, encoder, spec)
 
-    if store.has_parts(vectors):  # of the sample, or from a run that was killed or canceled
+    if store.has_parts(vectors):  # of the sample, or from a run that was killed or cancelled
         store.merge_parts(vectors, _n_rows(dataset))
     tried = np.zeros(0, dtype=np.bool_)
     while True:

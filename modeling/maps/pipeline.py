@@ -269,7 +269,7 @@ def _forget_older_automatic(projection: Projection) -> None:
 
 
 def _save_under_a_free_name(projection: Projection, options: MapOptions) -> None:
-    """Save the map; add a number to its name if that was taken meanwhile, instead of losing the map."""
+    """Save the map; add a number to its name if that was taken in the meantime, instead of losing the map."""
     while True:
         projection.name = options.name
         if not options.name or _is_taken(projection):
@@ -317,7 +317,7 @@ def _place_new(embedding_set: EmbeddingSet, vectors: store.Vectors, projection: 
 
 
 def _save_again(projection: Projection, places: Floats) -> None:
-    """Save the new positions, unless the map was deleted meanwhile."""
+    """Save the new positions, unless the map was deleted in the meantime."""
     try:
         with transaction.atomic():
             save_coordinates(projection, places)

@@ -66,7 +66,7 @@ def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOpti
 def start(dataset: Dataset, options: MapOptions, user: User | None = None) -> Job:
     """Start a job that computes a map with :func:`checked` options, or return the one that already computes it.
 
-    If there is no map yet, a quick look is computed first, to have something to look at meanwhile.
+    If there is no map yet, a quick look is computed first, to have something to look at in the meantime.
     """
     vectors = _active_set(dataset)
     if options.method != "pca" and vectors is not None:
@@ -125,7 +125,7 @@ def _quick_look(vectors: EmbeddingSet) -> None:
 def umap_if_due(vectors: EmbeddingSet) -> None:
     """Start a UMAP map of embeddings that have none, or that have doubled since the last one was started.
 
-    This happens once for each size: a map that was canceled or deleted is not started again with the next few images.
+    This happens once for each size: a map that was cancelled or deleted is not started again with the next few images.
     """
     n_mapped = vectors.n_mapped
     if not n_mapped:  # a person may have computed one before maps were started automatically

@@ -82,7 +82,7 @@ class Watch:
         self.result["kept"] = {"epoch": best["epoch"], "val_accuracy": best["val_accuracy"]}
         checkpoints.save(self.run.job.pk, self.plan, self._weights, self.result)
         self._is_kept, self._kept_at = True, time.monotonic()
-        # Also for a job that was given up meanwhile: its page offers to use them.
+        # Also for a job that ended in the meantime: its page offers to use them.
         job = self.run.job
         Job.objects.filter(pk=job.pk, worker=job.worker, attempts=job.attempts).exclude(
             state__in=[Job.State.QUEUED, Job.State.SUCCEEDED]

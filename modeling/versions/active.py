@@ -39,7 +39,7 @@ def activate(version: ModelVersion, *, seconds: float | None = None, is_chosen: 
 def choose(version: ModelVersion, *, user: User | None = None) -> Job | None:
     """Activate the version that a person chose: at once, or by a job that computes its predictions first.
 
-    Jobs that retrain the model or prepare another version are canceled: they would replace this one.
+    Jobs that retrain the model or prepare another version are cancelled: they would replace this one.
     """
     others = Job.objects.filter(kind__in=("retrain", "predict"), dataset_id=version.dataset_id, state__in=Job.ACTIVE)
     for job in others:

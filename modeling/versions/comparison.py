@@ -57,11 +57,11 @@ def shared(first: ModelVersion, second: ModelVersion) -> Shared | None:
         return None
     rows, at_first, at_second = np.intersect1d(of_first.rows, of_second.rows, assume_unique=True, return_indices=True)
     later, at_later = (of_first, at_first) if first.number > second.number else (of_second, at_second)
-    given = later.given[at_later]
-    usable = (given > 0) & ~of_first.is_alone[at_first] & ~of_second.is_alone[at_second]
+    labels = later.given[at_later]
+    usable = (labels > 0) & ~of_first.is_alone[at_first] & ~of_second.is_alone[at_second]
     return Shared(
         rows[usable],
-        given[usable],
+        labels[usable],
         of_first.predicted()[at_first][usable],
         of_second.predicted()[at_second][usable],
         None if later.groups is None else later.groups[at_later][usable],

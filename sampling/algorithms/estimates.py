@@ -201,7 +201,7 @@ def collection_accuracy(
     *,
     z: float = Z95,
 ) -> Estimate:
-    """Return the accuracy over a whole collection of which some items were sampled at random and others in any way.
+    """Return the accuracy over a collection of which some items were sampled at random and others in any way.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class MapForm(OptionsForm):
 
 
 def options_text(projection: Projection) -> str:
-    """Describe the options of a map: "UMAP, 15 neighbours, least distance 0.1, seed 0"."""
+    """Describe the options of a map: "UMAP, 15 neighbors, minimum distance 0.1, seed 0"."""
     params = projection.params
     texts = [
         "UMAP by umap-learn" if params.get("by_library") else projection.get_method_display(),

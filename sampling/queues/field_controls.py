@@ -46,8 +46,8 @@ class Choice:
 class Control:
     """The control of one field.
 
-    ``low`` and ``high`` are the ends of the range asked for, ``least`` and ``most`` those of all values; ``others`` are
-    values asked for that the control cannot show.
+    ``low`` and ``high`` are the ends of the requested range, ``least`` and ``most`` those of all values; ``others`` are
+    requested values that the control cannot show.
     """
 
     field: Field

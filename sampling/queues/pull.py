@@ -154,7 +154,7 @@ def pressed_together(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _looked_at(dataset: Dataset, strategy: Strategy) -> list[int]:
-    """Return the rows whose label was decided in this queue: whoever did so has already seen the doubt."""
+    """Return the rows whose label was decided in this queue: the person has already seen the disagreement there."""
     decided = Annotation.objects.filter(item__dataset=dataset, queue=strategy.name, pk=F("item__decision_id"))
     return list(decided.values_list("item__row", flat=True))
 

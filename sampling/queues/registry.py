@@ -194,7 +194,7 @@ def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 
 
 def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """Rank the mix of queues that suits the state of the labels, with a share drawn at random."""
+    """Rank the mix of queues that suits the state of the labels, with a share of random draws."""
     rows = inputs.with_vector(inputs.candidates)
     if inputs.X is None or inputs.projected is None or not len(rows):
         drawn = _drawn(inputs, k, BY_CHANCE)

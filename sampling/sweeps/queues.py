@@ -101,7 +101,7 @@ def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
     assert inputs.risk is not None
     risk, _ = inputs.risk()
     _, ids, chances = _predicted(inputs)
-    # Such an image keeps the promise even on a page of its own.
+    # Such an image keeps the promise even on a page with no other image.
     is_sure = chances >= 1 - at_most / (risk.miss * risk.doubt)
     n = dict(zip(*np.unique_counts(ids), strict=True))
     n_sure = dict(zip(*np.unique_counts(ids[is_sure]), strict=True))

@@ -18,7 +18,7 @@ HOG_ROW = re.compile(r"^HOG \+ colour (?!\+)")
 
 @pytest.fixture
 def embedded(site: Site) -> Dataset:
-    """Provide pictures with vectors of HOG + colour."""
+    """Provide pictures with vectors of HOG + color."""
     dataset = site.dataset(12)
     run_now("embed", dataset_id=dataset.pk)
     return dataset
@@ -28,12 +28,12 @@ def test_another_encoder_takes_over_once_its_vectors_are_whole(page: Page, site:
     page.goto(f"{site.address}/d/pictures/encoders/")
     expect(page.get_by_role("row", name=HOG_ROW)).to_contain_text("in use")
     page.get_by_role("button", name="Use Scattering", exact=True).click()
-    expect(page.locator("#encoders")).to_contain_text("use those of HOG + colour")
+    expect(page.locator("#encoders")).to_contain_text("use those of HOG + color")
     expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text("chosen")
     assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
     run_now("embed", dataset_id=embedded.pk)  # the job that waits
     expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text("in use")  # asked again by itself
-    page.get_by_role("button", name="Use HOG + colour", exact=True).click()
+    page.get_by_role("button", name="Use HOG + color", exact=True).click()
     expect(page.get_by_role("row", name=HOG_ROW)).to_contain_text("in use")  # at once: they are there
     assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
     page.once("dialog", lambda dialog: dialog.accept())

@@ -35,7 +35,7 @@ def add_model(dataset: Dataset) -> ModelVersion:
     """Add a model version with probabilities for every item, as a retrain leaves it."""
     classes = list(LabelClass.objects.filter(dataset=dataset))
     vectors = EmbeddingSet.objects.create(
-        dataset=dataset, fingerprint="f", encoder="HOG + colour", dim=8, is_active=True, reason="as asked"
+        dataset=dataset, fingerprint="f", encoder="HOG + color", dim=8, is_active=True, reason="as asked"
     )
     model = ModelVersion.objects.create(
         dataset=dataset, number=1, embedding_set=vectors, class_ids=[one.pk for one in classes], n_labels=9,

@@ -134,7 +134,7 @@ def _train(running: Up, page: Page) -> None:
     page.keyboard.press("r")
     expect(page.locator("#badge")).to_contain_text("model")
     encoder = "select encoder from modeling_embeddingset where is_active"
-    wait_until(lambda: running.query(encoder) == [("HOG + colour + Scattering",)], why="the encoder without weights")
+    wait_until(lambda: running.query(encoder) == [("HOG + color + Scattering",)], why="the encoder without weights")
     expect(page.locator("#badge")).to_contain_text(re.compile(r"model \d"))
 
 

@@ -77,7 +77,7 @@ class TestAsAProcess:
         away = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "", "KERAS_HOME": str(tmp_path / "keras")}
         out, _ = finished(manage(ingested_store, "embed", "--json", AL_WEIGHTS_DIR="", **away))
         result = json.loads(out)
-        assert (result["encoder"], result["items"]) == ("HOG + colour + Scattering", 6)
+        assert (result["encoder"], result["items"]) == ("HOG + color + Scattering", 6)
         assert WEIGHTS_FILE in result["reason"]
         out, err = finished(manage(ingested_store, "embed", "--backend", "tensorflow", AL_WEIGHTS_DIR="", **away), 1)
         assert out == ""
@@ -118,7 +118,7 @@ class TestInProcess:
     def test_words_for_people(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("embed")
         output = capsys.readouterr().out
-        assert_contains(output, "pictures: 4 vectors of 1,828 numbers by HOG + colour, 4 of them new", "as chosen")
+        assert_contains(output, "pictures: 4 embeddings of 1,828 dimensions by HOG + color, 4 of them new", "as chosen")
         assert "could not be read" not in output
 
     def test_unreadable_images_are_said(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,10 +159,10 @@ class TestInProcess:
         call_command("embed", "--json")
         capsys.readouterr()
         call_command("embed", "--list")
-        assert_contains(capsys.readouterr().out, "\n* hog ", "ResNet18", "pictures: 4 x 1,828 by HOG + colour")
+        assert_contains(capsys.readouterr().out, "\n* hog ", "ResNet18", "pictures: 4 x 1,828 by HOG + color")
         call_command("embed", "--list", "--json")
         listed = json.loads(capsys.readouterr().out)
-        assert listed["chosen"]["encoder"] == "HOG + colour"
+        assert listed["chosen"]["encoder"] == "HOG + color"
         assert {"mobilenet_v2", "efficientnet_b0", "resnet50", "resnet18", "hog"} <= {
             line["backend"] for line in listed["encoders"]
         }
@@ -203,7 +203,7 @@ class TestInProcess:
         call_command("embed", "--json")
         assert json.loads(capsys.readouterr().out)["encoder"] == "Scattering"
         call_command("embed", "--backend", "hog", "--json")
-        assert json.loads(capsys.readouterr().out)["encoder"] == "HOG + colour"
+        assert json.loads(capsys.readouterr().out)["encoder"] == "HOG + color"
         assert EncoderChoice.objects.get().backend == "patches"
 
     def test_no_such_encoder_is_wrong_usage(self, dataset: Dataset) -> None:

@@ -204,11 +204,11 @@ def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client:
     import_labels(dataset, [70, 71], y)
     assert_contains(client.get(badge), "model 1", "2 new labels")
     vectors = EmbeddingSet.objects.get()
-    vectors.encoder, vectors.reason = "HOG + colour", "TensorFlow is not installed; using HOG + colour."
+    vectors.encoder, vectors.reason = "HOG + color", "TensorFlow is not installed; using HOG + color."
     vectors.save()
     told = client.get(badge).content.decode()
-    assert '· HOG + colour<span class="visually-hidden">: TensorFlow is not installed' in told
-    assert 'title="HOG + colour: TensorFlow is not installed; using HOG + colour."' in told
+    assert '· HOG + color<span class="visually-hidden">: TensorFlow is not installed' in told
+    assert 'title="HOG + color: TensorFlow is not installed; using HOG + color."' in told
     assert_contains(client.get(page), "Confusion", "95 % interval")
 
 

@@ -151,7 +151,7 @@ def test_auto_joins_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     line = likely("auto", tmp_path)
     assert (line.backend, line.encoder) == (
         "efficientnet_lite2+mobilenet_v2+hog",
-        "EfficientNet-Lite2 + MobileNetV2 + HOG + colour",
+        "EfficientNet-Lite2 + MobileNetV2 + HOG + color",
     )
     (tmp_path / FILE).unlink()
     assert likely("auto", tmp_path).backend == "mobilenet_v2+hog"

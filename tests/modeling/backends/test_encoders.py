@@ -203,7 +203,7 @@ def _arrays(file: h5py.File) -> list[str]:
 class TestChoice:
     def test_hog_when_asked(self) -> None:
         encoder = choose_encoder("hog", None)
-        assert encoder.name == "HOG + colour"
+        assert encoder.name == "HOG + color"
         assert not encoder.is_fallback
         assert "chosen" in encoder.reason
 
@@ -215,11 +215,11 @@ class TestChoice:
 
     def test_auto_without_weights_falls_back_and_says_why(self, offline: Path, tmp_path: Path) -> None:
         encoder = choose_encoder("auto", tmp_path)
-        assert (encoder.name, encoder.backend) == ("HOG + colour + Scattering", "hog+patches")
+        assert (encoder.name, encoder.backend) == ("HOG + color + Scattering", "hog+patches")
         assert encoder.is_fallback
         for message in (
             "MobileNetV2's weights could not be downloaded (",
-            "using HOG + colour + Scattering",
+            "using HOG + color + Scattering",
             WEIGHTS_FILE,
         ):
             assert message in encoder.reason
@@ -231,16 +231,14 @@ class TestChoice:
         assert "using Scattering" in encoder.reason
         assert likely("auto/patches", tmp_path).backend == "patches"
         (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
-        assert likely("auto/patches", tmp_path).encoder == "MobileNetV2 + HOG + colour"
+        assert likely("auto/patches", tmp_path).encoder == "MobileNetV2 + HOG + color"
 
     def test_tensorflow_without_weights_says_what_to_do(self, offline: Path) -> None:
         assert WEIGHTS_FILE in unavailable("could not be downloaded", "tensorflow", None).hint
 
     def test_auto_without_tensorflow(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
-        assert (
-            "TensorFlow is not installed; using HOG + colour + Scattering." in choose_encoder("auto", tmp_path).reason
-        )
+        assert "TensorFlow is not installed; using HOG + color + Scattering." in choose_encoder("auto", tmp_path).reason
 
     @pytest.mark.slow
     @pytest.mark.parametrize("damage", ["garbage", "cut short", "other layers"])
@@ -281,11 +279,11 @@ class TestChoice:
         assert not offline.exists()
 
     def test_what_is_likely(self, offline: Path, tmp_path: Path) -> None:
-        assert likely("auto", tmp_path).encoder == "HOG + colour + Scattering"
+        assert likely("auto", tmp_path).encoder == "HOG + color + Scattering"
         (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
-        assert likely("auto", tmp_path).encoder == "MobileNetV2 + HOG + colour"
+        assert likely("auto", tmp_path).encoder == "MobileNetV2 + HOG + color"
         assert likely("tensorflow", tmp_path).encoder == "MobileNetV2"
-        assert likely("hog", tmp_path).encoder == "HOG + colour"
+        assert likely("hog", tmp_path).encoder == "HOG + color"
         assert likely("torch", tmp_path).backend == "resnet18"
         assert not likely("file:nothing.onnx", tmp_path).available
 

@@ -64,7 +64,7 @@ def test_names(backend: str, parts: list[str]) -> None:
 
 def test_a_line_says_what_is_missing(tmp_path: Path) -> None:
     line = likely("patches+hog", tmp_path)
-    assert (line.encoder, line.available, line.side) == ("Scattering + HOG + colour", True, 64)
+    assert (line.encoder, line.available, line.side) == ("Scattering + HOG + color", True, 64)
     line = likely("hog+file:birds.onnx", tmp_path)
     assert not line.available
     assert "birds.onnx" in line.reason

@@ -81,11 +81,11 @@ class TestRun:
         encoder = HogEncoder("")
         assert result["seconds"] >= 0
         assert {**result, "seconds": 0} == {
-            "encoder": "HOG + colour", "fingerprint": encoder.fingerprint, "reason": "HOG + colour, as chosen.",
+            "encoder": "HOG + color", "fingerprint": encoder.fingerprint, "reason": "HOG + color, as chosen.",
             "items": 22, "dim": 1828, "failed": 0, "computed": 22, "seconds": 0,
         }  # fmt: skip
         (row,) = EmbeddingSet.objects.all()
-        assert (row.encoder, row.dim, row.n_vectors, row.n_failed) == ("HOG + colour", 1828, 22, 0)
+        assert (row.encoder, row.dim, row.n_vectors, row.n_failed) == ("HOG + color", 1828, 22, 0)
         assert row.reason == result["reason"]
 
     def test_rows_need_not_come_in_order_of_ids(self, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ class TestRun:
     def test_progress_counts_images(self, dataset: Dataset) -> None:
         seen: list[tuple[str, int, int]] = []
         run_now("embed", dataset_id=dataset.pk, on_progress=lambda job: seen.append((job.stage, job.done, job.total)))
-        computing = [(done, total) for stage, done, total in seen if stage == "HOG + colour"]
+        computing = [(done, total) for stage, done, total in seen if stage == "HOG + color"]
         assert computing[0] == (0, 22)
         assert {total for _, total in computing} == {22}
         assert [done for done, _ in computing] == sorted(done for done, _ in computing)
@@ -285,7 +285,7 @@ class TestEncoders:
         job.refresh_from_db()
         with pytest.raises(Superseded):
             encoder_pipeline.embed_chunk(Run(job), 0, 4)
-        assert_contains(caplog.text, "would compute these embeddings with HOG + colour", "AL_EMBEDDING_BACKEND")
+        assert_contains(caplog.text, "would compute these embeddings with HOG + color", "AL_EMBEDDING_BACKEND")
 
     def test_a_fallback_is_reconsidered_by_the_next_job(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
         made: list[Encoder] = []
@@ -308,7 +308,7 @@ class TestEncoders:
         facts = Job.objects.values_list("params", "result")
         call_before(monkeypatch, encoder_pipeline, "embed_chunk", lambda *_: seen.append(facts.get()))
         run_now("embed", dataset_id=dataset.pk, params={"backend": "hog"})
-        named = {"backend": "hog", "encoder": "HOG + colour", "fingerprint": HogEncoder("").fingerprint}
+        named = {"backend": "hog", "encoder": "HOG + color", "fingerprint": HogEncoder("").fingerprint}
         assert seen == [({"backend": "hog"}, named | {"rendering": {}})] * 6
 
 

@@ -76,7 +76,7 @@ def expected(dataset: Dataset, embedding_set: EmbeddingSet) -> np.ndarray:
 
 def test_vectors_are_those_of_both_encoders_reduced(dataset: Dataset) -> None:
     made = embed(dataset)
-    assert (made.backend, made.encoder) == ("hog+patches", "HOG + colour + Scattering")
+    assert (made.backend, made.encoder) == ("hog+patches", "HOG + color + Scattering")
     assert (made.n_vectors, made.n_fitted) == (40, 16)
     assert made.dim == 14  # components of 15 images: one more of the sample measures what is left out
     assert 0 < made.left_out < 1
@@ -235,8 +235,8 @@ def test_encoders_are_joined_on_the_page(dataset: Dataset, client: Client) -> No
     assert encoder_choice.backend_of(dataset.pk) == "patches+hog"
     run_now("embed", dataset_id=dataset.pk)
     made = EmbeddingSet.objects.get(dataset=dataset, is_active=True)
-    assert (made.backend, made.encoder) == ("patches+hog", "Scattering + HOG + colour")
-    assert "Scattering + HOG + colour" in client.get(page).content.decode()
+    assert (made.backend, made.encoder) == ("patches+hog", "Scattering + HOG + color")
+    assert "Scattering + HOG + color" in client.get(page).content.decode()
 
 
 @pytest.mark.parametrize("backends", [[], ["hog"]])

@@ -65,7 +65,7 @@ class TestPage:
             "ResNet50",
             "ResNet18",
             "Scattering",
-            "HOG + colour",
+            "HOG + color",
             "HOG + Scattering",
         ):
             assert words in text
@@ -78,8 +78,8 @@ class TestPage:
 
     def test_it_asks_again_while_vectors_are_computed(self, client: Client, dataset: Dataset) -> None:
         assert "every 2s" not in client.get("/d/pictures/encoders/").content.decode()
-        Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", stage="HOG + colour", total=6)
-        assert_contains(client.get("/d/pictures/encoders/"), "every 2s", "HOG + colour, 0 of 6")
+        Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", stage="HOG + color", total=6)
+        assert_contains(client.get("/d/pictures/encoders/"), "every 2s", "HOG + color, 0 of 6")
 
     def test_queries_do_not_grow_with_sets(
         self, client: Client, dataset: Dataset, django_assert_max_num_queries: Any
@@ -98,7 +98,7 @@ class TestPage:
 
     def test_the_header_leads_there(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
-        link = r'<a class="encoder-link" href="/d/pictures/encoders/"[^>]*>· HOG \+ colour'
+        link = r'<a class="encoder-link" href="/d/pictures/encoders/"[^>]*>· HOG \+ color'
         assert re.search(link, client.get("/d/pictures/model/badge/").content.decode())
         model = '<a href="/d/pictures/model/" aria-current="page">Model</a>'
         assert model in client.get("/d/pictures/encoders/").content.decode()
@@ -117,7 +117,7 @@ class TestPage:
 class TestUse:
     def test_vectors_come_in_the_background_and_the_old_ones_go_on(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
-        assert "use those of HOG + colour" in text(post(client, "encoder_use", backend="patches"), 200)
+        assert "use those of HOG + color" in text(post(client, "encoder_use", backend="patches"), 200)
         assert Job.objects.get(state=Job.State.QUEUED, kind="embed").params == {}
         assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
         embed(dataset)
@@ -405,8 +405,8 @@ class TestFallbackOfEarlierVersions:
     def test_a_new_dataset_gets_the_new_fallback(self, dataset: Dataset) -> None:
         embed(dataset)
         made = EmbeddingSet.objects.get(is_active=True)
-        assert (made.backend, made.encoder) == ("hog+patches", "HOG + colour + Scattering")
-        assert "TensorFlow is not installed; using HOG + colour + Scattering" in made.reason
+        assert (made.backend, made.encoder) == ("hog+patches", "HOG + color + Scattering")
+        assert "TensorFlow is not installed; using HOG + color + Scattering" in made.reason
 
     def test_vectors_of_scattering_stay_and_grow(self, dataset: Dataset, settings: Any) -> None:
         settings.EMBEDDING_BACKEND = "patches"

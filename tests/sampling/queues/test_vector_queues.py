@@ -371,4 +371,4 @@ def test_similar_to_several_by_the_command(dataset: Dataset) -> None:
     assert (told["item_id"], told["like"]) == (ids[3], [ids[3], ids[8]])
     expected = {ids[row] for row in range(N) if alike[row] >= 0.5 and row not in {3, 8}}
     assert {item["item_id"] for item in told["items"]} == expected
-    assert "No other image is so similar" in command_output("similar", str(ids[17]), "--at-least", "1")
+    assert "No other image is this similar" in command_output("similar", str(ids[17]), "--at-least", "1")
