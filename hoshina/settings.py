@@ -151,7 +151,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]  # fmt: skip
-# After so many failures for one name from one address, this combination is refused for a while (django-axes).
+# After this many failures for one name from one address, the combination is refused for a while (django-axes).
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = env.integer("AL_SIGN_IN_FAILURES", 10, minimum=1, maximum=1000)
 AXES_COOLOFF_TIME = timedelta(minutes=15)

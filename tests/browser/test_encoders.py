@@ -13,7 +13,7 @@ from tests.browser.axe import require_accessible, require_no_wider_than_the_wind
 from tests.browser.conftest import Site
 
 # Not that of encoders joined with it.
-HOG_ROW = re.compile(r"^HOG \+ colour (?!\+)")
+HOG_ROW = re.compile(r"^HOG \+ color (?!\+)")
 
 
 @pytest.fixture

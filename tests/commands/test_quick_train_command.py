@@ -67,7 +67,7 @@ def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
     lines = quick_train.report_lines(result)
     assert lines[0].startswith("Model 1: 20 labels of 2 classes, best epoch ")
     assert lines[1].startswith("Held-out accuracy on 3 test images ")
-    assert "uncalibrated, too few labels" in lines[2]
+    assert "uncalibrated, too few validation labels" in lines[2]
     assert lines[-1].startswith("Files: classes.json, classifier.zip")
     assert usual_options(dataset) == expected, "what the next one does unless it is told otherwise"
 

@@ -46,4 +46,4 @@ def test_what_the_pages_list(generate: ModuleType) -> None:
     assert "<" not in keys.removeprefix(generate.MARK)
     assert "**Auto** (`auto`)" in generate.queues_page()
     assert "| `retrain` |" in generate.jobs_page()
-    assert "[1. SQLite first" in generate.decisions_page()
+    assert "[1. SQLite by default" in generate.decisions_page()
