@@ -14,7 +14,7 @@ from labeling.models import Dataset, Field
 
 
 @dataclass(frozen=True)
-class Sides:
+class HoldoutGroups:
     """Group keys of labeled images.
 
     ``keys`` uint64 (n,), equal for images that must be in the same part of a split; ``field`` is the chosen field,
@@ -25,7 +25,7 @@ class Sides:
     field: Field | None
     is_known: NDArray[np.bool_]
 
-    def only(self, mask: NDArray[np.bool_]) -> Sides:
+    def only(self, mask: NDArray[np.bool_]) -> HoldoutGroups:
         """Return the subset where ``mask`` bool (n,) is true."""
         return replace(self, keys=self.keys[mask], is_known=self.is_known[mask])
 
@@ -60,7 +60,9 @@ class Sides:
         return ""
 
 
-def sides_of(dataset: Dataset, rows: NDArray[np.int64], hashes: Sequence[Sequence[str]], seed: int = 0) -> Sides:
+def holdout_groups_of(
+    dataset: Dataset, rows: NDArray[np.int64], hashes: Sequence[Sequence[str]], seed: int = 0
+) -> HoldoutGroups:
     """Return the group keys of labeled images; ``hashes`` are the hashes of each image's files, at least one each.
 
     Raises
@@ -70,4 +72,4 @@ def sides_of(dataset: Dataset, rows: NDArray[np.int64], hashes: Sequence[Sequenc
     field = chosen(dataset)
     groups = Groups(field) if field is not None else None
     is_known = np.zeros(len(rows), np.bool_) if groups is None else groups.known(rows)
-    return Sides(keys_together(groups, rows, hashes, seed), field, is_known)
+    return HoldoutGroups(keys_together(groups, rows, hashes, seed), field, is_known)

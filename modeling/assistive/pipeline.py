@@ -21,7 +21,7 @@ from modeling.algorithms.scaling import Calibration, Method
 from modeling.algorithms.smoothing import Smoothing, smoothed_rows
 from modeling.algorithms.train import ClassWeights, Trained, train
 from modeling.assistive.policy import policy_of
-from modeling.assistive.training_set import Lessons, count_decisions, gathered, read_lessons, still_in_use
+from modeling.assistive.training_set import TrainingSet, count_decisions, gathered, read_training_set, still_in_use
 from modeling.encoders.neighbor_cache import Tell, smoothing_of
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.versions import active as active_version
@@ -43,13 +43,15 @@ def retrain(run: Run) -> dict[str, Any]:
     embedding_set, vectors = store.active_vectors(dataset.pk)
     policy = policy_of(dataset)
     smoothing = smoothing_of(embedding_set, vectors, _teller(run)) if policy.is_smoothed else None
-    lessons, trained = _learn(run, dataset, embedding_set, vectors, policy, smoothing)
-    version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
+    training_set, trained = _learn(run, dataset, embedding_set, vectors, policy, smoothing)
+    version = _new_version(dataset, embedding_set, training_set, trained, n_rows=len(vectors.X))
     try:
         model_files.save_head(version, trained.head)
         predict_rows(run, version, vectors, trained.head, smoothing)
         if trained.held_out is not None:
-            held_out = model_files.HeldOut(lessons.rows, lessons.y, trained.held_out, lessons.sides.groups())
+            held_out = model_files.HeldOut(
+                training_set.rows, training_set.y, trained.held_out, training_set.holdout.groups()
+            )
             model_files.save_held_out(version, held_out)
         run.stage("Activating the model")  # unless it was cancelled: a person may have chosen another version
     except BaseException:
@@ -58,7 +60,7 @@ def retrain(run: Run) -> dict[str, Any]:
         raise
     active_version.activate(version, seconds=time.perf_counter() - started)
     signals.trained.send(sender=ModelVersion, version=version)
-    return summary(version, trained.metrics) | {"newer": count_decisions(dataset) - lessons.n_decisions}
+    return summary(version, trained.metrics) | {"newer": count_decisions(dataset) - training_set.n_decisions}
 
 
 def _teller(run: Run) -> Tell:
@@ -79,32 +81,34 @@ def _learn(
     vectors: store.Vectors,
     policy: RetrainPolicy,
     smoothing: Smoothing | None,
-) -> tuple[Lessons, Trained]:
+) -> tuple[TrainingSet, Trained]:
     """Train on the current labels, again if a class was deleted or merged meanwhile. Return the training set, too."""
     for _ in range(ATTEMPTS):
-        lessons = read_lessons(dataset, vectors)
-        _refuse_too_little(dataset, lessons, store.MissingEmbeddings)
-        X, lessons = gathered(vectors, lessons)
-        _refuse_too_little(dataset, lessons, Refusal)  # vectors that are not finite stay so: waiting would not help
+        training_set = read_training_set(dataset, vectors)
+        _require_two_classes(dataset, training_set, store.MissingEmbeddings)
+        X, training_set = gathered(vectors, training_set)
+        _require_two_classes(
+            dataset, training_set, Refusal
+        )  # vectors that are not finite stay so: waiting would not help
         run.check()
         run.stage("Fitting and calibrating the model")
         trained = train(
             X,
-            lessons.y,
-            n_classes=len(lessons.class_ids),
+            training_set.y,
+            n_classes=len(training_set.class_ids),
             seed=SEED,
-            start=_start(dataset, embedding_set, lessons.class_ids),
+            start=_start(dataset, embedding_set, training_set.class_ids),
             class_weights=_class_weights(policy),
             method=_METHODS[policy.calibration],
-            is_audit=lessons.is_audit,
-            groups=lessons.sides.groups(),
-            smoothed=None if smoothing is None else smoothed_rows(smoothing, vectors.X, lessons.rows),
+            is_audit=training_set.is_audit,
+            groups=training_set.holdout.groups(),
+            smoothed=None if smoothing is None else smoothed_rows(smoothing, vectors.X, training_set.rows),
             on_progress=run.progress,
         )
-        if still_in_use(dataset, lessons.class_ids):
+        if still_in_use(dataset, training_set.class_ids):
             break
         run.stage("Reading labels again: a class was deleted or merged in the meantime")
-    return lessons, _with_remarks(trained, lessons, X)
+    return training_set, _with_remarks(trained, training_set, X)
 
 
 _METHODS: dict[str, Method] = {
@@ -140,15 +144,15 @@ def _start(dataset: Dataset, embedding_set: EmbeddingSet, class_ids: list[int]) 
     return Head(weights, bias, 0, True)
 
 
-def _with_remarks(trained: Trained, lessons: Lessons, X: NDArray[np.float32]) -> Trained:
+def _with_remarks(trained: Trained, training_set: TrainingSet, X: NDArray[np.float32]) -> Trained:
     """Add warnings about the labels to the calibration's note, and the groups to the metrics."""
     remarks: list[str] = []
-    if lessons.n_without_vector:
-        remarks.append(f"{lessons.n_without_vector} labeled images have no embedding and were left out")
+    if training_set.n_without_vector:
+        remarks.append(f"{training_set.n_without_vector} labeled images have no embedding and were left out")
     if (X[0] == X).all():
         remarks.append("all labeled images have the same embedding, so no class can be distinguished")
-    remarks += filter(None, [lessons.sides.remark()])
-    metrics = trained.metrics | {"together": lessons.sides.as_json()}
+    remarks += filter(None, [training_set.holdout.remark()])
+    metrics = trained.metrics | {"together": training_set.holdout.as_json()}
     return replace(trained, note="; ".join([trained.note, *remarks]), metrics=metrics)
 
 
@@ -173,32 +177,32 @@ def _one_class(name: str, n: int) -> Refusal:
     )
 
 
-def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[Refusal]) -> None:
-    if len(lessons.class_ids) >= 2:
+def _require_two_classes(dataset: Dataset, training_set: TrainingSet, error: type[Refusal]) -> None:
+    if len(training_set.class_ids) >= 2:
         return
-    if lessons.n_without_vector:
+    if training_set.n_without_vector:
         raise error(
-            f"{lessons.n_without_vector} labeled images have no embedding yet; the others are of one class only.",
+            f"{training_set.n_without_vector} labeled images have no embedding yet; the others are of one class only.",
             hint=store.MissingEmbeddings.HINT,
         )
-    if not lessons.class_ids:
+    if not training_set.class_ids:
         raise Refusal("There are no labels yet.", hint="Label at least one image in each of two classes.")
-    name = LabelClass.objects.get(pk=lessons.class_ids[0]).name
-    raise _one_class(name, len(lessons.y))
+    name = LabelClass.objects.get(pk=training_set.class_ids[0]).name
+    raise _one_class(name, len(training_set.y))
 
 
 def _new_version(
-    dataset: Dataset, embedding_set: EmbeddingSet, lessons: Lessons, trained: Trained, *, n_rows: int
+    dataset: Dataset, embedding_set: EmbeddingSet, training_set: TrainingSet, trained: Trained, *, n_rows: int
 ) -> ModelVersion:
     newest = ModelVersion.objects.filter(dataset=dataset).aggregate(newest=Max("number"))["newest"] or 0
     return ModelVersion.objects.create(
         dataset=dataset,
         number=newest + 1,
         embedding_set=embedding_set,
-        class_ids=lessons.class_ids,
-        n_labels=len(lessons.y),
+        class_ids=training_set.class_ids,
+        n_labels=len(training_set.y),
         n_rows=n_rows,
-        n_decisions=lessons.n_decisions,
+        n_decisions=training_set.n_decisions,
         calibration_method=trained.calibration.method,
         calibration_params=trained.calibration.params,
         temperature=trained.temperature,

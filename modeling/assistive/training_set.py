@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from labeling.decisions.random_draws import random_draws
 from labeling.models import Dataset, Frame, Item, LabelClass, State
 from modeling import store
-from modeling.assistive.holdout_groups import Sides, sides_of
+from modeling.assistive.holdout_groups import HoldoutGroups, holdout_groups_of
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingSet:
     """A training set: rows (n,), ascending, with their classes (n,) as positions in ``class_ids``.
 
-    ``is_audit`` (n,) marks labels of randomly drawn items; ``sides`` are the group keys (n,) of images to hold out
+    ``is_audit`` (n,) marks labels of randomly drawn items; ``holdout`` are the group keys (n,) of images to hold out
     together.
     """
 
@@ -27,10 +27,10 @@ class Lessons:
     class_ids: list[int]
     n_decisions: int
     n_without_vector: int
-    sides: Sides
+    holdout: HoldoutGroups
 
 
-def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
+def read_training_set(dataset: Dataset, vectors: store.Vectors) -> TrainingSet:
     """Read the labeled items that have an embedding; their classes are in the order of the class list."""
     n_decisions = count_decisions(dataset)
     labelled = Item.objects.filter(dataset=dataset, state=State.LABELLED).order_by("row")
@@ -44,8 +44,8 @@ def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
     class_ids = [class_id for class_id in class_ids if class_id in set(label_ids.tolist())]
     position = {label_id: column for column, label_id in enumerate(class_ids)}
     y = np.array([position[label_id] for label_id in label_ids.tolist()], dtype=np.int64)
-    sides = sides_of(dataset, rows, _hashes(dataset, rows))
-    return Lessons(rows, y, _by_chance(dataset, rows), class_ids, n_decisions, int((~usable).sum()), sides)
+    holdout = holdout_groups_of(dataset, rows, _hashes(dataset, rows))
+    return TrainingSet(rows, y, _is_random_draw(dataset, rows), class_ids, n_decisions, int((~usable).sum()), holdout)
 
 
 def count_decisions(dataset: Dataset) -> int:
@@ -58,21 +58,21 @@ def still_in_use(dataset: Dataset, class_ids: list[int]) -> bool:
     return LabelClass.objects.active().filter(dataset=dataset, pk__in=class_ids).count() == len(class_ids)
 
 
-def gathered(vectors: store.Vectors, lessons: Lessons) -> tuple[NDArray[np.float32], Lessons]:
+def gathered(vectors: store.Vectors, training_set: TrainingSet) -> tuple[NDArray[np.float32], TrainingSet]:
     """Return the embeddings (n, d) of the training set, and the set itself, both without non-finite embeddings."""
-    X = np.ascontiguousarray(vectors.X[lessons.rows])
+    X = np.ascontiguousarray(vectors.X[training_set.rows])
     sound = np.asarray(np.isfinite(X).all(axis=1))
     if sound.all():
-        return X, lessons
-    used, y = np.unique(lessons.y[sound], return_inverse=True)
-    return X[sound], Lessons(
-        lessons.rows[sound],
+        return X, training_set
+    used, y = np.unique(training_set.y[sound], return_inverse=True)
+    return X[sound], TrainingSet(
+        training_set.rows[sound],
         y.astype(np.int64),
-        lessons.is_audit[sound],
-        [lessons.class_ids[position] for position in used.tolist()],
-        lessons.n_decisions,
-        lessons.n_without_vector + int((~sound).sum()),
-        lessons.sides.only(sound),
+        training_set.is_audit[sound],
+        [training_set.class_ids[position] for position in used.tolist()],
+        training_set.n_decisions,
+        training_set.n_without_vector + int((~sound).sum()),
+        training_set.holdout.only(sound),
     )
 
 
@@ -90,5 +90,5 @@ def _hashes(dataset: Dataset, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
     return [found.get(row) or (f"row:{row}",) for row in rows.tolist()]
 
 
-def _by_chance(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_random_draw(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.isin(rows, np.array(list(random_draws(dataset.pk).labeled), np.int64))

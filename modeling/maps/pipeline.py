@@ -18,7 +18,7 @@ from hoshina.core.parsing import parse_options
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset
 from modeling import store
-from modeling.assistive.training_set import read_lessons
+from modeling.assistive.training_set import read_training_set
 from modeling.encoders.neighbor_cache import NEIGHBOURS, SEED, graph_of, made_graph, principal_components_of, recall_of
 from modeling.maps.coordinates import coordinates_of, forget_projection, save_coordinates
 from modeling.maps.options import FEWEST, MapOptions, require_possible
@@ -106,15 +106,15 @@ def _laid_out(
     is_unit = options.metric == "cosine"
     Z = principal_components_of(embedding_set, vectors, tell, is_unit=is_unit)
     embedded = np.flatnonzero(np.isfinite(Z[:, 0])).astype(np.int64)
-    lessons = read_lessons(dataset, vectors) if options.is_supervised else None
-    require_possible(options, len(embedded), 0 if lessons is None else len(lessons.class_ids))
+    training_set = read_training_set(dataset, vectors) if options.is_supervised else None
+    require_possible(options, len(embedded), 0 if training_set is None else len(training_set.class_ids))
     _refuse_copies(Z, embedded, 1.0 if is_unit else float(np.linalg.norm(vectors.X[embedded[0]])))
     plane = _plane(Z)
     rng = np.random.default_rng(options.seed)
     fitted = _sample(embedded, FIT_AT_MOST[options.method], rng)
     y = np.full(len(Z), -1, np.int64)
-    if lessons is not None:
-        y[lessons.rows] = lessons.y
+    if training_set is not None:
+        y[training_set.rows] = training_set.y
     places = np.full((len(Z), 2), np.nan, np.float32)
     recall: float | None = None
     if options.method == "pca":

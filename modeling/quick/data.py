@@ -21,7 +21,7 @@ from hoshina.jobs.models import Job
 from labeling.decisions.random_draws import random_draws
 from labeling.exporting.splits import assign_splits
 from labeling.models import Dataset, Frame, Item, LabelClass, State
-from modeling.assistive.holdout_groups import Sides
+from modeling.assistive.holdout_groups import HoldoutGroups
 from modeling.encoders.frames import pictured
 from modeling.encoders.input_spec import InputSpec
 from modeling.quick.options import Facts, QuickOptions, suggest
@@ -125,7 +125,7 @@ def _files(dataset: Dataset, item_ids: Sequence[int]) -> dict[int, list[tuple[st
     return by_item
 
 
-def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int8]:
+def split(labels: Labels, holdout: HoldoutGroups, options: QuickOptions) -> NDArray[np.int8]:
     """Split the labels into training, validation and test sets: int8 (n,) of TRAIN, STOPPING, TEST.
 
     The split is stratified by class; items that share a file or a group are in the same part. Random draws go to the
@@ -138,7 +138,7 @@ def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int
     Refusal : there are too few groups for three parts.
     """
     held = round(500 * options.validation_share)
-    group = (sides.keys >> np.uint64(1)).tolist()
+    group = (holdout.keys >> np.uint64(1)).tolist()
     audit = {key for key, is_audit in zip(group, labels.is_audit, strict=True) if is_audit}
     # The smallest keys go to the last part.
     keys = np.array([key if key in audit else key | 1 << 63 for key in group], dtype=np.uint64)
@@ -149,12 +149,12 @@ def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int
             parts[keys == keys[own].max()] = TRAIN
     for part in (TEST, STOPPING):
         if not (parts == part).any():
-            parts[_spare_group(keys, labels.y, parts, sides)] = part
+            parts[_spare_group(keys, labels.y, parts, holdout)] = part
     return parts
 
 
 def _spare_group(
-    keys: NDArray[np.uint64], y: NDArray[np.int64], parts: NDArray[np.int8], sides: Sides
+    keys: NDArray[np.uint64], y: NDArray[np.int64], parts: NDArray[np.int8], holdout: HoldoutGroups
 ) -> NDArray[np.bool_]:
     """Return the labels (n,) of the smallest group that its part can spare without losing a class in training."""
     groups, first, sizes = np.unique(keys, return_index=True, return_counts=True)
@@ -164,7 +164,7 @@ def _spare_group(
         is_learnt = part != TRAIN or np.isin(y[members], y[(parts == TRAIN) & ~members]).all()
         if per_part[part] > 1 and is_learnt:
             return np.asarray(members)
-    name = sides.field.name if sides.field else "file"
+    name = holdout.field.name if holdout.field else "file"
     raise Refusal(
         f"The labels cannot be split into a training, a validation and a test set: by {name} they form "
         f"{counted(len(groups), 'group')}, and each class needs one in the training set.",

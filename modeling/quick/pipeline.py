@@ -25,7 +25,7 @@ from labeling.images.encoder_inputs import Pixels
 from labeling.models import Dataset
 from modeling import signals
 from modeling.algorithms.calibration import softmax
-from modeling.assistive.holdout_groups import sides_of
+from modeling.assistive.holdout_groups import holdout_groups_of
 from modeling.assistive.pipeline import summary
 from modeling.backends import user_models
 from modeling.backends.quick.augmentation import imagenet_weights
@@ -101,7 +101,7 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
         readable = _read(run, dataset, network_input, labels.paths, pixels)
         usable, labels = np.flatnonzero(readable), labels.only(readable)
         _refuse(options, labels.y, labels.class_ids)
-        sides = sides_of(dataset, labels.rows, labels.hashes, options.seed)
+        holdout = holdout_groups_of(dataset, labels.rows, labels.hashes, options.seed)
         plan = Plan(
             dataset_id=dataset.pk,
             options=options,
@@ -110,16 +110,16 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
             n_decisions=labels.n_decisions,
             rows=labels.rows,
             y=labels.y,
-            parts=split(labels, sides, options),
+            parts=split(labels, holdout, options),
             n_left_out=len(readable) - len(usable),
-            groups=sides.groups(),
-            together=sides.as_json(),
+            groups=holdout.groups(),
+            together=holdout.as_json(),
         )
         watch = Watch(run, plan, _initial_result(plan))
         try:
             run.stage("Loading TensorFlow")
             network = _network(plan, file)
-            _teach(network, plan, pixels, usable, watch)
+            _train_network(network, plan, pixels, usable, watch)
             judged = usable[plan.parts != TRAIN]
             result = _made(run, watch, network, pixels, judged, began)
         except BaseException:  # however it ends, the best epoch can still become a version
@@ -267,7 +267,7 @@ def _network(plan: Plan, file: Path | None) -> QuickNetwork:
     return QuickNetwork(plan.options, len(plan.class_ids), file)
 
 
-def _teach(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions, watch: Watch) -> None:
+def _train_network(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions, watch: Watch) -> None:
     """Train the network; ``usable`` are the indices in ``pixels`` of the plan's labels."""
     from modeling.backends.quick.keras_loop import Diverged, TrainingData, balanced_weights, train
 
@@ -276,9 +276,9 @@ def _teach(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions,
     weight = np.ones(len(pixels), dtype=np.float32)
     if plan.options.class_weights == "balanced":
         weight[usable] = balanced_weights(plan.y, len(plan.class_ids))
-    lessons = TrainingData(pixels, y, weight, usable[plan.parts == TRAIN], usable[plan.parts == STOPPING])
+    data = TrainingData(pixels, y, weight, usable[plan.parts == TRAIN], usable[plan.parts == STOPPING])
     try:
-        train(network, lessons, watch)
+        train(network, data, watch)
     except Diverged as error:
         raise Refusal(
             "The training diverged: its loss is not a number any more.",

@@ -22,7 +22,7 @@ from labeling.images.encoder_inputs import squash
 from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State
-from modeling.assistive.holdout_groups import Sides, sides_of
+from modeling.assistive.holdout_groups import HoldoutGroups, holdout_groups_of
 from modeling.encoders.input_spec import InputSpec
 from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.quick import data as quick_data
@@ -49,7 +49,7 @@ def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | 
 def parts_of(labels: Labels, options: QuickOptions) -> np.ndarray:
     """Return the split of labels that only their files keep together."""
     keys = keys_together(None, labels.rows, labels.hashes, options.seed)
-    return split(labels, Sides(keys, None, np.zeros(len(keys), np.bool_)), options)
+    return split(labels, HoldoutGroups(keys, None, np.zeros(len(keys), np.bool_)), options)
 
 
 # -- The split ---------------------------------------------------------------------------------------
@@ -116,15 +116,15 @@ def test_images_of_one_group_are_on_one_side(make_dataset: MakeDataset, store: P
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
     labels = labels_of([row % 2 for row in range(120)])
     options = QuickOptions(validation_share=0.3, seed=3)
-    plain = split(labels, sides_of(dataset, labels.rows, labels.hashes, 3), options)
+    plain = split(labels, holdout_groups_of(dataset, labels.rows, labels.hashes, 3), options)
     assert len(set(plain[:10].tolist())) > 1
     choose(dataset, "night")
-    sides = sides_of(dataset, labels.rows, labels.hashes, 3)
-    parts = split(labels, sides, options)
+    holdout = holdout_groups_of(dataset, labels.rows, labels.hashes, 3)
+    parts = split(labels, holdout, options)
     for night in range(11):
         assert len(set(parts[10 * night : 10 * night + 10].tolist())) == 1
     assert np.bincount(parts).min() >= 10
-    told = not_none(sides.as_json())
+    told = not_none(holdout.as_json())
     assert (told["field"], told["groups"], told["largest"], told["unknown"]) == ("night", 21, 10, 10)
 
 
@@ -136,7 +136,7 @@ def test_too_few_groups_for_three_parts_are_refused_in_words(make_dataset: MakeD
     choose(dataset, "night")
     labels = labels_of([row % 2 for row in range(40)])
     with pytest.raises(Refusal, match="by night they form 2 groups") as caught:
-        split(labels, sides_of(dataset, labels.rows, labels.hashes), QuickOptions())
+        split(labels, holdout_groups_of(dataset, labels.rows, labels.hashes), QuickOptions())
     assert "finer field" in caught.value.hint
 
 

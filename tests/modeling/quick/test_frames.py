@@ -13,7 +13,7 @@ from labeling.images.lupton_rgb import composite
 from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item, LabelClass
-from modeling.assistive.holdout_groups import sides_of
+from modeling.assistive.holdout_groups import holdout_groups_of
 from modeling.encoders.input_spec import InputSpec
 from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.quick import data as quick_data
@@ -114,8 +114,8 @@ def test_labels_pixels_and_splits_of_triplets(tmp_path: Path) -> None:
         assert files == {role: f"{paths[row]}_{role}.png" for role in ROLES if (paths[row], role) != ("sn12", "ref")}
         assert set(hashes) == set(Frame.objects.filter(item__row=row).values_list("sha256", flat=True))
     shared = [row for row, path in paths.items() if path in {f"sn{number}" for number in range(10)}]
-    sides = sides_of(dataset, labels.rows, labels.hashes)
-    parts = quick_data.split(labels, sides, QuickOptions(validation_share=0.5))
+    holdout = holdout_groups_of(dataset, labels.rows, labels.hashes)
+    parts = quick_data.split(labels, holdout, QuickOptions(validation_share=0.5))
     assert len(set(parts[np.isin(labels.rows, shared)].tolist())) == 1
     found = list(quick_data.image_files(dataset, 30, InputSpec.of(dataset)))
     assert [row for row, _ in found] == list(range(30))

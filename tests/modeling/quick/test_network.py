@@ -54,7 +54,7 @@ class Ledger:
             self.best.append([np.array(one) for one in best()])
 
 
-def lessons(n: int = 60, seed: int = 0, **more: Any) -> TrainingData:
+def training_data(n: int = 60, seed: int = 0, **more: Any) -> TrainingData:
     """Return bright and dark noise of two classes; every fifth image is watched only."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
@@ -72,7 +72,7 @@ def network() -> QuickNetwork:
 
 def test_a_classifier_on_a_frozen_backbone_learns(network: QuickNetwork) -> None:
     before = [np.array(one) for one in network.backbone.get_weights()]
-    ledger, taught = Ledger(), lessons()
+    ledger, taught = Ledger(), training_data()
     best = train(network, taught, ledger)
     assert all((a == b).all() for a, b in zip(before, network.backbone.get_weights(), strict=True))
     assert [one.epoch for one in ledger.epochs] == [1, 2, 3]
@@ -87,7 +87,7 @@ def test_a_classifier_on_a_frozen_backbone_learns(network: QuickNetwork) -> None
 
 
 def test_for_many_images_it_is_frozen_and_answers_alike(network: QuickNetwork) -> None:
-    pixels = lessons(10).pixels
+    pixels = training_data(10).pixels
     plain = network.features(pixels)
     network.expect(10)
     assert network._fast is None, "not worth it for a few"
@@ -102,7 +102,7 @@ def test_the_same_seed_teaches_the_same(network: QuickNetwork, names: tuple[str,
     ends = []
     for _ in range(2):
         network.keras.utils.set_random_seed(3)
-        train(network, lessons(), Ledger())
+        train(network, training_data(), Ledger())
         ends.append(network.weights())
     network.options = FROZEN
     for a, b in zip(*ends, strict=True):
@@ -111,7 +111,7 @@ def test_the_same_seed_teaches_the_same(network: QuickNetwork, names: tuple[str,
 
 def test_it_ends_early_with_the_best_weights(network: QuickNetwork) -> None:
     """Labels of the watched images are wrong: the more it learns, the worse for them."""
-    taught = lessons()
+    taught = training_data()
     taught.y[taught.stopping] = 1 - taught.y[taught.stopping]
     network.options = replace(FROZEN, epochs=40, early_stopping=2)
     ledger = Ledger()
@@ -122,7 +122,7 @@ def test_it_ends_early_with_the_best_weights(network: QuickNetwork) -> None:
 
 
 def test_a_loss_that_is_no_number_ends_it(network: QuickNetwork) -> None:
-    taught = lessons(weight=np.full(60, np.inf, np.float32))
+    taught = training_data(weight=np.full(60, np.inf, np.float32))
     with pytest.raises(Diverged):
         train(network, taught, Ledger())
 
@@ -130,7 +130,7 @@ def test_a_loss_that_is_no_number_ends_it(network: QuickNetwork) -> None:
 def test_whoever_watches_can_stop_it_at_a_batch(network: QuickNetwork) -> None:
     ledger = Ledger(stop_at=8)
     with pytest.raises(KeyboardInterrupt):
-        train(network, lessons(), ledger)
+        train(network, training_data(), ledger)
     assert ledger.batches[-1] == (2, 2, 6)
     assert len(ledger.best) == 1
 
@@ -141,7 +141,7 @@ def test_fine_tuning_teaches_the_network_but_not_its_normalisation() -> None:
     normal = network.backbone.get_layer("block_1_expand_BN")
     before = [np.array(one) for layer in (kernel, normal) for one in layer.get_weights()]
     ledger = Ledger()
-    train(network, lessons(24), ledger)
+    train(network, training_data(24), ledger)
     after = [one for layer in (kernel, normal) for one in layer.get_weights()]
     assert (before[0] != after[0]).any()
     assert all((a == b).all() for a, b in zip(before[1:], after[1:], strict=True))
@@ -149,7 +149,7 @@ def test_fine_tuning_teaches_the_network_but_not_its_normalisation() -> None:
     assert len(network.weights()) == len(network.model.get_weights())
     other = QuickNetwork(FINE, 2, weights())
     other.set_weights(network.weights())
-    pixels = lessons(8).pixels
+    pixels = training_data(8).pixels
     np.testing.assert_allclose(other.logits(pixels, np.arange(8)), network.logits(pixels, np.arange(8)), atol=1e-5)
 
 
@@ -163,7 +163,7 @@ def test_balanced_weights_make_classes_count_the_same() -> None:
 @pytest.mark.parametrize("backbone", ["efficientnet_b0", "resnet50"])
 def test_the_other_backbones_with_random_weights(backbone: str) -> None:
     network = QuickNetwork(replace(FROZEN, backbone=backbone), 3, None)
-    logits = network.logits(lessons(4).pixels, np.arange(4))
+    logits = network.logits(training_data(4).pixels, np.arange(4))
     assert logits.shape == (4, 3)
     assert np.isfinite(logits).all()
 
@@ -172,7 +172,7 @@ def test_one_that_begins_at_random_learns_its_normalisation_too() -> None:
     """Its means have to follow within an epoch: with Keras's momentum of 0.999 they would hardly have begun to."""
     network, ledger = QuickNetwork(replace(FINE, weights="random", batch_size=4), 2, None), Ledger()
     normal = network.backbone.get_layer("bn_Conv1")
-    train(network, lessons(), ledger)
+    train(network, training_data(), ledger)
     assert ledger.stages == [], "there is nothing to ask it before"
     gamma, _, _, variance = normal.get_weights()
     assert (gamma != 1).all()
