@@ -6,7 +6,7 @@ app_name = "jobs"
 urlpatterns = [
     path("", views.page, name="page"),
     path("list/", views.job_list, name="list"),
-    path("strip/<int:dataset_id>/", views.strip, name="strip"),
+    path("strip/<number:dataset_id>/", views.strip, name="strip"),
     path("<uuid:pk>/cancel/", views.cancel, name="cancel"),
     path("<uuid:pk>/retry/", views.retry, name="retry"),
 ]

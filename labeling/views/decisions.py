@@ -141,4 +141,7 @@ def _plausible(at: datetime) -> datetime:
     """Return the browser's time of the decision in UTC, but never a time in the future, because clocks may be wrong."""
     now = datetime.now(UTC)
     aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(aware.astimezone(UTC), now)
+    try:
+        return min(aware.astimezone(UTC), now)
+    except OverflowError as error:
+        raise Refusal(f"The time {at} is out of range.") from error

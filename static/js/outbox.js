@@ -3,6 +3,8 @@
 const BATCH = 50;
 const RETRY_DELAYS = [1000, 2000, 4000, 8000, 15000, 30000];
 const TIMEOUT = 30000;
+const FAILURES_IN_A_ROW = 3; // after so many records that fail alone, the server rather than a record has a problem
+const AWAY = { kind: "away", text: "the server has a problem" };
 const UNREADABLE = "The server could not read this label. Reload the page and label the image again.";
 
 export function newUuid() {
@@ -132,12 +134,19 @@ export class Outbox extends EventTarget {
 
   async #drain() {
     let size = BATCH;
-    for (;;) {
-      const batch = this.#next(size);
+    let isAnySaved = false;
+    const failed = new Set(); // uuids of records at which the server failed; the others are sent all the same
+    while (isAnySaved || failed.size < FAILURES_IN_A_ROW) {
+      const batch = this.#next(size, failed);
       if (!batch.length) break;
       const response = await this.#post(batch.map(({ record }) => record.action));
       if (response.malformed && batch.length > 1) {
         size = 1; // find the malformed record; the others are valid
+        continue;
+      }
+      if (response.failed) {
+        if (batch.length === 1) failed.add(batch[0].record.action.uuid);
+        size = 1;
         continue;
       }
       if (response.trouble) {
@@ -147,12 +156,18 @@ export class Outbox extends EventTarget {
         return;
       }
       this.#acknowledge(batch, response);
+      isAnySaved = true;
     }
+    if (!failed.size) return;
+    this.#failures += 1;
+    this.trouble = isAnySaved ? { kind: "refused", text: "the server could not save it, but saved the others" } : AWAY;
+    this.#notify();
   }
 
   // Return the next records to send. An undo waits for the result of the action that it undoes.
-  #next(size) {
-    const batch = this.waiting().slice(0, size);
+  #next(size, failed = new Set()) {
+    const isHeld = ({ record }) => failed.has(record.action.uuid) || failed.has(record.undoes);
+    const batch = this.waiting().filter((entry) => !isHeld(entry)).slice(0, size);
     const uuids = new Set(batch.map(({ record }) => record.action.uuid));
     const cut = batch.findIndex(({ record }) => uuids.has(record.undoes));
     return cut > 0 ? batch.slice(0, cut) : batch;
@@ -229,8 +244,9 @@ export class Outbox extends EventTarget {
     }
     if (response.status === 400 || response.status === 413) return { malformed: await errorOf(response) };
     if (response.status === 401) return { trouble: { kind: "signed-out", text: "you were signed out" } };
-    if (response.status >= 500) return { trouble: { kind: "away", text: "the server has a problem" } };
-    if (response.status === 403) return { trouble: { kind: "refused", text: "the page was open for too long, so reload it" } };
+    if (response.status === 500) return { failed: true };
+    if (response.status > 500) return { trouble: AWAY };
+    if (response.status === 403) return { trouble: { kind: "refused", text: "the page was open for too long, or your role changed, so reload it" } };
     return { trouble: { kind: "refused", text: `the server refused them (${response.status})` } };
   }
 }

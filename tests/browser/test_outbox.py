@@ -13,8 +13,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from labeling.decisions import save as decisions
 from labeling.models import Action, Annotation, LabelClass
+from labeling.views import decisions as decisions_view
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
+from tests.parts import wait_until
 
 
 @pytest.fixture
@@ -208,6 +210,27 @@ def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: 
     bench.settle()
     assert bench.n_annotations() == 2
     expect(bench.toasts).to_contain_text("malformed")
+
+
+def test_one_label_at_which_the_server_fails_does_not_block_the_others(bench: Bench, monkeypatch: Any) -> None:
+    ids, apply = bench.ids(), decisions_view.apply
+
+    def fails_at_the_second(dataset: Any, requests: Any, **options: Any) -> Any:
+        if any(target.item_id == ids[1] for request in requests for target in request.targets):
+            raise RuntimeError("a defect that one image alone meets")
+        return apply(dataset, requests, **options)
+
+    monkeypatch.setattr(decisions_view, "apply", fails_at_the_second)
+    bench.press("1", "2", "3")
+    expect(bench.banner).to_contain_text("1 unsent label in this browser: the server ")
+    assert [bench.outcome(pk)[0] for pk in ids[:3]] == [1, 0, 1]
+    bench.press("z")  # takes back the third, and nothing that was saved before
+    wait_until(lambda: bench.outcome(ids[2])[0] == 0, why="the undo")
+    assert bench.outcome(ids[0])[0] == 1
+    monkeypatch.setattr(decisions_view, "apply", apply)
+    bench.banner.get_by_role("button", name="Try now").click()
+    bench.settle()
+    assert [bench.outcome(pk)[0] for pk in ids[:3]] == [1, 1, 0]
 
 
 def test_a_session_that_ended_keeps_the_labels(page: Page, site: Site, settings: Any) -> None:
