@@ -9,13 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 _QUOTED = re.compile(r'[",\r\n]')
+# A field of a line as csv_line writes it, and what ends it.
+_FIELD = re.compile(r'("(?:[^"]|"")*"|[^",\n]*)([,\n])')
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def cell(value: str) -> str:
     """Return one CSV field, quoted if necessary (RFC 4180).
 
     The csv module is not used, because Python versions differ in whether they quote ``\\r`` and ``\\n``. Values are
-    written exactly, even if a spreadsheet might interpret them as formulas, because they are data.
+    written exactly, because they are data; :func:`escape_formulas` changes them for spreadsheets.
     """
     return '"' + value.replace('"', '""') + '"' if _QUOTED.search(value) else value
 
@@ -23,6 +27,25 @@ def cell(value: str) -> str:
 def csv_line(values: Iterable[object]) -> str:
     """Return a row that ends in ``\\n``. Booleans are written as true and false, None as an empty field."""
     return ",".join(cell(_plain(value)) for value in values) + "\n"
+
+
+def escape_formulas(lines: bytes) -> bytes:
+    """Put an apostrophe before fields of CSV lines that a spreadsheet would run as formulas. Numbers stay unchanged."""
+    return _FIELD.sub(_escaped, lines.decode()).encode()
+
+
+def _escaped(field: re.Match[str]) -> str:
+    text, end = field.groups()
+    content = text[1:-1].replace('""', '"') if text.startswith('"') else text
+    if not content.lstrip("'").startswith(_FORMULA_STARTS) or _NUMBER.fullmatch(content):
+        return field[0]
+    return cell(f"'{content}") + end
+
+
+def without_escape(value: str) -> str:
+    """Return a field of a table as it was before :func:`escape_formulas`."""
+    is_escaped = value.startswith("'") and value.lstrip("'").startswith(_FORMULA_STARTS)
+    return value[1:] if is_escaped else value
 
 
 def _plain(value: object) -> str:

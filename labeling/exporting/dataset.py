@@ -10,6 +10,7 @@ import platform
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal, reason_of
-from labeling.exporting.canonical_text import csv_line, json_bytes, moment
+from labeling.exporting.canonical_text import csv_line, escape_formulas, json_bytes, moment
 from labeling.exporting.images import Images
 from labeling.exporting.options import Options
 from labeling.exporting.registry import sections
@@ -52,6 +53,12 @@ def refusal(dataset: Dataset, options: Options) -> str:
     return ""
 
 
+def _escaped(member: Member) -> Member:
+    """Return a table without formulas, and any other member unchanged. Each chunk of a table is whole lines."""
+    is_table = member.name.endswith(".csv") and not member.name.startswith("images/")
+    return replace(member, chunks=map(escape_formulas, member.chunks)) if is_table else member
+
+
 class Export:
     """An export. Iterate over it once for the bytes of the archive; ``rows`` is then the number of labels.
 
@@ -82,7 +89,8 @@ class Export:
         self._largest = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        return stream_zip(self._members(), self._written)
+        members = self._members()
+        return stream_zip(map(_escaped, members) if self.options.escapes_formulas else members, self._written)
 
     def _members(self) -> Iterator[Member]:
         is_huge = self.dataset.n_items > HUGE_ROWS

@@ -13,7 +13,7 @@ from labeling.exporting.registry import sections
 _WHOLE = "Enter a whole number from {} to {}."
 # Value of a hidden field before the checkbox, which distinguishes "no images" from the default in URLs.
 NO_IMAGES = "false"
-_DEFAULTS = {"val": str(DEFAULT_SPLITS[1]), "test": str(DEFAULT_SPLITS[2]), "seed": "0"}
+_DEFAULTS = {"val": str(DEFAULT_SPLITS[1]), "test": str(DEFAULT_SPLITS[2]), "seed": "0", "escape_formulas": "on"}
 
 
 def _number(label: str, largest: int) -> forms.IntegerField:
@@ -39,6 +39,7 @@ class ExportForm(forms.Form):
         error_messages={"invalid_choice": "This field no longer exists. Choose another one."},
     )
     images = forms.BooleanField(label="Image files of the labeled items", required=False)
+    escape_formulas = forms.BooleanField(label="Safe for spreadsheets", required=False)
 
     def __init__(
         self, params: Mapping[str, Any], fields: Sequence[str] = (), group_by: str = "", *, with_images: bool = False
@@ -71,5 +72,6 @@ class ExportForm(forms.Form):
             seed=cleaned["seed"],
             splits=(100 - cleaned["val"] - cleaned["test"], cleaned["val"], cleaned["test"]),
             group_by=cleaned["group_by"],
+            escapes_formulas=cleaned["escape_formulas"],
             extras=frozenset(section.name for section in sections() if cleaned[section.name]),
         )

@@ -17,7 +17,8 @@ class Options:
     """The options of an export.
 
     ``splits``: percentages of train, val and test. ``group_by``: the field whose equal values share a split ("" for
-    none). ``extras``: names of the sections whose files are included.
+    none). ``extras``: names of the sections whose files are included. ``escapes_formulas``: whether tables are safe to
+    open in a spreadsheet.
     """
 
     with_images: bool = False
@@ -25,6 +26,7 @@ class Options:
     splits: tuple[int, int, int] = DEFAULT_SPLITS
     extras: frozenset[str] = frozenset()
     group_by: str = ""
+    escapes_formulas: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -40,6 +42,7 @@ class Options:
             "seed": self.seed,
             "splits": dict(zip(SPLITS, self.splits, strict=True)),
             "group_by": self.group_by or None,
+            "escape_formulas": self.escapes_formulas,
         }
 
 

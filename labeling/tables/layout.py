@@ -11,6 +11,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from hoshina.core.errors import Refusal
+from labeling.exporting.canonical_text import without_escape
 from labeling.tables.encoding import encoding_of, opened, refuse_controls
 
 DELIMITERS = ",;\t|"
@@ -74,7 +75,7 @@ def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]
             for values in reader:
                 number = layout.n_above + reader.line_num
                 if any(map(str.strip, values)):
-                    yield number, values
+                    yield number, [without_escape(value) for value in values]
         except csv.Error as error:
             raise Refusal(
                 f"The quotes after line {number} are unbalanced ({error}). Double the quotes inside a quoted value."

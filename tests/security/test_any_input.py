@@ -24,7 +24,7 @@ from labeling.models import Dataset, Item
 from tests.factories import assign
 from tests.modeling.factories import add_vectors
 from tests.sampling.factories import add_model, two_class
-from tests.security.test_roles import VALUES, addresses
+from tests.security.addresses import VALUES, addresses
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 EXAMPLES = int(os.environ.get("HOSHINA_FUZZ", "12"))

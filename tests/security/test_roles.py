@@ -1,16 +1,16 @@
 """Every address times every role, against a table."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import URLPattern, reverse
 
 from hoshina.core.roles import Role
 from labeling.models import Dataset, LabelClass
 from tests.people import account
+from tests.security.addresses import VALUES, addresses
 
 pytestmark = pytest.mark.django_db
 
@@ -51,20 +51,6 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
         CHANGE,
     ),
 }  # fmt: skip
-VALUES = {
-    "slug": "pictures", "path": "index", "uidb64": "MQ", "token": "x", "name": "report.json", "size": "256",
-    "dataset_id": "1", "row": "0", "number": "1",
-}  # fmt: skip
-
-
-def addresses(patterns: list[Any] | None = None, namespace: str = "") -> Iterator[tuple[str, URLPattern]]:
-    """Yield every named address of the site but those of the admin."""
-    for pattern in get_resolver().url_patterns if patterns is None else patterns:
-        if isinstance(pattern, URLPattern):
-            assert pattern.name, f"{pattern} has no name."
-            yield f"{namespace}{pattern.name}", pattern
-        elif isinstance(pattern, URLResolver) and pattern.namespace != "admin":
-            yield from addresses(pattern.url_patterns, f"{pattern.namespace}:" if pattern.namespace else namespace)
 
 
 def path_of(name: str, pattern: URLPattern, dataset: Dataset) -> str:

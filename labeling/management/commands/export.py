@@ -53,6 +53,11 @@ class Command(HoshinaCommand):
             help="items with equal values in this field share a split, so that no group leaks into the test set "
             "(default: the field chosen for the dataset, see import_fields; \"\" for none)",
         )  # fmt: skip
+        parser.add_argument(
+            "--escape-formulas",
+            action="store_true",
+            help="put an apostrophe before texts that a spreadsheet would run as formulas",
+        )
         parser.add_argument("--force", action="store_true", help="overwrite any existing file")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -85,6 +90,7 @@ def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
             splits=options["splits"],
             extras=frozenset(options["extras"] or ()),
             group_by=group_by,
+            escapes_formulas=options["escape_formulas"],
         )
     except Refusal as error:
         raise CommandError(str(error), returncode=2) from error

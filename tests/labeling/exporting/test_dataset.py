@@ -211,7 +211,7 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
     assert (data["rendering"], data["seeds"]) == ({}, {"splits": 11})
     assert data["options"] == {
         "coordinates": False, "images": False, "metadata": False, "predictions": False, "rounds": False,
-        "seed": 11, "group_by": None,
+        "seed": 11, "group_by": None, "escape_formulas": False,
         "splits": {"train": 50, "val": 25, "test": 25},
     }  # fmt: skip
     assert data["encoder"] is None
