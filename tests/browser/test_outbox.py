@@ -186,7 +186,7 @@ def test_a_page_that_cannot_be_had_comes_later(bench: Bench) -> None:
     first = bench.ids()
     bench.page.route("**/grid/**", lambda route: route.abort("connectionrefused"))
     bench.press("Control+a", "1", "1")
-    expect(bench.banner).to_contain_text("The page is requested again until it loads")
+    expect(bench.banner).to_contain_text("Retrying until it loads")
     assert bench.ids() == first
     bench.page.unroute("**/grid/**")  # it is asked for again by itself
     expect(bench.page.locator(f"#item-{first[0]}")).to_have_count(0)
