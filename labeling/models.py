@@ -333,8 +333,9 @@ class Action(models.Model):
         UNDO = "undo"
         IMPORT = "import"
         MERGE = "merge"
+        SPLIT = "split"
 
-    # The actions that the key Z undoes. Imports and merges are undone elsewhere.
+    # The actions that the key Z undoes. Imports, merges and splits are undone elsewhere.
     ON_UNDO_STACK = (Kind.ASSIGN, Kind.UNSURE, Kind.SKIP, Kind.CLEAR)
 
     uuid = models.UUIDField(unique=True)

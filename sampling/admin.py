@@ -1,4 +1,4 @@
-"""Register rounds and estimates of accuracy in the admin, read-only."""
+"""Register rounds, estimates of accuracy and class splits in the admin, read-only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from hoshina.core.admin import ReadOnlyAdmin
-from sampling.models import AccuracyEstimate, Round
+from sampling.models import AccuracyEstimate, ClassSplit, Round
 
 # The ranking itself: large binary arrays, not readable.
 _ARRAYS = ("rows", "scores", "probabilities")
@@ -30,3 +30,11 @@ class AccuracyEstimateAdmin(ReadOnlyAdmin):
     list_display = ("model_version", "dataset", "value", "low", "high", "n_audit", "n_right", "n_labels", "created_at")
     list_filter = ("dataset",)
     list_select_related = ("model_version", "dataset")
+
+
+@admin.register(ClassSplit)
+class ClassSplitAdmin(ReadOnlyAdmin):
+    list_display = ("label", "dataset", "n_parts", "n_review", "n_learned", "is_closed", "created_by", "created_at")
+    list_filter = ("dataset", "is_closed")
+    list_select_related = ("label", "dataset", "created_by")
+    exclude = ("rows", "proposed", "typicality", "learned")

@@ -1,7 +1,7 @@
 """Define what queues record.
 
 Round: one run of a queue. ServedPage: a page of it as a person saw it. AccuracyEstimate: the accuracy of a model.
-Check: an image that measures a sweep.
+Check: an image that measures a sweep. ClassSplit: a class whose labels are being divided.
 """
 
 from __future__ import annotations
@@ -174,3 +174,43 @@ class Check(models.Model):
 
     def __str__(self) -> str:
         return f"check of {self.item_id}: {self.get_outcome_display()}"
+
+
+class ClassSplit(models.Model):
+    """A class whose labels are being divided among several: the proposed parts, and what was done about them.
+
+    Arrays have one line per item, by ascending row: ``rows`` int64; ``proposed`` float32, its membership in each part;
+    ``typicality`` float32; ``learned`` float32, its probability of each class as learned from decisions since (empty:
+    none yet).
+    """
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="class_splits")
+    label = models.ForeignKey(LabelClass, on_delete=models.CASCADE, related_name="splits")
+    rows = models.BinaryField(default=bytes)
+    proposed = models.BinaryField(default=bytes)
+    typicality = models.BinaryField(default=bytes)
+    learned = models.BinaryField(default=bytes)
+    # By number of parts, as text; and the chosen number.
+    silhouettes = models.JSONField(default=dict)
+    n_parts = models.PositiveSmallIntegerField()
+    # The class of each part, by id; [] while it is only proposed.
+    class_ids = models.JSONField(default=list)
+    # Those of them that the split added.
+    added_ids = models.JSONField(default=list)
+    # Items to be looked at one by one, of which some may be decided by now.
+    n_review = models.PositiveIntegerField(default=0)
+    # The newest annotation when the parts were proposed: later ones are decisions of people.
+    after_id = models.BigIntegerField(default=0)
+    # Decisions that ``learned`` was trained on.
+    n_learned = models.PositiveIntegerField(default=0)
+    actions = models.ManyToManyField(Action, related_name="+")
+    is_closed = models.BooleanField(default=False)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["dataset", "is_closed", "-id"], name="class_split_open")]
+
+    def __str__(self) -> str:
+        return f"split of {self.label}"

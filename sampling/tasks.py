@@ -1,4 +1,4 @@
-"""Register the jobs of this app: pulls too slow for the web process, and outlier scores of very many images."""
+"""Register the jobs of this app: pulls too slow for the web process, outlier scores, and parts of a split class."""
 
 from __future__ import annotations
 
@@ -55,3 +55,29 @@ def run_oddness(run: Run) -> dict[str, Any]:
 
     oddness_of(embedding_set, vectors, run.params["method"], tell)
     return {"images": int(vectors.has.sum()), "recall": recall_of(embedding_set)}
+
+
+@background(
+    kind="propose_split",
+    queue="interactive",
+    title="Looking for parts of a class",
+    key="propose_split:{dataset_id}:{label}",
+    is_silent=True,
+)
+def run_propose_split(run: Run) -> dict[str, Any]:
+    from sampling.classes.split import propose_split
+
+    return propose_split(run)
+
+
+@background(
+    kind="learn_split",
+    queue="interactive",
+    title="Learning from a review",
+    key="learn_split:{dataset_id}:{split}",
+    is_silent=True,
+)
+def run_learn_split(run: Run) -> dict[str, Any]:
+    from sampling.classes.split import learn_split
+
+    return learn_split(run)

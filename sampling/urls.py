@@ -1,18 +1,33 @@
 from django.urls import path
 
 from sampling.accuracy import views as accuracy_views
+from sampling.classes import views as class_views
 from sampling.maps import manage_views
 from sampling.maps import views as map_views
-from sampling.queues import lease_views
+from sampling.queues import example_views, lease_views
 from sampling.queues import views as queue_views
 
 app_name = "sampling"
 urlpatterns = [
     path("d/<slug:slug>/grid/", queue_views.grid, name="grid"),
     path("d/<slug:slug>/queues/", queue_views.queues, name="queues"),
+    path("d/<slug:slug>/queues/unlike/", queue_views.unlike_groups, name="unlike_groups"),
     path("d/<slug:slug>/queues/field/", queue_views.field, name="field"),
+    path("d/<slug:slug>/examples/", example_views.upload, name="example_upload"),
+    path("d/<slug:slug>/examples/<str:name>/", example_views.picture, name="example"),
     path("d/<slug:slug>/leases/renew/", lease_views.renew, name="leases_renew"),
     path("d/<slug:slug>/leases/release/", lease_views.release, name="leases_release"),
+    path("d/<slug:slug>/classes/<int:pk>/split/", class_views.page, name="class_split"),
+    path("d/<slug:slug>/classes/<int:pk>/split/state/", class_views.state, name="class_split_state"),
+    path("d/<slug:slug>/classes/<int:pk>/split/propose/", class_views.propose, name="class_split_propose"),
+    path("d/<slug:slug>/classes/<int:pk>/split/preview/", class_views.preview, name="class_split_preview"),
+    path("d/<slug:slug>/classes/<int:pk>/split/apply/", class_views.apply, name="class_split_apply"),
+    path("d/<slug:slug>/classes/<int:pk>/split/learn/", class_views.learn, name="class_split_learn"),
+    path("d/<slug:slug>/classes/<int:pk>/split/update/", class_views.update, name="class_split_update"),
+    path("d/<slug:slug>/classes/<int:pk>/split/undo/", class_views.undo, name="class_split_undo"),
+    path("d/<slug:slug>/classes/<int:pk>/split/close/", class_views.close, name="class_split_close"),
+    path("d/<slug:slug>/classes/<int:pk>/merge-preview/", class_views.merge_preview, name="merge_preview"),
+    path("d/<slug:slug>/review/<int:pk>/progress/", class_views.progress, name="review_progress"),
     path("d/<slug:slug>/accuracy/", accuracy_views.page, name="accuracy"),
     path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
     path("d/<slug:slug>/accuracy/plot/", accuracy_views.accuracy_plot, name="plot"),

@@ -169,7 +169,7 @@ def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, h
         results = [batch.save(request) for request in requests]
         counters = batch.tally.write()
     if batch.tally.decisions:
-        _send_decided(dataset, counters)
+        send_decided(dataset, counters)
     return Saved(results, counters, batch.class_counts())
 
 
@@ -270,8 +270,8 @@ class _Batch:
         self.items.update(decision_sql.items_for_update(self.dataset, missing))
         current = [annotation for annotation in written if self.items[annotation.item_id].decision_id == annotation.pk]
         superseded = [annotation for annotation in written if annotation not in current]
-        reverted = [_reverted(annotation, self.user_id) for annotation in current]
-        write_annotations(action, reverted, self.items, self.tally)
+        restored = [reverted(annotation, self.user_id) for annotation in current]
+        write_annotations(action, restored, self.items, self.tally)
         return Result(
             action.uuid,
             "saved",
@@ -282,7 +282,7 @@ class _Batch:
         )
 
 
-def _reverted(undone: Annotation, user_id: int | None) -> Annotation:
+def reverted(undone: Annotation, user_id: int | None) -> Annotation:
     """Return the annotation that restores the decision before ``undone``, with the provenance of that decision."""
     earlier = undone.previous
     if earlier is None:
@@ -348,11 +348,12 @@ def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | 
             write_annotations(action, annotations, items, tally)
             counters = tally.write()
     if changed:
-        _send_decided(dataset, counters)
+        send_decided(dataset, counters)
     return len(changed), len(decisions) - len(changed)
 
 
-def _send_decided(dataset: Dataset, counters: dict[str, int]) -> None:
+def send_decided(dataset: Dataset, counters: dict[str, int]) -> None:
+    """Announce that decisions changed labels, after the transaction."""
     decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=counters["n_decisions"])
 
 

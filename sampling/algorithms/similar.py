@@ -1,4 +1,4 @@
-"""Find the most similar rows by cosine similarity, exactly."""
+"""Find the rows most similar to examples by cosine similarity, exactly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from sampling.algorithms.ranking import top
 
 @dataclass(frozen=True)
 class Similar:
-    """Rows similar to the examples, most similar first, with their cosine similarity in [-1, 1]."""
+    """Rows similar to the examples, most similar first, with their cosine similarity in [-1, 1].
+
+    With counterexamples it is the difference of two similarities, in [-2, 2].
+    """
 
     rows: Rows
     similarities: Floats
@@ -41,6 +44,8 @@ def similar(
     inverse: Floats | None = None,
     among: ArrayLike | None = None,
     at_least: float = -1.0,
+    outside: Floats | None = None,
+    against: ArrayLike = (),
 ) -> Similar:
     """Return the ``k`` rows with the highest cosine similarity to any of the examples.
 
@@ -59,12 +64,15 @@ def similar(
         Only these rows (default: all). Equal similarities keep the order of position in ``X``.
     at_least
         Minimum similarity.
+    outside
+        (m, d) vectors of further examples that are no rows of ``X``.
+    against
+        Rows of counterexamples: the similarity to the nearest of them is subtracted, after ``at_least`` was applied.
     """
     example_rows = as_rows(examples)
-    valid = usable(X, example_rows)
-    directions = np.asarray(X[valid], np.float32)
-    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-    directions = (directions / np.where(lengths > 0, lengths, 1))[lengths[:, 0] > 0]
+    directions = _directions(X[usable(X, example_rows)])
+    if outside is not None:
+        directions = np.concatenate([directions, _directions(outside)])
     if not len(directions) or k <= 0:
         return Similar(np.empty(0, np.int64), np.empty(0, np.float32))
     if among is None:
@@ -77,8 +85,22 @@ def similar(
         pool = pool[~np.isin(pool, example_rows)]
         scores = _cosines_of(X, pool, directions, inverse)
     scores[scores < at_least] = np.nan
+    np.clip(scores, -1, 1, out=scores)
+    counter = _directions(X[usable(X, against)])
+    if len(counter):
+        others = _cosines(X, counter, inverse) if pool is None else _cosines_of(X, pool, counter, inverse)
+        scores -= np.clip(others, -1, 1)
     best = top(scores, k)
-    return Similar(best if pool is None else pool[best], np.clip(scores[best], -1, 1))
+    return Similar(best if pool is None else pool[best], scores[best])
+
+
+def _directions(vectors: Floats) -> Floats:
+    """Return the vectors (m, d) at unit length, without those of zeros or not finite."""
+    vectors = np.asarray(vectors, np.float32)
+    lengths = np.linalg.norm(vectors, axis=1)
+    has_direction = np.isfinite(lengths) & (lengths > 0)
+    unit: Floats = vectors[has_direction] / lengths[has_direction, None]
+    return unit
 
 
 def _cosines(X: Floats, directions: Floats, inverse: Floats | None) -> Floats:

@@ -33,8 +33,15 @@ class Tile:
     reason: str
     suggestion: Suggestion | None
     label: LabelClass | None
+    # The two classes between which a split left the item open.
+    pair: tuple[LabelClass, LabelClass] | None = None
     # The item is also a check: accepting the page leaves it out, and it is shown again later.
     is_later: bool = False
+
+    @property
+    def question(self) -> str:
+        """Return the question of a review, or ""."""
+        return f"{self.pair[0].name} or {self.pair[1].name}?" if self.pair else ""
 
     @property
     def shown_json(self) -> str:
@@ -105,6 +112,7 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     voices = _voices(round_, rows)
     hidden = waiting_among(round_.dataset_id, rows)
     later = set(round_.params.get("facts", {}).get("checks", ()))
+    pairs = _pairs(round_, [rank for rank, _ in items])
     sources = np.frombuffer(round_.sources, dtype=np.uint8)
     tiles = []
     for at, (rank, item) in enumerate(items):
@@ -127,8 +135,23 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
         reason = f"{reason}; rank {rank + 1:,}"
         all_frames = item_frames(round_.dataset, frames[item.pk])
         first = all_frames.first if all_frames else frames[item.pk][0]
-        tiles.append(Tile(item, first, all_frames, rank, shown, reason, suggestion, label, item.row in later))
+        is_later = item.row in later
+        tiles.append(
+            Tile(item, first, all_frames, rank, shown, reason, suggestion, label, pairs.get(rank), is_later=is_later)
+        )
     return tiles
+
+
+def _pairs(round_: Round, ranks: list[int]) -> dict[int, tuple[LabelClass, LabelClass]]:
+    """Return the two classes in question at each rank of a review."""
+    known = round_.params.get("facts", {}).get("pairs", [])
+    wanted = {rank: known[rank] for rank in ranks if rank < len(known)}
+    labels = LabelClass.objects.active().in_bulk({pk for pair in wanted.values() for pk in pair})
+    return {
+        rank: (labels[first], labels[second])
+        for rank, (first, second) in wanted.items()
+        if first in labels and second in labels
+    }
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def get_or_rank_round(dataset: Dataset, order: Order) -> Round:
 
 def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the parameters of the "oddness" job that has to run before this pull, or None if no job is needed."""
-    if queue not in {"oddities", "groups"}:  # the queues that need the k-NN graph
+    if queue not in {"oddities", "groups", "unlike"}:  # the queues that need the k-NN graph
         return None
     method = params.get("method", "local outlier factor")
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, n_vectors__gt=AT_ONCE).first()
@@ -122,7 +122,9 @@ def _fingerprint(dataset: Dataset, order: Order) -> str:
     strategy = STRATEGIES[order.queue]
     is_shared = order.user_id is not None and not strategy.is_sweep
     holder = "" if is_shared else order.holder
-    facts = asdict(replace(order, seed=0, is_continued=False, holder=holder)) | {"basis": basis_of(dataset, strategy)}
+    facts = asdict(replace(order, seed=0, is_continued=False, holder=holder)) | {
+        "basis": basis_of(dataset, strategy, order.params)
+    }
     if "fields" in order.filters:  # importing the values again may change which images match
         facts |= {"fields": list(Field.objects.filter(dataset=dataset).values_list("pk", "generation"))}
     if strategy.is_sweep:

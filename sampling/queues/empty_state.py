@@ -56,6 +56,11 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
         )
     if round_.queue == "checks":
         return Empty("No checks are waiting", "Images to check come from sweeps. Accept a page of a sweep first.")
+    if round_.queue == "review":
+        url = reverse("labeling:classes", args=[dataset.slug])
+        return Empty(
+            "Reviewed", "Every image that the split left open was decided.", action_label="Classes", action_url=url
+        )
     filters = round_.params["filters"]
     if dataset.n_left == 0 and filters["state"] == "unlabelled":
         return Empty(

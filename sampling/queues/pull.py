@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,14 +12,15 @@ from django.db.models import F
 from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
-from labeling.models import Annotation, Dataset, Item, State
+from labeling.models import Annotation, Dataset, Item, LabelClass, State
 from modeling.encoders.neighbor_cache import graph_of, principal_components_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import Vectors, open_vectors
+from sampling.classes.review import basis_of_review, review_of
 from sampling.maps.region_filter import Region, located, region_from, rows_inside
 from sampling.models import Round
-from sampling.queues import field_filter
+from sampling.queues import field_filter, outside_examples
 from sampling.queues.field_filter import Condition
 from sampling.queues.held_out_filter import Unseen, rows_of, unseen_from
 from sampling.queues.leases import NO_WINDOW, Window, available
@@ -130,6 +132,8 @@ def gather(
         waiting=waiting_rows(dataset),
         risk=lambda: (risk_of(dataset), carryover_of(dataset)),
         column=lambda name: field_filter.column_named(dataset, name),
+        review=lambda split_id: review_of(dataset, split_id),
+        outside=lambda names: outside_examples.vectors_of(dataset, _of(embedding_set)[0], names),
     )
 
 
@@ -167,8 +171,20 @@ def _of(embedding_set: EmbeddingSet | None) -> tuple[EmbeddingSet, Vectors]:
     return embedding_set, vectors
 
 
-def basis_of(dataset: Dataset, strategy: Strategy) -> str:
-    """Return what the ranking depends on; when it changes, a queue that follows the model is pulled again."""
+def basis_of(dataset: Dataset, strategy: Strategy, params: Mapping[str, Any]) -> str:
+    """Return what the ranking depends on; when it changes, the next page is a new pull.
+
+    A queue that follows the model depends on the model and the embeddings, Similar on the labels of its class, Unlike
+    on all labels, Review on the decisions since the split.
+    """
+    if strategy.name == "review":
+        return basis_of_review(dataset, params.get("split", 0))
+    if strategy.name == "unlike":
+        labelled = Dataset.objects.filter(pk=dataset.pk).values_list("n_labelled", flat=True)
+        return f"labels {labelled.first() or 0}"
+    if strategy.name == "similar" and params.get("of"):
+        found = LabelClass.objects.filter(dataset=dataset, pk=params["of"]).values_list("n_items", flat=True)
+        return f"class {params['of']}, labels {found.first() or 0}"
     if not strategy.follows_model:
         return ""
     model = active_model(dataset)
@@ -239,7 +255,7 @@ class Order:
             rows=ranking.rows.astype("<i8").tobytes(),
             scores=ranking.scores.astype("<f4").tobytes(),
             probabilities=ranking.probabilities.astype("<f4").tobytes(),
-            basis="chance" if self.is_by_chance else basis_of(dataset, strategy),
+            basis="chance" if self.is_by_chance else basis_of(dataset, strategy, self.params),
             created_by_id=self.user_id,
             **_reasons(ranking),
         )
@@ -263,6 +279,8 @@ def order_after(spent: Round, window: Window, k: int | None) -> Order:
     )
     if spent.queue == "all":
         return replace(order, after=int(rows[-1]) if len(rows) else -1)
+    if spent.queue == "review":  # decided items leave it
+        return order
     if filters["state"] != State.UNLABELLED.label:
         return replace(order, seed=spent.seed, skip=spent.params.get("skip", 0) + len(rows))
     return order

@@ -10,18 +10,25 @@ from typing import Literal
 
 import numpy as np
 
+from hoshina.core.errors import Refusal
 from hoshina.core.parsing import whole_number
 from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversify, random_projection
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
 from sampling.queues.outlier_cache import Oddity
+from sampling.queues.outside_examples import names_in
 from sampling.queues.sort import AllParams, everything
 from sampling.queues.strategy import BadParameter, Floats, Inputs, NoParams, Ranking, Rows, Strategy
 from sampling.sweeps.queues import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
 
 # The first SPREAD items of Uncertain are diversified page by page; nobody labels more before the next training.
 PAGE, SPREAD = 40, 200
+# Images of each group that Unlike shows at first: the most typical ones.
+SHOWN_OF_GROUP = 60
+# Labels of a class that Similar compares with, and of the others: more cost time and hardly change the ranking.
+MAX_EXAMPLES = 1000
 First = Literal["farthest", "typical"]
+Avoid = Literal["nothing", "labeled images"]
 BY_CHANCE = "Random, until there is a ranking"
 
 
@@ -57,10 +64,32 @@ class BandParams:
 
 @dataclass(frozen=True)
 class SimilarParams:
-    """Rows of the examples, separated by commas, and the minimum cosine similarity."""
+    """What to compare with, and the minimum cosine similarity.
+
+    ``to``: rows of examples, separated by commas. ``file``: SHA-256 of examples from outside the dataset. ``of``: the
+    id of a class whose labels are examples, and the labels of the other classes counterexamples. ``avoid``: whether all
+    labels are counterexamples, for examples of a class that has no label yet.
+    """
 
     to: str = ""
     at_least: float = -1.0
+    file: str = ""
+    of: int = 0
+    avoid: Avoid = "nothing"
+
+
+@dataclass(frozen=True)
+class UnlikeParams:
+    """The number of the group to begin with."""
+
+    group: int = 1
+
+
+@dataclass(frozen=True)
+class ReviewParams:
+    """The id of the split to review; 0: the newest."""
+
+    split: int = 0
 
 
 def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
@@ -162,18 +191,101 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     from sampling.algorithms.similar import similar as nearest
 
     assert inputs.X is not None
-    named = example_rows(params.to)
-    if not named:
-        raise BadParameter("Similar: choose images to compare with.")
+    assert inputs.inverse_lengths is not None
     if not -1 <= params.at_least <= 1:
         raise BadParameter("Similar: at_least must be between -1 and 1.")
-    examples = inputs.with_vector(np.array(named, dtype=np.int64))
-    if not len(examples):
+    outside = _outside_vectors(inputs, params.file)
+    named = example_rows(params.to)
+    of_class, against = _class_examples(inputs, params.of)
+    if params.avoid != "nothing" and not params.of:
+        against = _sampled(inputs, inputs.labelled)
+    if not (params.to or params.file or params.of):
+        raise Refusal("No example chosen", "Press S on an image, or choose an image file as an example.")
+    if params.to and not named:
+        raise BadParameter("Similar: choose images to compare with.")
+    examples = inputs.with_vector(np.union1d(np.array(named, np.int64), of_class))
+    if not len(examples) and outside is None:
         raise BadParameter("Similar: the chosen image has no embedding yet. Wait until the embeddings are computed.")
-    rows = inputs.with_vector(inputs.candidates)
-    assert inputs.inverse_lengths is not None
-    found = nearest(inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=rows, at_least=params.at_least)
-    return Ranking.of(found.rows, found.similarities, "Similar to the chosen images", is_complete=len(found.rows) < k)
+    found = nearest(
+        inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=inputs.with_vector(inputs.candidates),
+        at_least=params.at_least, outside=outside, against=against,
+    )  # fmt: skip
+    reason = "Similar to the labels of a class, unlike the others" if params.of else "Similar to the chosen images"
+    return Ranking.of(found.rows, found.similarities, reason, is_complete=len(found.rows) < k)
+
+
+def _outside_vectors(inputs: Inputs, file: str) -> Floats | None:
+    if not file:
+        return None
+    names = names_in(file)
+    if not names:
+        raise BadParameter("Similar: file must be the SHA-256 of an uploaded example. Upload the example again.")
+    assert inputs.outside is not None
+    return inputs.outside(names)
+
+
+def _class_examples(inputs: Inputs, class_id: int) -> tuple[Rows, Rows]:
+    """Return the labeled rows of a class and those of the other classes, a random sample of many."""
+    if not class_id:
+        return inputs.labelled[:0], inputs.labelled[:0]
+    is_mine = inputs.labels == class_id
+    if not is_mine.any():
+        raise BadParameter("Similar: this class has no labels yet. Label one image of it, or upload an example.")
+    return _sampled(inputs, inputs.labelled[is_mine]), _sampled(inputs, inputs.labelled[~is_mine])
+
+
+def _sampled(inputs: Inputs, rows: Rows) -> Rows:
+    """Return the rows with an embedding, a random sample of many."""
+    known = inputs.with_vector(rows)
+    if len(known) <= MAX_EXAMPLES:
+        return known
+    drawn: Rows = np.sort(inputs.rng.choice(known, MAX_EXAMPLES, replace=False))
+    return drawn
+
+
+def unlike(inputs: Inputs, params: UnlikeParams, k: int) -> Ranking:
+    """Rank groups of candidates that resemble each other and no labeled image, the most typical ones of each."""
+    from sampling.algorithms.unlike import unlike as unlike_all_classes
+
+    assert inputs.projected is not None
+    assert inputs.graph is not None
+    if params.group < 1:
+        raise BadParameter("Unlike: group must be 1 or more.")
+    is_known = np.isin(inputs.labelled, inputs.with_vector(inputs.labelled))
+    labelled, labels = inputs.labelled[is_known], inputs.labels[is_known]
+    if not len(labelled):
+        raise Refusal("No labels yet", "Label some images of each class that you know. Then this queue finds others.")
+    # The same seed for each pull: the groups stay as long as the labels do.
+    rng = np.random.default_rng(0)
+    candidates = inputs.with_vector(inputs.candidates)
+    found = unlike_all_classes(inputs.projected(), inputs.graph().distances, candidates, labelled, labels, rng)
+    sizes = np.array(found.sizes, np.int64)
+    place = np.arange(len(found.rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    chosen = np.flatnonzero((place < SHOWN_OF_GROUP) & (found.groups >= params.group - 1))[:k]
+    names = [str(group + 1) for group in found.groups[chosen].tolist()]
+    return Ranking(
+        rows=found.rows[chosen],
+        scores=found.scores[chosen],
+        probabilities=np.ones(len(chosen), np.float32),
+        reasons={name: f"Unlike all classes, group {name} of {len(sizes)}" for name in dict.fromkeys(names)},
+        is_complete=True,
+        sources=names,
+        facts={"groups": found.sizes},
+    )
+
+
+def review(inputs: Inputs, params: ReviewParams, k: int) -> Ranking:
+    """Rank the labeled items that a split left open, the least certain first."""
+    assert inputs.review is not None
+    found = inputs.review(params.split)
+    chosen = np.flatnonzero(np.isin(found.rows, inputs.candidates))[:k]
+    return Ranking.of(
+        found.rows[chosen],
+        1 - found.confidence[chosen],
+        f"Left open by the split of {found.label_name}",
+        is_complete=True,
+        facts={"pairs": [found.pairs[position] for position in chosen.tolist()]},
+    )
 
 
 def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
@@ -264,6 +376,14 @@ STRATEGIES = _by_name(
         oddities, OdditiesParams, needs_vectors=True, is_slow=True,
     ),
     Strategy(
+        "unlike", "Unlike", "Groups of images that resemble each other and none of your labels: perhaps new classes.",
+        unlike, UnlikeParams, needs_vectors=True, is_slow=True,
+    ),
+    Strategy(
+        "similar", "Similar", "Images that look like the ones you chose: press S on an image, or upload an example.",
+        similar, SimilarParams, needs_vectors=True, is_slow=True,
+    ),
+    Strategy(
         "band", "Band", "Images whose predicted probability lies between two values.",
         band, BandParams, needs_model=True, follows_model=True,
     ),
@@ -285,14 +405,14 @@ STRATEGIES = _by_name(
         "Images from sweeps, shown again without the suggestion, to measure how often sweeps are right.",
         checks, is_listed=False,
     ),
+    Strategy(
+        "review", "Review", "Labels that splitting a class left open: near the border between two classes.",
+        review, ReviewParams, needs_vectors=True, deals=False, is_slow=True, is_listed=False,
+    ),
     Strategy("random", "Random", "A random sample of the unlabeled images.", random),
     Strategy(
         "audit", "Audit",
         "A random sample that measures the audited accuracy: that of the model on the whole dataset.", audit,
-    ),
-    Strategy(
-        "similar", "Similar", "Images that look like the ones you chose (press S on an image).",
-        similar, SimilarParams, needs_vectors=True, is_slow=True, is_listed=False,
     ),
     Strategy(
         "all", "All", "Every image in the order of the folder, or sorted by a field.",

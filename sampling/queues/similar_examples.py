@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from django.http import QueryDict
 
-from labeling.models import Dataset, Frame, Item
+from hoshina.core.parsing import whole_number
+from labeling.models import Dataset, Frame, Item, LabelClass
+from sampling.queues.outside_examples import names_in
 from sampling.queues.registry import STRATEGIES, example_rows
 
 PICTURES = 6
@@ -14,16 +16,28 @@ PICTURES = 6
 
 @dataclass(frozen=True)
 class Examples:
-    """The first frames of the first examples, the number of examples, and the query and title of the queue before."""
+    """The first frames of the first examples, the number of examples, and the query and title of the queue before.
 
+    ``outside`` names the examples from outside the dataset; ``label`` is the class whose labels are examples.
+    """
+
+    to: str
     frames: list[Frame]
     n: int
+    outside: list[str]
+    label: LabelClass | None
     back: str
     back_title: str
 
     @property
+    def kept(self) -> dict[str, str]:
+        """Return the parameters that the form keeps as they are."""
+        of = str(self.label.pk) if self.label else ""
+        return {"to": self.to, "file": ",".join(self.outside), "of": of, "back": self.back}
+
+    @property
     def n_more(self) -> int:
-        return self.n - len(self.frames)
+        return self.n - len(self.frames) - len(self.outside)
 
 
 def examples_of(dataset: Dataset, query: QueryDict) -> Examples:
@@ -33,7 +47,12 @@ def examples_of(dataset: Dataset, query: QueryDict) -> Examples:
     rows = [row for row in named if row in existing]
     found = Frame.objects.filter(item__dataset=dataset, item__row__in=rows[:PICTURES]).select_related("item")
     frames = {frame.item.row: frame for frame in found.order_by("-pk")}
+    outside = names_in(query.get("file", ""))
+    label = LabelClass.objects.active().filter(dataset=dataset, pk=whole_number(query.get("of")) or 0).first()
     back = QueryDict(query.get("back", ""), mutable=True)
     back.setdefault("queue", "auto")
     strategy = STRATEGIES.get(str(back["queue"]), STRATEGIES["auto"])
-    return Examples([frames[row] for row in rows if row in frames], len(rows), back.urlencode(), strategy.title)
+    shown = [frames[row] for row in rows if row in frames]
+    return Examples(
+        query.get("to", ""), shown, len(rows) + len(outside), outside, label, back.urlencode(), strategy.title
+    )

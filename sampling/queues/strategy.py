@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modeling.algorithms.neighbors import Graph
     from modeling.predictions import HeldOutPredictions
     from sampling.algorithms.risk import Carryover, Risk
+    from sampling.classes.review import Review
     from sampling.queues.outlier_cache import Oddity
 
 Rows = NDArray[np.int64]
@@ -42,6 +43,8 @@ class Inputs:
     ``pressed`` maps rows to ids that are equal for rows labeled together on one sweep page.
     ``waiting`` are the rows of checks not decided yet; ``risk`` returns what checks found and what sweeps promised.
     ``after`` is the row after which the queue All continues; ``column`` returns a field's values by name.
+    ``outside`` returns the embeddings (n, d) of examples that are no items, by their names. ``review`` returns what a
+    split left open, by its id (0: the newest).
     """
 
     candidates: Rows
@@ -63,6 +66,8 @@ class Inputs:
     risk: Callable[[], tuple[Risk, Carryover]] | None = None
     after: int = -1
     column: Callable[[str], Column] | None = None
+    outside: Callable[[Sequence[str]], Floats] | None = None
+    review: Callable[[int], Review] | None = None
 
     def with_vector(self, rows: Rows) -> Rows:
         """Return those of ``rows`` that have an embedding."""

@@ -20,6 +20,7 @@ from labeling.display.prefetch import make_ahead
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
+from sampling.classes.review import split_to_review
 from sampling.maps.region_filter import region_from, rows_inside
 from sampling.models import Round
 from sampling.queues.deal import Deal, Tile, deal
@@ -41,7 +42,7 @@ from sampling.sweeps.checks import n_waiting
 
 PAGE, LARGEST_PAGE = 60, 240
 # Parameters of the URL that the form shows as they are.
-_SHOWN_AS_THEY_ARE = ("label", "predicted", "seed", "to", "at_least", "looseness", "loose")
+_SHOWN_AS_THEY_ARE = ("label", "predicted", "seed", "at_least", "looseness", "loose")
 DEFAULT = "auto"
 _STATES: dict[str, State | None] = {
     "unlabelled": State.UNLABELLED,
@@ -91,6 +92,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     strategy = STRATEGIES.get(current)
     has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
     n_checks = n_waiting(dataset)
+    split = split_to_review(dataset, _whole_of(query, "split") if current == "review" else 0)
     options = [
         {
             "name": queue.name,
@@ -101,7 +103,10 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "is_available": not reason,
         }
         for queue in STRATEGIES.values()
-        if queue.is_listed or queue.name == current or (queue.name == "checks" and n_checks)
+        if queue.is_listed
+        or queue.name == current
+        or (queue.name == "checks" and n_checks)
+        or (queue.name == "review" and split is not None)
     ]
     context = {
         "dataset": dataset,
@@ -114,6 +119,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "help": strategy.help if strategy else "",
         "title": strategy.title if strategy else "Queue",
         "examples": examples_of(dataset, query) if current == "similar" else None,
+        "split": split if current == "review" else None,
         "band": _band(dataset, query) if current == "band" and has_model else None,
         "sweep": class_form(dataset, query) if current == "sweep" and has_model else None,
         "is_sweep": strategy is not None and strategy.is_sweep,
@@ -137,11 +143,26 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 @require_GET
+def unlike_groups(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Show the groups that the person's newest pull of Unlike found, as a fragment of the form."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    newest = Round.objects.filter(dataset=dataset, queue="unlike", created_by=request.user).only("params").first()
+    sizes = newest.params.get("facts", {}).get("groups", []) if newest else []
+    chosen = newest.params.get("group", 1) if newest else 1
+    groups = [{"number": number, "n": n, "is_first": number == chosen} for number, n in enumerate(sizes, start=1)]
+    return render(request, "sampling/queues/_unlike_groups.html", {"dataset": dataset, "groups": groups})
+
+
+@require_GET
 def field(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the control of one more field to filter by (``field``, its id), as a fragment of the form."""
     dataset = get_object_or_404(Dataset, slug=slug)
     wanted = get_object_or_404(Field, dataset=dataset, pk=_whole(request, "field", 0))
     return render(request, "sampling/queues/_field.html", {"dataset": dataset, "control": control_of(dataset, wanted)})
+
+
+def _whole_of(query: QueryDict, name: str) -> int:
+    return whole_number(query.get(name, "")) or 0
 
 
 def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) -> str:
@@ -232,7 +253,7 @@ def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, off
     """Return the round of this page: the current one, its successor, or a new pull."""
     if before is None:
         return get_or_rank_round(dataset, _order(request, dataset, me, n))
-    is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue])
+    is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue], before.params)
     is_spent = offset >= before.n_ranked and not before.is_complete
     if not is_outdated and not is_spent:
         return before
@@ -285,8 +306,8 @@ def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:
     """Return the state that a queue shows by default."""
     if strategy is not None and strategy.needs_held_out:
         return "labelled"
-    if strategy is not None and strategy.name == "checks":
-        return "any"  # also items decided once, with another class than the sweep
+    if strategy is not None and strategy.name in {"checks", "review"}:
+        return "any"  # also items decided once, with another class than the sweep or the split
     return "any" if has_label or (strategy is not None and not strategy.deals) else "unlabelled"
 
 
@@ -301,7 +322,8 @@ def _whole(request: HtmxHttpRequest, name: str, default: int) -> int:
 
 
 def _next_url(dataset: Dataset, round_: Round, offset: int, n: int) -> str:
-    if offset >= round_.n_ranked and round_.is_complete:
+    # The last page of a review is followed by another pull: its decisions may have moved the border.
+    if offset >= round_.n_ranked and round_.is_complete and round_.queue != "review":
         return ""
     query = urlencode({"round": round_.pk, "offset": offset, "n": n})
     return f"{reverse('sampling:grid', args=[dataset.slug])}?{query}"

@@ -58,6 +58,8 @@ export function drawSuggestion(tile) {
 }
 
 function suggestionText(tile) {
+  const pair = tile.querySelector(".border-pair");
+  if (pair) return `, ${pair.textContent}`;
   const suggestion = tile.querySelector(".suggestion");
   if (!suggestion || document.body.classList.contains("blind")) return "";
   return `, suggested ${suggestion.querySelector(".name").textContent} ${suggestion.querySelector("b").textContent}`;

@@ -435,7 +435,7 @@ document.addEventListener("change", (event) => {
   const form = event.target.closest?.("[data-query-form]");
   if (!form) return;
   if (event.target.matches("[data-preview]")) return previewQuery(form);
-  if (event.target.matches("[data-live]")) return;
+  if (event.target.matches("[data-live], [type=file]")) return;
   if (event.target.type === "text") event.target.defaultValue = event.target.value; // the typed text is submitted
   queryChanged(form, event.target.name);
 });

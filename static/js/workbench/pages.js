@@ -85,7 +85,8 @@ export class Pages extends EventTarget {
   // Prefetch the next page and its images once half of this page is decided.
   prefetch() {
     const next = this.grid.dataset.next;
-    if (isSweep(this.grid.dataset.kind)) return; // its next page depends on the decisions on this one
+    const { kind } = this.grid.dataset;
+    if (isSweep(kind) || kind === "review") return; // the next page depends on the decisions on this one
     if (!next || this.#prefetched?.next === next || this.at < this.stack.length - 1) return;
     if (this.undecided > this.cursor.tiles.length / 2) return;
     const entry = { next, at: Date.now(), page: this.#fetch(this.#urlOf(next)) };
@@ -185,7 +186,7 @@ export class Pages extends EventTarget {
 
   // Show the unsent labels of this browser on their tiles.
   #showUnsent(grid) {
-    grid.classList.toggle("plain", !grid.querySelector(".suggestion"));
+    grid.classList.toggle("plain", !grid.querySelector(".suggestion, .border-pair"));
     for (const tile of grid.querySelectorAll(".tile")) {
       const id = idOf(tile);
       const effect = this.labels.effectOf(id);

@@ -62,3 +62,33 @@ def test_similar_keeps_only_those_alike_enough_and_calls_copies_1() -> None:
     got = similar(X, [0], 9, at_least=0.5)
     assert got.rows.tolist() == [1, 5, 2]
     np.testing.assert_allclose(got.similarities, [1, 1, 2**-0.5], rtol=1e-6)
+
+
+def test_outside_examples_and_counterexamples_are_the_slow_loop() -> None:
+    X, outside = vectors(), vectors(2, seed=5)
+    against = [4, 77, 190]
+    pool = [row for row in range(0, 300, 2) if row != 10]
+    for among in (pool, None):
+        got = similar(X, [10], 30, among=among, outside=outside, against=against)
+        rows = pool if among else [row for row in range(300) if row != 10]
+
+        def score(row: int) -> float:
+            near = max(cosine(X[row], example) for example in [X[10], *outside])
+            return near - max(cosine(X[row], X[other]) for other in against)
+
+        expected = sorted(rows, key=lambda row: (-score(row), row))[:30]
+        assert got.rows.tolist() == expected
+        np.testing.assert_allclose(got.similarities, [score(row) for row in expected], atol=1e-5)
+
+
+def test_at_least_is_about_the_examples_not_the_counterexamples() -> None:
+    X = vectors()
+    rows = {row for row in range(300) if row != 10 and cosine(X[row], X[10]) >= 0.3}
+    assert set(similar(X, [10], 300, at_least=0.3, against=[4]).rows.tolist()) == rows
+
+
+def test_examples_without_a_direction_are_left_out() -> None:
+    X = vectors()
+    outside = np.stack([np.zeros(10), np.full(10, np.nan), X[3]]).astype(np.float32)
+    assert similar(X, [], 1, outside=outside).rows.tolist() == [3]
+    assert similar(X, [], 5, outside=outside[:2]).rows.tolist() == []

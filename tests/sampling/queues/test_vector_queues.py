@@ -353,7 +353,9 @@ def test_a_comparison_without_vectors_says_so(make_dataset: MakeDataset) -> None
 
 
 def test_similar_refuses_what_it_does_not_understand(dataset: Dataset, client: Client) -> None:
-    for params in (SimilarParams(), SimilarParams("1,x"), SimilarParams("3", 2), SimilarParams("3", float("nan"))):
+    with pytest.raises(Refusal, match="No example chosen"):
+        pull(dataset, STRATEGIES["similar"], SimilarParams(), Filters(), seed=0)
+    for params in (SimilarParams("1,x"), SimilarParams("3", 2), SimilarParams("3", float("nan"))):
         with pytest.raises(BadParameter, match="Similar: "):
             pull(dataset, STRATEGIES["similar"], params, Filters(), seed=0)
     form = client.get("/d/pictures/queues/?queue=similar&to=3,3,999,5&back=queue%3Dband%26low%3D0.1").content.decode()
@@ -372,3 +374,48 @@ def test_similar_to_several_by_the_command(dataset: Dataset) -> None:
     expected = {ids[row] for row in range(N) if alike[row] >= 0.5 and row not in {3, 8}}
     assert {item["item_id"] for item in told["items"]} == expected
     assert "No other image is this similar" in command_output("similar", str(ids[17]), "--at-least", "1")
+
+
+# -- Rare and new classes -------------------------------------------------------------------------------
+def test_similar_to_a_class_needs_one_label_and_avoids_the_others(dataset: Dataset) -> None:
+    X = clouds()
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    with pytest.raises(BadParameter, match="no labels yet"):
+        pull(dataset, STRATEGIES["similar"], SimilarParams(of=classes[0]), Filters(), seed=0)
+    import_labels(dataset, [0, 1, 2, 4], np.array([0, 1, 1, 0, 1] + [0] * N))
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    scores = unit @ unit[0] - np.maximum.reduce([unit @ unit[row] for row in (1, 2, 4)])
+    expected = [row for row in np.argsort(-scores, kind="stable").tolist() if row not in {0, 1, 2, 4}]
+    round_ = pull(dataset, STRATEGIES["similar"], SimilarParams(of=classes[0]), Filters(), seed=0)
+    assert ranked_rows(round_)[:15].tolist() == expected[:15]
+    assert {row % 3 for row in ranked_rows(round_)[:15].tolist()} == {0}
+
+
+@pytest.mark.usefixtures("ranked_at_once")
+def test_similar_to_a_class_follows_its_labels(dataset: Dataset, client: Client) -> None:
+    label(dataset, [0, 1])
+    of = dataset.classes.values_list("pk", flat=True)[0]
+    first = client.get(f"/d/pictures/grid/?queue=similar&of={of}&n=5").context["page"]
+    second = client.get(first.next_url).context["page"]
+    assert second.round_id == first.round_id
+    label(dataset, [2])
+    third = client.get(second.next_url).context["page"]
+    assert third.round_id != first.round_id, "a new label of the class ranks anew"
+    form = client.get(f"/d/pictures/queues/?queue=similar&of={of}").content.decode()
+    assert_contains(form, "2 labels of <b>cat</b>", f'name="of" value="{of}"')
+
+
+@pytest.mark.usefixtures("ranked_at_once")
+def test_unlike_shows_the_cloud_without_labels_and_its_groups(dataset: Dataset, client: Client) -> None:
+    assert "No labels yet" in client.get("/d/pictures/grid/?queue=unlike").content.decode()
+    label(dataset, [row for row in range(36) if row % 3])
+    page = client.get("/d/pictures/grid/?queue=unlike&n=8").context["page"]
+    assert {tile.item.row % 3 for tile in page.tiles} == {0}
+    assert page.tiles[0].reason.startswith("Unlike all classes, group 1 of")
+    assert page.tiles[0].shown.queue == "unlike/1"
+    sizes = Round.objects.get(pk=page.round_id).params["facts"]["groups"]
+    groups = client.get("/d/pictures/queues/unlike/").content.decode()
+    assert_contains(groups, f"{sizes[0]} image", "Group 1", 'aria-current="true"')
+    beyond = client.get(f"/d/pictures/grid/?queue=unlike&group={len(sizes) + 1}").context["page"]
+    assert not beyond.tiles
+    assert "group must be 1 or more" in client.get("/d/pictures/grid/?queue=unlike&group=0").content.decode()
