@@ -72,15 +72,15 @@ def draw_pool(rare: int, seed: int, size: int) -> Pool:
     collection = COLLECTIONS["fashion-joined"]
     X, y = collection.load(CACHE)
     rng = np.random.default_rng(1000 * seed + rare)
-    mine, others = rng.permutation(np.flatnonzero(y == rare)), rng.permutation(np.flatnonzero(y != rare))
-    rows = np.sort(np.concatenate([mine[:RARE], others[: size - RARE]]))
+    own, others = rng.permutation(np.flatnonzero(y == rare)), rng.permutation(np.flatnonzero(y != rare))
+    rows = np.sort(np.concatenate([own[:RARE], others[: size - RARE]]))
     reduction = _reduction_of(collection, X, rows, rng)
     features = reduction.apply(np.asarray(X[rows]))[0]
     labels = y[rows]
-    known = [np.flatnonzero(labels == class_)[:PER_CLASS] for class_ in np.unique(labels) if class_ != rare]
+    starts = [np.flatnonzero(labels == class_)[:PER_CLASS] for class_ in np.unique(labels) if class_ != rare]
     Z = project(features, rng=np.random.default_rng(0))
-    outside = reduction.apply(np.asarray(X[np.sort(mine[RARE : RARE + 3])]))[0]
-    return Pool(features, labels, rare, np.sort(np.concatenate(known)), outside, Z, knn_graph(Z, N_NEIGHBORS))
+    outside = reduction.apply(np.asarray(X[np.sort(own[RARE : RARE + 3])]))[0]
+    return Pool(features, labels, rare, np.sort(np.concatenate(starts)), outside, Z, knn_graph(Z, N_NEIGHBORS))
 
 
 def _reduction_of(collection: Collection, X: Floats, rows: Rows, rng: np.random.Generator) -> Reduction:

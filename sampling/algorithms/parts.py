@@ -60,15 +60,15 @@ def merged(parts: Parts, targets: Sequence[int]) -> Parts:
 def typical(parts: Parts, n: int) -> list[Rows]:
     """Return for each part the positions of its ``n`` most typical items, the most typical first."""
     owner = parts.parts
-    members = [np.flatnonzero(owner == part) for part in range(parts.n_parts)]
-    return [mine[np.argsort(-parts.typicality[mine], kind="stable")[:n]] for mine in members]
+    by_part = [np.flatnonzero(owner == part) for part in range(parts.n_parts)]
+    return [members[np.argsort(-parts.typicality[members], kind="stable")[:n]] for members in by_part]
 
 
 def borderline(parts: Parts, n: int) -> list[Rows]:
     """Return for each part the positions of its ``n`` least certain items, the least certain first."""
     owner, confidence = parts.parts, parts.confidence
-    members = [np.flatnonzero(owner == part) for part in range(parts.n_parts)]
-    return [mine[np.argsort(confidence[mine], kind="stable")[:n]] for mine in members]
+    by_part = [np.flatnonzero(owner == part) for part in range(parts.n_parts)]
+    return [members[np.argsort(confidence[members], kind="stable")[:n]] for members in by_part]
 
 
 def open_items(confidence: Floats, is_decided: NDArray[np.bool_], n: int) -> Rows:

@@ -1,4 +1,4 @@
-"""Propose how to split a class in parts, and refine the parts by decisions about some of its items.
+"""Find parts in which a class can be split, and refine the parts by decisions about some of its items.
 
 The proposal is k-means on the embeddings of the class, with the number of parts of the largest silhouette (Peter
 Rousseeuw, *Silhouettes*, Journal of Computational and Applied Mathematics 20, 1987), both through scikit-learn. Once

@@ -73,9 +73,9 @@ def unlike(
     scale = _scale(distances)
     rows, positions = usable(Z, candidates), as_rows(labeled)
     rows = rows[np.isfinite(scale[rows])]
-    known = np.isin(positions, usable(Z, positions))
-    anchors = positions[known]
-    anchors = anchors[_balanced(as_rows(labels)[known], rng)]
+    has_vector = np.isin(positions, usable(Z, positions))
+    anchors = positions[has_vector]
+    anchors = anchors[_balanced(as_rows(labels)[has_vector], rng)]
     if not len(rows) or not len(anchors):
         return Unlike(rows[:0], rows[:0], np.empty(0, np.float32))
     ratios = _nearest(Z[rows], Z[anchors]) / scale[rows]
@@ -99,8 +99,8 @@ def _balanced(labels: Rows, rng: np.random.Generator) -> Rows:
     order = rng.permutation(len(labels))
     turn = np.empty(len(labels), np.int64)
     for class_ in np.unique(labels):
-        mine = order[labels[order] == class_]
-        turn[mine] = np.arange(len(mine))
+        own = order[labels[order] == class_]
+        turn[own] = np.arange(len(own))
     return np.sort(order[np.argsort(turn[order], kind="stable")[:MAX_LABELS]])
 
 

@@ -1,4 +1,4 @@
-"""Say what merging a class into another one would change."""
+"""Return what merging a class into another one would change."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def preview_merge(source: LabelClass, target: LabelClass) -> MergePreview:
 def _predicted(predictions: Predictions, source: int, target: int) -> tuple[int, int, int]:
     """Return the numbers of images predicted as either class, and as both together; in blocks of rows."""
     columns = predictions.columns()
-    mine, theirs = columns.get(source, []), columns.get(target, [])
+    own, theirs = columns.get(source, []), columns.get(target, [])
     others = [own for pk, own in columns.items() if pk not in (source, target)]
     counts = np.zeros(3, np.int64)
     for part in blocks(len(predictions.probabilities), 65_536):
         P = np.asarray(predictions.probabilities[part])
         P = P[~np.isnan(P[:, 0])]
-        first, second = P[:, mine].sum(axis=1), P[:, theirs].sum(axis=1)
+        first, second = P[:, own].sum(axis=1), P[:, theirs].sum(axis=1)
         rest = np.max([P[:, own].sum(axis=1) for own in others], axis=0) if others else np.zeros(len(P), np.float32)
         counts += [
             np.count_nonzero((first > second) & (first > rest)),
@@ -86,20 +86,20 @@ def _held_out(held_out: HeldOutPredictions, source: int, target: int) -> HeldOut
     """Return the accuracy on held-out labels before and after, or None without usable labels."""
     ids = [label.pk for label in held_out.labels]
     usable = (held_out.given > 0) & ~held_out.is_alone
-    given, P = held_out.given[usable], held_out.probabilities[usable].copy()
-    if not len(given):
+    labels, P = held_out.given[usable], held_out.probabilities[usable].copy()
+    if not len(labels):
         return None
     predicted = np.array(ids, np.int64)[P.argmax(axis=1)]
     pair = {source, target}
-    is_mixed = np.isin(given, [*pair]) & np.isin(predicted, [*pair]) & (given != predicted)
+    is_mixed = np.isin(labels, [*pair]) & np.isin(predicted, [*pair]) & (labels != predicted)
     if source in ids and target in ids:
         P[:, ids.index(target)] += P[:, ids.index(source)]
         P[:, ids.index(source)] = 0
     joined = np.array([target if pk == source else pk for pk in ids], np.int64)[P.argmax(axis=1)]
-    now = np.where(given == source, target, given)
+    now = np.where(labels == source, target, labels)
     return HeldOutChange(
-        n=len(given),
+        n=len(labels),
         n_mixed=int(np.count_nonzero(is_mixed)),
-        before=float((predicted == given).mean()),
+        before=float((predicted == labels).mean()),
         after=float((joined == now).mean()),
     )

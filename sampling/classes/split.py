@@ -1,4 +1,4 @@
-"""Split a class: propose parts, say what a split changes, relabel, learn from the review, and take it back.
+"""Split a class: propose parts, show what a split changes, relabel, learn from the review, and take it back.
 
 The parts are proposed and learned by workers, which load scikit-learn and the embeddings; pages read the stored arrays.
 """
@@ -277,7 +277,9 @@ def _preview(
         n_kept=int(np.count_nonzero(is_settled & ~is_changed)),
         n_decided=standing.n_decided,
         labels=dict(zip(items, ids[owner[changed]].tolist(), strict=True)),
-        decisions={pk: known or None for pk, known in zip(items, standing.decision_ids[changed].tolist(), strict=True)},
+        decisions={
+            pk: decision or None for pk, decision in zip(items, standing.decision_ids[changed].tolist(), strict=True)
+        },
     )
 
 
@@ -288,7 +290,7 @@ def _existing(split: ClassSplit, name: str) -> LabelClass | None:
 
 
 # -- Doing it ------------------------------------------------------------------------------------------
-def apply_split(split: ClassSplit, names: Sequence[str], share: float, *, user: User, holder: str) -> int:
+def apply_split(split: ClassSplit, names: Sequence[str], share: float, *, user: User | None, holder: str) -> int:
     """Give the parts their classes, except to the least certain ``share`` of the items. Return the labels changed.
 
     All labels change in one action. Classes that do not exist are added. Raises Refusal for unusable names.
@@ -307,12 +309,12 @@ def apply_split(split: ClassSplit, names: Sequence[str], share: float, *, user: 
     return _relabel(split, user=user, holder=holder)
 
 
-def update_split(split: ClassSplit, *, user: User, holder: str) -> int:
+def update_split(split: ClassSplit, *, user: User | None, holder: str) -> int:
     """Change the labels as the decisions of the review suggest. Return their number."""
     return _relabel(split, user=user, holder=holder)
 
 
-def _relabel(split: ClassSplit, *, user: User, holder: str) -> int:
+def _relabel(split: ClassSplit, *, user: User | None, holder: str) -> int:
     changes = changes_of(split)
     action, n = relabel(split.dataset, changes.labels, decisions=changes.decisions, user=user, holder=holder)
     split.actions.add(action)
@@ -324,7 +326,7 @@ def last_action(split: ClassSplit) -> Action | None:
     return split.actions.filter(undone_by__isnull=True).order_by("-pk").first()
 
 
-def undo_split(split: ClassSplit, *, user: User, holder: str) -> int:
+def undo_split(split: ClassSplit, *, user: User | None, holder: str) -> int:
     """Undo the newest action of a split. Return the number of labels that went back.
 
     After the first action is undone, the split is a proposal again, and empty classes that it added are deleted.

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('labeling', '0013_split_actions'),
+        ('labeling', '0014_split_actions'),
         ('sampling', '0005_served_pages'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -144,8 +144,8 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
 
 def _pairs(round_: Round, ranks: list[int]) -> dict[int, tuple[LabelClass, LabelClass]]:
     """Return the two classes in question at each rank of a review."""
-    known = round_.params.get("facts", {}).get("pairs", [])
-    wanted = {rank: known[rank] for rank in ranks if rank < len(known)}
+    pairs = round_.params.get("facts", {}).get("pairs", [])
+    wanted = {rank: pairs[rank] for rank in ranks if rank < len(pairs)}
     labels = LabelClass.objects.active().in_bulk({pk for pair in wanted.values() for pk in pair})
     return {
         rank: (labels[first], labels[second])

@@ -12,6 +12,7 @@ from django_htmx.http import trigger_client_event
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.roles import Role, requires
 from labeling.images import thumbnails
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset
@@ -20,6 +21,7 @@ from sampling.queues import outside_examples
 
 
 @require_POST
+@requires(Role.LABELER)
 def upload(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Keep the uploaded ``example``, and have the workbench open Similar with it (the event ``hoshina:query``)."""
     dataset = get_object_or_404(Dataset, slug=slug)

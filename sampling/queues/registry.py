@@ -236,10 +236,10 @@ def _class_examples(inputs: Inputs, class_id: int) -> tuple[Rows, Rows]:
 
 def _sampled(inputs: Inputs, rows: Rows) -> Rows:
     """Return the rows with an embedding, a random sample of many."""
-    known = inputs.with_vector(rows)
-    if len(known) <= MAX_EXAMPLES:
-        return known
-    drawn: Rows = np.sort(inputs.rng.choice(known, MAX_EXAMPLES, replace=False))
+    usable = inputs.with_vector(rows)
+    if len(usable) <= MAX_EXAMPLES:
+        return usable
+    drawn: Rows = np.sort(inputs.rng.choice(usable, MAX_EXAMPLES, replace=False))
     return drawn
 
 

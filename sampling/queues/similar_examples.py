@@ -30,7 +30,7 @@ class Examples:
     back_title: str
 
     @property
-    def kept(self) -> dict[str, str]:
+    def hidden(self) -> dict[str, str]:
         """Return the parameters that the form keeps as they are."""
         of = str(self.label.pk) if self.label else ""
         return {"to": self.to, "file": ",".join(self.outside), "of": of, "back": self.back}

@@ -74,8 +74,8 @@ def test_it_repeats_and_is_empty_without_labels_or_candidates() -> None:
     assert first.rows.tolist() == again.rows.tolist()
     graph = knn_graph(X, 30)
     nobody = np.empty(0, np.int64)
-    for candidates, known in ((np.arange(480), nobody), (nobody, labeled)):
-        result = unlike(X, graph.distances, candidates, known, y[known], np.random.default_rng(0))
+    for candidates, labels in ((np.arange(480), nobody), (nobody, labeled)):
+        result = unlike(X, graph.distances, candidates, labels, y[labels], np.random.default_rng(0))
         assert (result.rows.tolist(), result.sizes) == ([], [])
 
 

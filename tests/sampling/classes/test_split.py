@@ -87,7 +87,7 @@ def test_the_preview_is_what_happens(dataset: Dataset, user: User) -> None:
 def test_labels_say_that_nobody_looked_at_them(dataset: Dataset, user: User) -> None:
     apply_split(proposed(dataset), ["cat", "lynx"], 0.2, user=user, holder="me")
     written = Annotation.objects.filter(action__kind=Action.Kind.SPLIT)
-    assert {(one.queue, one.seconds, one.annotator) for one in written} == {("split", None, user)}
+    assert {(label.queue, label.seconds, label.annotator) for label in written} == {("split", None, user)}
     assert Action.objects.filter(kind=Action.Kind.SPLIT).count() == 1
     lines = table(opened(archive_bytes(dataset)), "labels.csv")
     assert {line["queue"] for line in lines if line["label"] == "lynx"} == {"split"}
@@ -163,11 +163,11 @@ def test_parts_of_one_class_are_joined(dataset: Dataset, user: User) -> None:
     assert {label.name for label in LabelClass.objects.active()} == {"cat", "dog", "lynx"}
 
 
-@pytest.mark.parametrize("given", [["cat", "CAT"], ["cat", ""], ["cat", "x" * 90]])
-def test_unusable_names_are_refused_and_add_nothing(dataset: Dataset, user: User, given: list[str]) -> None:
+@pytest.mark.parametrize("names_of_parts", [["cat", "CAT"], ["cat", ""], ["cat", "x" * 90]])
+def test_unusable_names_are_refused_and_add_nothing(dataset: Dataset, user: User, names_of_parts: list[str]) -> None:
     split = proposed(dataset)
     with pytest.raises(Refusal):
-        apply_split(split, given, 0.2, user=user, holder="me")
+        apply_split(split, names_of_parts, 0.2, user=user, holder="me")
     assert LabelClass.objects.count() == 2
     assert fresh(split).class_ids == []
 
@@ -178,8 +178,8 @@ def test_the_review_teaches_the_rest(make_dataset: MakeDataset, user: User) -> N
     parts = proposal_of(split)
     truth = kind[rows_of(split)]
     order = [0, 1] if (parts.parts == truth).mean() >= 0.5 else [1, 0]
-    given = ["cat", "lynx"] if order == [0, 1] else ["lynx", "cat"]
-    apply_split(split, given, 0.4, user=user, holder="me")
+    names_of_parts = ["cat", "lynx"] if order == [0, 1] else ["lynx", "cat"]
+    apply_split(split, names_of_parts, 0.4, user=user, holder="me")
 
     def right() -> float:
         found = labels_of(dataset)

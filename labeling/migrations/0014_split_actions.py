@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('labeling', '0012_verbose_names'),
+        ('labeling', '0013_roles'),
     ]
 
     operations = [
