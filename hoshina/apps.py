@@ -16,11 +16,12 @@ class HoshinaConfig(AppConfig):
         from django.db.models.signals import post_migrate, post_save
 
         from hoshina import checks
-        from hoshina.core import parent_watch, url_converters
+        from hoshina.core import database_file, parent_watch, url_converters
         from hoshina.jobs.reaper import leave
         from hoshina.web import groups
 
         url_converters.register()
+        database_file.watch()
         checks.register_all()
         post_migrate.connect(groups.create_groups, sender=apps.get_app_config("sampling"), dispatch_uid="groups")
         post_save.connect(groups.add_to_labelers, sender="auth.User", dispatch_uid="hoshina.add_to_labelers")

@@ -187,6 +187,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "hoshina.core.http.head_middleware",
+    "hoshina.core.database_file.database_file_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -6,9 +6,9 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
 from hoshina.core.roles import Role, requires
-from hoshina.jobs.views import healthz
 from hoshina.web import account, pages, sign_in
 from hoshina.web.docs import docs
+from hoshina.web.healthz import healthz
 
 urlpatterns = [
     path("", pages.home, name="home"),

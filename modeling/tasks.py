@@ -33,7 +33,10 @@ def run_embed(run: Run) -> dict[str, Any]:
     return result
 
 
-@background(kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}", is_silent=True)
+@background(
+    kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}", is_silent=True,
+    restartable=True,
+)  # fmt: skip
 def run_retrain(run: Run) -> dict[str, Any]:
     from labeling.models import Dataset
     from modeling.assistive.pipeline import retrain
@@ -57,8 +60,9 @@ def run_quick_train(run: Run) -> dict[str, Any]:
 
 
 @background(
-    kind="predict", queue="interactive", title="Predicting again", key="predict:{dataset_id}:{version}:{is_refresh}"
-)
+    kind="predict", queue="interactive", title="Predicting again", key="predict:{dataset_id}:{version}:{is_refresh}",
+    restartable=True,
+)  # fmt: skip
 def run_predict(run: Run) -> dict[str, Any]:
     from modeling.assistive.predict import predict
 

@@ -11,7 +11,10 @@ from hoshina.jobs.runner import Run
 SMALL = 100_000
 
 
-@background(kind="rank", queue="interactive", title="Ranking", key="rank:{dataset_id}:{fingerprint}", is_quiet=True)
+@background(
+    kind="rank", queue="interactive", title="Ranking", key="rank:{dataset_id}:{fingerprint}", is_quiet=True,
+    restartable=True,
+)  # fmt: skip
 def run_rank(run: Run) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 

@@ -34,11 +34,10 @@ def start(worker: str) -> subprocess.Popen[bytes]:
 
 def beat(worker: str) -> None:
     """Record that the worker, its running jobs and its chunks of other jobs are alive."""
-    from django.utils import timezone
-
+    from hoshina.jobs import clock
     from hoshina.jobs.models import Chunk, Job, Worker
 
-    now = timezone.now()
+    now = clock.now()
     Worker.objects.filter(name=worker).update(seen_at=now)
     Job.objects.filter(worker=worker, state=Job.State.RUNNING).update(heartbeat_at=now)
     Chunk.objects.filter(worker=worker, done=False).update(heartbeat_at=now)

@@ -9,10 +9,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
-from django.utils import timezone
 
 from hoshina.core.batches import batched
-from hoshina.jobs import notify, registry
+from hoshina.jobs import clock, notify, registry
 from hoshina.jobs.errors import Cancelled, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import alive, is_surely_alive, me
@@ -40,7 +39,7 @@ class ChunkRun(Run):
         return Job.objects.filter(pk=self.job.pk, state=Job.State.RUNNING)
 
     def beat(self) -> None:
-        Chunk.objects.filter(job=self.job, worker=me(), done=False).update(heartbeat_at=timezone.now())
+        Chunk.objects.filter(job=self.job, worker=me(), done=False).update(heartbeat_at=clock.now())
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
@@ -100,7 +99,7 @@ def help_with(job: Job) -> None:
                 return
             except Exception as error:  # noqa: BLE001 - the job says it
                 Job.objects.filter(pk=job.pk, state=Job.State.RUNNING).update(
-                    state=Job.State.FAILED, finished_at=timezone.now(), **failure(job, error)
+                    state=Job.State.FAILED, finished_at=clock.now(), **failure(job, error)
                 )
                 return
 
@@ -126,12 +125,12 @@ def _finished(job: Job) -> int:
 
 def _take(job: Job) -> Chunk | None:
     """Claim the first free chunk, or one whose worker has stopped responding."""
-    since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
+    since = clock.now() - timedelta(seconds=settings.JOB_STALE)
     free = Chunk.objects.filter(Q(worker="") | Q(heartbeat_at__lt=since), job=job, done=False)
     silent = free.exclude(worker="").values_list("worker", flat=True).distinct()
     free = free.exclude(worker__in=[worker for worker in silent if worker != me() and is_surely_alive(worker)])
     while (chunk := free.order_by("start").first()) is not None:
-        if free.filter(pk=chunk.pk).update(worker=me(), heartbeat_at=timezone.now()):
+        if free.filter(pk=chunk.pk).update(worker=me(), heartbeat_at=clock.now()):
             return chunk
     return None
 
@@ -146,4 +145,4 @@ def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
         claimed.update(worker="", heartbeat_at=None)
         raise
     # It is done, whichever worker holds it now: a chunk counts once, even if two workers did it.
-    Chunk.objects.filter(pk=chunk.pk, done=False).update(done=True, heartbeat_at=timezone.now())
+    Chunk.objects.filter(pk=chunk.pk, done=False).update(done=True, heartbeat_at=clock.now())

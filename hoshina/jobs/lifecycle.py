@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from hoshina.core.errors import Refusal
-from hoshina.jobs import notify, registry
+from hoshina.jobs import clock, notify, registry
 from hoshina.jobs.errors import ActiveElsewhere, Cancelled, Stopping, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import alive, is_surely_alive, is_surely_dead, me
@@ -64,12 +64,12 @@ def tell_broker(job: Job) -> bool:
     """Notify workers of a queued job. Return False if the broker is away; ``sent_at`` then stays empty."""
     if not notify.send_run_job(job):
         return False
-    Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())  # it may be running by now
+    Job.objects.filter(pk=job.pk).update(sent_at=clock.now())  # it may be running by now
     return True
 
 
 def _claim_fields() -> dict[str, Any]:
-    now = timezone.now()
+    now = clock.now()
     return {"state": State.RUNNING, "worker": me(), "started_at": now, "heartbeat_at": now}
 
 
@@ -147,6 +147,13 @@ def _execute(run: Run) -> BaseException | None:
         return error
     except Superseded as error:
         return error
+    except (OperationalError, InterfaceError) as error:
+        if job.attempts >= settings.JOB_ATTEMPTS or not registry.get(job.kind).restartable:
+            _end(run, State.FAILED, **failure(job, error))
+        else:  # an outage of the database, which is not the job's fault; counted, in case it is not an outage
+            log.warning("The database failed during %s, which returns to the queue: %s", job, error)
+            _update(run, state=State.QUEUED, worker="", sent_at=None, heartbeat_at=None)
+        return error
     except Exception as error:  # noqa: BLE001 - the job says it
         _end(run, State.FAILED, **failure(job, error))
         return error
@@ -154,11 +161,15 @@ def _execute(run: Run) -> BaseException | None:
 
 
 def _end(run: Run, state: str, **fields: Any) -> None:
-    """End the run's job unless another process took it over. Retry for a minute while the database is away."""
+    _update(run, state=state, finished_at=timezone.now(), **fields)
+
+
+def _update(run: Run, **fields: Any) -> None:
+    """Update the run's job unless another process took it over. Retry for a minute while the database is away."""
     until = time.monotonic() + 60
     while True:
         try:
-            run.held().update(state=state, finished_at=timezone.now(), **fields)
+            run.held().update(**fields)
         except (OperationalError, InterfaceError):
             if connection.in_atomic_block or time.monotonic() > until:
                 raise
@@ -171,7 +182,7 @@ def _end(run: Run, state: str, **fields: Any) -> None:
 
 def cancel(job: Job) -> Job:
     """Cancel a queued job at once and ask a running one to stop. Leave a job that ended as it is."""
-    now = timezone.now()
+    now = clock.now()
     if not Job.objects.filter(pk=job.pk, state=State.QUEUED).update(state=State.CANCELLED, finished_at=now):
         Job.objects.filter(pk=job.pk, state=State.RUNNING).update(cancel_requested=True)
     job.refresh_from_db()
@@ -192,7 +203,7 @@ def reap(*, by_silence: bool = True) -> int:
     A process that is alive on this machine keeps its jobs, however long a native call keeps it from sending
     heartbeats. Without ``by_silence``, only processes known to be gone count as dead.
     """
-    since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
+    since = clock.now() - timedelta(seconds=settings.JOB_STALE)
     n_reaped = 0
     for job in Job.objects.filter(state=State.RUNNING):
         if is_surely_dead(job.worker):
@@ -224,7 +235,7 @@ def give_back_all(worker: str | None = None) -> None:
 
 def _end_or_requeue(job: Job, *, counted: bool = True, error: str = LOST, hint: str) -> bool:
     """End a job whose run is over, or queue it again, unless its row changed since ``job`` was read."""
-    now = timezone.now()
+    now = clock.now()
     held = Job.objects.filter(pk=job.pk, state=State.RUNNING, worker=job.worker, attempts=job.attempts)
     if counted:  # a heartbeat since then means that it is alive
         held = held.filter(Q(heartbeat_at=job.heartbeat_at))
@@ -249,7 +260,7 @@ def resend() -> int:
 
     A message is lost when the worker that took it was killed, or when the broker was away or lost its data.
     """
-    now = timezone.now()
+    now = clock.now()
     before = now - timedelta(seconds=settings.JOB_RESEND)
     late = Job.objects.filter(Q(sent_at=None) | Q(sent_at__lt=before), state=State.QUEUED)
     busy: set[str] | None = None
@@ -274,7 +285,7 @@ def _busy() -> set[str]:
 
 def forget_old() -> None:
     """Delete chunks of jobs that ended, and quiet jobs, a day after their end."""
-    ended = Q(finished_at__lt=timezone.now() - timedelta(days=1))
+    ended = Q(finished_at__lt=clock.now() - timedelta(days=1))
     Chunk.objects.filter(job__in=Job.objects.filter(ended)).delete()
     Job.objects.filter(ended, kind__in=registry.quiet_kinds()).delete()
 

@@ -8,10 +8,12 @@ from datetime import timedelta
 from functools import cache
 
 from django.conf import settings
-from django.utils import timezone
+from django.db.models import DurationField, ExpressionWrapper, F
+from django.db.models.functions import Now
 
 from hoshina.core.parent_watch import is_child_of_up
 from hoshina.core.processes import describe, lives
+from hoshina.jobs import clock
 from hoshina.jobs.models import Worker
 
 
@@ -51,7 +53,7 @@ def is_surely_alive(worker: str) -> bool:
 
 def say_alive(queues: str) -> None:
     """Record that this worker is alive and serves ``queues`` (comma-separated)."""
-    Worker.objects.update_or_create(name=me(), defaults={"queues": queues, "seen_at": timezone.now()})
+    Worker.objects.update_or_create(name=me(), defaults={"queues": queues, "seen_at": clock.now()})
 
 
 def say_gone(name: str | None = None) -> None:
@@ -61,7 +63,7 @@ def say_gone(name: str | None = None) -> None:
 
 def forget_old() -> None:
     """Remove the workers that sent no heartbeat for a day."""
-    Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()
+    Worker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
 
 
 def alive(queue: str) -> set[str]:
@@ -69,7 +71,7 @@ def alive(queue: str) -> set[str]:
 
     Those are workers whose process runs on this machine, and others seen within ``settings.JOB_STALE`` seconds.
     """
-    since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
+    since = clock.now() - timedelta(seconds=settings.JOB_STALE)
     return {
         worker.name
         for worker in Worker.objects.all()
@@ -77,6 +79,13 @@ def alive(queue: str) -> set[str]:
         and not is_surely_dead(worker.name)
         and (worker.seen_at >= since or is_surely_alive(worker.name))
     }
+
+
+def seconds_since_seen(queue: str) -> float | None:
+    """Return the seconds since the newest heartbeat of a worker of ``queue``; None without any."""
+    ages = Worker.objects.annotate(age=ExpressionWrapper(Now() - F("seen_at"), DurationField()))
+    seen = [worker.age.total_seconds() for worker in ages if queue in worker.queues.split(",")]
+    return max(0.0, round(min(seen), 1)) if seen else None
 
 
 def worker_alive(queue: str) -> bool:

@@ -28,7 +28,7 @@ class Kind:
     Attributes
     ----------
     queue : ``interactive`` (seconds) or ``heavy``.
-    restartable : whether a second run continues where a killed one stopped.
+    restartable : whether the job is run again if its worker was killed; it continues or starts anew.
     key : a template such as ``"retrain:{dataset_id}"``; at most one job with a given key is active.
     chunk : ``chunk(run, start, stop)``, which does a part of the work; see :func:`hoshina.jobs.chunks.work_through`.
     is_quiet : hide it from the strip, toasts and history, because a page waits for it and shows its result.

@@ -15,9 +15,9 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import connection, connections
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from hoshina.core.errors import Refusal
+from hoshina.jobs import clock
 from hoshina.jobs.errors import Cancelled, Stopping, Superseded
 from hoshina.jobs.models import Job
 
@@ -54,7 +54,7 @@ class Run:
     def stage(self, name: str, total: int = 0) -> None:
         """Start a new stage of ``total`` steps (0: unknown) at step 0."""
         self.job.stage, self.job.done, self.job.total = name[:200], 0, total
-        self.job.stage_started_at = timezone.now()
+        self.job.stage_started_at = clock.now()
         self._save()
 
     def advance(self, n: int = 1) -> None:
@@ -83,7 +83,7 @@ class Run:
 
     def beat(self) -> None:
         """Record a heartbeat of the job."""
-        self.held().update(heartbeat_at=timezone.now())
+        self.held().update(heartbeat_at=clock.now())
 
     def _save(self) -> None:
         job = self.job
@@ -99,7 +99,7 @@ class Run:
                     stage_started_at=job.stage_started_at,
                     done=job.done,
                     total=job.total,
-                    heartbeat_at=timezone.now(),
+                    heartbeat_at=clock.now(),
                 )
             )
             if not saved:
@@ -168,7 +168,7 @@ def rate(job: Job, now: datetime | None = None) -> float | None:
     """Return the steps per second in this stage so far; None while unknown."""
     if not job.done or job.stage_started_at is None:
         return None
-    passed = ((now or timezone.now()) - job.stage_started_at).total_seconds()
+    passed = ((now or clock.now()) - job.stage_started_at).total_seconds()
     return job.done / passed if passed >= 2 else None
 
 

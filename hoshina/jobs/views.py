@@ -11,10 +11,8 @@ from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.decorators import login_not_required
-from django.db import Error as AnyDatabaseError
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
@@ -25,7 +23,6 @@ from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from hoshina.jobs import lifecycle, registry
 from hoshina.jobs.models import Job
-from hoshina.jobs.notify import broker_answers
 from hoshina.jobs.presence import missing_worker_message, worker_alive
 from hoshina.jobs.runner import rate, seconds_left
 
@@ -232,19 +229,3 @@ def _uuids(text: str) -> list[UUID]:
         except ValueError:
             continue
     return uuids
-
-
-# -- Health -----------------------------------------------------------------------------------------
-@login_not_required
-@require_safe
-@never_cache
-def healthz(request: HttpRequest) -> JsonResponse:
-    """Report the state of database, broker and workers; status 503 if one of the first two is away."""
-    try:
-        workers = {queue: worker_alive(queue) for queue in registry.QUEUES}
-        database = True
-    except AnyDatabaseError:
-        workers, database = dict.fromkeys(registry.QUEUES, False), False
-    broker = broker_answers()
-    content = {"database": database, "broker": broker, "workers": workers}
-    return JsonResponse(content, status=200 if database and broker else 503)

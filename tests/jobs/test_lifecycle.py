@@ -4,17 +4,19 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management.base import BaseCommand
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from hoshina.core import parent_watch
 from hoshina.core.errors import Refusal
 from hoshina.core.processes import describe
-from hoshina.jobs import chunks, lifecycle, notify, presence, registry, runner, tasks
+from hoshina.jobs import chunks, clock, lifecycle, notify, presence, registry, runner, tasks
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
@@ -294,3 +296,34 @@ def test_a_worker_on_its_way_out_takes_nothing_and_passes_the_news_on(
     job.refresh_from_db()
     assert (job.state, job.attempts) == (S.QUEUED, 0)
     assert sent == [job]
+
+
+@pytest.mark.parametrize(
+    ("restartable", "attempts", "state"), [(True, 1, S.QUEUED), (True, 3, S.FAILED), (False, 1, S.FAILED)]
+)
+def test_an_outage_of_the_database_returns_the_job(
+    queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch, restartable: bool, attempts: int, state: str
+) -> None:
+    def fails(run: Run) -> dict[str, Any]:
+        raise OperationalError("the connection is lost")
+
+    job = queue_job()
+    kind = replace(registry.get("test_steps"), function=fails, restartable=restartable)
+    monkeypatch.setitem(registry._kinds, "test_steps", kind)
+    Job.objects.filter(pk=job.pk).update(attempts=attempts - 1)
+    lifecycle.execute(not_none(lifecycle.claim(job.pk)))
+    assert (fresh(job).state, fresh(job).attempts) == (state, attempts)
+    assert fresh(job).worker == "" or state == S.FAILED
+
+
+def test_a_clock_that_is_hours_off_kills_no_job(queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Liveness is judged by the database's time; with SQLite that is the only clock there is."""
+    if connection.vendor != "postgresql":
+        assert abs((clock.now() - timezone.now()).total_seconds()) < 5
+        return
+    job = stale(queue_job(), heartbeat_at=clock.now())
+    for hours in (-2, 2):
+        skewed = timezone.now() + timedelta(hours=hours)
+        monkeypatch.setattr(timezone, "now", lambda moment=skewed: moment)
+        assert lifecycle.reap() == 0
+        assert fresh(job).state == S.RUNNING

@@ -1,0 +1,89 @@
+"""Report whether the server can save labels, to monitoring and to ``up``."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import Error as AnyDatabaseError
+from django.db import connection, connections
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from hoshina.core import database_file
+from hoshina.jobs import registry
+from hoshina.jobs.notify import broker_answers
+from hoshina.jobs.presence import seconds_since_seen, worker_alive
+
+# Together below the two seconds within which an answer is promised.
+_SECONDS = 1.5
+# With less, a label may not be saved any more.
+LEAST_FREE_BYTES = 32 * 2**20
+_UNKNOWN: dict[str, Any] = {
+    "database": False, "broker": False, "schema": "unknown", "free_bytes": None, "labels": False,
+    "workers": dict.fromkeys(registry.QUEUES, False), "worker_seconds": dict.fromkeys(registry.QUEUES),
+}  # fmt: skip
+_checking = threading.Lock()
+
+
+@login_not_required
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Report database, schema, disk space, broker and workers within two seconds, whatever hangs.
+
+    Status 503 if labels cannot be saved or the broker is away.
+    """
+    content = dict(_UNKNOWN)
+    if _checking.acquire(blocking=False):  # an earlier check that hangs answers for the later ones
+        check = threading.Thread(target=_check, args=(content,), name="healthz", daemon=True)
+        check.start()
+        check.join(_SECONDS)
+    report = dict(content)
+    return JsonResponse(report, status=200 if report["labels"] and report["broker"] else 503)
+
+
+def _check(content: dict[str, Any]) -> None:
+    try:
+        if not database_file.is_in_place():
+            content["broker"] = broker_answers()
+            return
+        content["free_bytes"] = free = shutil.disk_usage(settings.STORE_DIR).free
+        content["workers"] = {queue: worker_alive(queue) for queue in registry.QUEUES}
+        content["worker_seconds"] = {queue: seconds_since_seen(queue) for queue in registry.QUEUES}
+        content["schema"] = schema()
+        content["database"] = True
+        content["labels"] = content["schema"] == "current" and free >= LEAST_FREE_BYTES
+        content["broker"] = broker_answers()
+    except (AnyDatabaseError, OSError):
+        content["database"] = content["labels"] = False
+        content["broker"] = broker_answers()
+    finally:
+        connections.close_all()
+        _checking.release()
+
+
+def schema() -> str:
+    """Return "current", "old" (run migrate) or "new" (the store belongs to a later version)."""
+    applied = {key for key in MigrationRecorder(connection).applied_migrations() if key[0] in _known_apps()}
+    if applied - _known():
+        return "new"
+    return "old" if _known() - applied else "current"
+
+
+@cache
+def _known() -> frozenset[tuple[str, str]]:
+    """Return the migrations of this version."""
+    return frozenset(MigrationLoader(None).disk_migrations)
+
+
+@cache
+def _known_apps() -> frozenset[str]:
+    return frozenset(app for app, _ in _known())
