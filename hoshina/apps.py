@@ -18,11 +18,12 @@ class HoshinaConfig(AppConfig):
         from hoshina import checks
         from hoshina.core import database_file, parent_watch, url_converters
         from hoshina.jobs.reaper import leave
-        from hoshina.web import groups
+        from hoshina.web import error_reports, groups
 
         url_converters.register()
         database_file.watch()
         checks.register_all()
+        error_reports.start()
         post_migrate.connect(groups.create_groups, sender=apps.get_app_config("sampling"), dispatch_uid="groups")
         post_save.connect(groups.add_to_labelers, sender="auth.User", dispatch_uid="hoshina.add_to_labelers")
         parent_watch.watch_parent(leave)

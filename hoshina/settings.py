@@ -186,6 +186,7 @@ INSTALLED_APPS = [
     "sampling",
 ]
 MIDDLEWARE = [
+    "hoshina.core.logs.request_id_middleware",
     "hoshina.core.http.head_middleware",
     "hoshina.core.database_file.database_file_middleware",
     "django.middleware.security.SecurityMiddleware",
@@ -320,13 +321,31 @@ STATICFILES_DIRS = [RESOURCES_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 
+METRICS_TOKEN = env.secret("AL_METRICS_TOKEN")
+if METRICS_TOKEN:
+    MIDDLEWARE.insert(1, "hoshina.web.metrics.metrics_middleware")
+SENTRY_DSN = env.secret("AL_SENTRY_DSN")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
-    # Logged whenever there are more requests than threads, which is normal.
-    "loggers": {"waitress.queue": {"level": "ERROR"}},
+    "formatters": {
+        "line": {"()": "hoshina.core.logs.LineFormatter"},
+        "json": {"()": "hoshina.core.logs.JsonFormatter"},
+    },
+    "filters": {"repetition": {"()": "hoshina.core.logs.RepetitionFilter"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": env.choice("AL_LOG_FORMAT", "line", options=("line", "json")),
+            "filters": ["repetition"],
+            "stream": sys.stderr,
+        }
+    },
+    "loggers": {
+        # Logged whenever there are more requests than threads, which is normal.
+        "waitress.queue": {"level": "ERROR"},
+        "hoshina.access": {"level": "INFO" if env.boolean("AL_ACCESS_LOG", default=False) else "WARNING"},
+    },
     "root": {
         "handlers": ["console"],
         "level": env.choice("AL_LOG_LEVEL", "WARNING", options=("DEBUG", "INFO", "WARNING", "ERROR")),

@@ -1,5 +1,6 @@
 """Define the URLs of the site."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LogoutView
@@ -28,3 +29,7 @@ urlpatterns = [
     path("", include("modeling.urls")),
     path("", include("labeling.urls")),
 ]
+if settings.METRICS_TOKEN:  # imports a library that nobody else needs
+    from hoshina.web.metrics import metrics
+
+    urlpatterns.append(path("metrics", metrics, name="metrics"))

@@ -90,9 +90,10 @@ class Browser:
 class Server:
     """The web server as `up` starts it, on one port."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, **variables: str) -> None:
         self.port = free_port()
         self.store = store
+        self.variables = variables
         self.process: subprocess.Popen[bytes] | None = None
 
     def manage(self, *arguments: str) -> str:
@@ -102,9 +103,18 @@ class Server:
         with (self.store / "web.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, ROOT / "manage.py", "serve", "--port", str(self.port)],
-                cwd=ROOT, env=environment(self.store), stdout=log, stderr=log,
+                cwd=ROOT, env=environment(self.store, **self.variables), stdout=log, stderr=log,
             )  # fmt: skip
         wait_until(self.answers, why="the server")
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
 
     def healthz(self) -> tuple[int, dict[str, object]]:
         return health.ask("127.0.0.1", self.port)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ WINDOWS = sys.platform == "win32"
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 # After running this long, the pause is FIRST_PAUSE again.
 WELL_AFTER = 60.0
+# Bytes of a log file beyond which its content moves to ``<name>.old.log``.
+LARGEST_LOG = 5_000_000
 
 
 def start(command: Sequence[str], *, stdout: int | None, stderr: int | None) -> subprocess.Popen[bytes]:
@@ -101,8 +105,18 @@ class Child:
         self._started_at = time.monotonic()
         self._again_at = 0.0
 
+    def rotate_log(self) -> None:
+        """Move the log's content to ``<name>.old.log`` if there is too much. The process goes on appending to it."""
+        try:
+            if self.log_file.stat().st_size > LARGEST_LOG:
+                shutil.copyfile(self.log_file, self.log_file.with_suffix(".old.log"))
+                os.truncate(self.log_file, 0)
+        except FileNotFoundError:
+            return
+
     def look(self) -> str:
         """Restart it after a pause if it died. Return a message for the user, if any."""
+        self.rotate_log()
         if self.process is None or self.process.poll() is None:
             if time.monotonic() - self._started_at > WELL_AFTER:
                 self._pause = FIRST_PAUSE

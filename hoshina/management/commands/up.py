@@ -269,8 +269,6 @@ class _Up:
         }
         for name, (file, *arguments) in commands.items():
             log_file = self.logs / f"{file}.log"
-            if log_file.exists() and log_file.stat().st_size > 5_000_000:
-                log_file.replace(log_file.with_suffix(".old.log"))
             self.tree.children.append(supervision.Child(name, module_command("hoshina", *arguments), log_file))
 
     def _note(self) -> None:
