@@ -18,7 +18,7 @@ from django.http.response import HttpResponseBase
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 access_log = logging.getLogger("hoshina.access")
-_GIVEN = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 REPEAT_SECONDS = 60.0
 # Causes that are remembered; the oldest are forgotten.
 _CAUSES = 1000
@@ -95,8 +95,8 @@ def request_id_middleware(
     """Give every request an id, or use that of the proxy (X-Request-ID); log the request if AL_ACCESS_LOG is set."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-ID", "")
-        identity = given if _GIVEN.fullmatch(given) else uuid.uuid4().hex[:16]
+        from_proxy = request.headers.get("X-Request-ID", "")
+        identity = from_proxy if _REQUEST_ID.fullmatch(from_proxy) else uuid.uuid4().hex[:16]
         token = request_id.set(identity)
         began = time.perf_counter()
         try:

@@ -95,7 +95,7 @@ def metrics_middleware(
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
     """Show the metrics to whoever has AL_METRICS_TOKEN."""
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-    if not secrets.compare_digest(given, settings.METRICS_TOKEN.encode()):
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    if not secrets.compare_digest(token, settings.METRICS_TOKEN.encode()):
         return HttpResponse("Send AL_METRICS_TOKEN as a bearer token.", status=401, content_type="text/plain")
     return HttpResponse(generate_latest(REGISTRY), content_type="text/plain; version=0.0.4; charset=utf-8")

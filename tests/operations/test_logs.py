@@ -73,7 +73,7 @@ def test_json(tmp_path: Path) -> None:
 def test_requests_have_an_id(client: Client, given: str, is_used: bool) -> None:
     response = client.get("/jobs/", headers={"X-Request-ID": given})
     assert (response["X-Request-ID"] == given) is is_used
-    assert logs._GIVEN.fullmatch(response["X-Request-ID"])
+    assert logs._REQUEST_ID.fullmatch(response["X-Request-ID"])
 
 
 @pytest.mark.django_db
