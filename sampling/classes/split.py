@@ -175,17 +175,17 @@ def open_splits(label: LabelClass) -> QuerySet[ClassSplit]:
 
 
 def learn(split: ClassSplit) -> None:
-    """Train on the decisions since the split, if there are new ones, and store how that assigns the other items."""
+    """Train on the decisions since the split, and store how that assigns the other items."""
     from modeling.store import active_vectors
     from sampling.algorithms.splitting import refine
 
     standing = standing_of(split)
     decided = np.flatnonzero(standing.decided >= 0)
-    if len(decided) == split.n_learned:
-        return
-    _, vectors = active_vectors(split.dataset_id)
-    parts = refine(vectors.X, rows_of(split), named_parts(split), decided, standing.decided[decided])
-    split.learned, split.n_learned = parts.memberships.astype("<f4").tobytes(), len(decided)
+    split.learned, split.n_learned = b"", len(decided)
+    if len(decided):
+        _, vectors = active_vectors(split.dataset_id)
+        parts = refine(vectors.X, rows_of(split), named_parts(split), decided, standing.decided[decided])
+        split.learned = parts.memberships.astype("<f4").tobytes()
     split.save(update_fields=["learned", "n_learned"])
 
 

@@ -18,7 +18,8 @@ PICTURES = 6
 class Examples:
     """The first frames of the first examples, the number of examples, and the query and title of the queue before.
 
-    ``outside`` names the examples from outside the dataset; ``label`` is the class whose labels are examples.
+    ``outside`` names the examples from outside the dataset; ``label`` is the class whose labels are examples. If it
+    ``is_contrasted``, there are counterexamples, and scores are no similarities.
     """
 
     to: str
@@ -26,6 +27,7 @@ class Examples:
     n: int
     outside: list[str]
     label: LabelClass | None
+    is_contrasted: bool
     back: str
     back_title: str
 
@@ -52,7 +54,7 @@ def examples_of(dataset: Dataset, query: QueryDict) -> Examples:
     back = QueryDict(query.get("back", ""), mutable=True)
     back.setdefault("queue", "auto")
     strategy = STRATEGIES.get(str(back["queue"]), STRATEGIES["auto"])
+    is_contrasted = label is not None or query.get("avoid", "nothing") != "nothing"
     shown = [frames[row] for row in rows if row in frames]
-    return Examples(
-        query.get("to", ""), shown, len(rows) + len(outside), outside, label, back.urlencode(), strategy.title
-    )
+    n, title = len(rows) + len(outside), strategy.title
+    return Examples(query.get("to", ""), shown, n, outside, label, is_contrasted, back.urlencode(), title)

@@ -114,7 +114,8 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "choices": [
             {"name": name, "options": values, "chosen": query.get(name) or values[0]}
             for name, values in (strategy.choices.items() if strategy else ())
-            if name != "order"  # its control is beside the field to sort by
+            # The control of "order" is beside the field to sort by; with a class, the other classes are avoided.
+            if name != "order" and not (name == "avoid" and query.get("of"))
         ],
         "help": strategy.help if strategy else "",
         "title": strategy.title if strategy else "Queue",
