@@ -1,9 +1,11 @@
 """Split a class in a real browser: propose parts, name them, review what is open, learn from it, and take it back."""
 
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from labeling.models import Annotation, Dataset, Item
@@ -109,8 +111,13 @@ def test_an_example_from_a_file(page: Page, site: Site, dataset: Dataset) -> Non
     page.locator("#example-file").set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": b"no image"})
     expect(page.locator("#example-status")).to_contain_text("cannot be read as an image")
     assert serious_violations(page) == []
-    file = dataset.data_dir / "image0007.png"
-    page.locator("#example-file").set_input_files(file)
+    pixels = np.random.default_rng(0).integers(0, 255, (800, 800, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    assert len(buffer.getvalue()) > 1 << 20, "larger bodies than this need a permit"
+    page.locator("#example-file").set_input_files(
+        {"name": "photo.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    )
     expect(page.locator("#queues .examples img")).to_have_count(1)
     assert "file=" in page.url
     assert bench.n_tiles() == 0, "the vectors of this test are of no encoder, and the page says so"
