@@ -36,7 +36,7 @@ def upload(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     back = query.get("back", "") if query.get("queue") == "similar" else query.urlencode()
     new = {"queue": "similar", "file": name, "back": back or "queue=auto", "to": None, "of": None}
     # Most often the example is of a class that has no label yet.
-    new |= {"avoid": "labeled images" if dataset.n_labelled else None}
+    new |= {"avoid": "labels" if dataset.n_labelled else None}
     return trigger_client_event(HttpResponse(status=204), "hoshina:query", {"set": new})
 
 

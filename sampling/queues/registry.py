@@ -28,7 +28,7 @@ SHOWN_OF_GROUP = 60
 # Labels of a class that Similar compares with, and of the others: more cost time and hardly change the ranking.
 MAX_EXAMPLES = 1000
 First = Literal["farthest", "typical"]
-Avoid = Literal["nothing", "labeled images"]
+Avoid = Literal["nothing", "labels"]
 BY_CHANCE = "Random, until there is a ranking"
 
 

@@ -44,7 +44,7 @@ class Command(HoshinaCommand):
         examples = [_item(dataset, name) for name in options["item"]]
         files = [_kept(dataset, path) for path in options["file"]]
         rows = ",".join(str(item.row) for item in examples)
-        avoid: Avoid = "labeled images" if options["avoid_labels"] else "nothing"
+        avoid: Avoid = "labels" if options["avoid_labels"] else "nothing"
         params = SimilarParams(to=rows, at_least=options["at_least"], file=",".join(files), avoid=avoid)
         filters = Filters() if options["unlabelled"] else Filters(state=None)
         round_ = pull(dataset, STRATEGIES["similar"], params, filters, seed=0, k=options["k"])

@@ -133,7 +133,14 @@ def test_an_upload_opens_similar_and_shows_its_picture(dataset: Dataset) -> None
     assert grid.tiles[0].item.row == 7
     form = Client().get(f"/d/pictures/queues/?{address}&back=queue%3Dband").content.decode()
     picture = f"/d/pictures/examples/{query['file']}/"
-    assert_contains(form, picture, "Similar to this image", "Back to Band", f'name="file" value="{query["file"]}"')
+    assert_contains(
+        form,
+        "/d/pictures/examples/?permit=",
+        picture,
+        "Similar to this image",
+        "Back to Band",
+        f'name="file" value="{query["file"]}"',
+    )
     shown = Client().get(picture)
     assert (shown.status_code, shown["Content-Type"]) == (200, "image/jpeg")
     assert Image.open(io.BytesIO(shown.content)).size[0] > 60
@@ -147,13 +154,13 @@ def test_labeled_images_are_avoided_on_request(dataset: Dataset) -> None:
     import_labels(dataset, [2, 5], np.zeros(N, int))
     answer = upload(dataset, copy_of(dataset, 7))
     query = json.loads(answer["HX-Trigger"])["hoshina:query"]["set"]
-    assert query["avoid"] == "labeled images"
+    assert query["avoid"] == "labels"
     X = not_none(open_vectors(vectors)).X
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     (example,) = vectors_of(dataset, vectors, [query["file"]])
     scores = unit @ (example / np.linalg.norm(example)) - np.maximum(unit @ unit[2], unit @ unit[5])
     expected = [row for row in np.argsort(-scores, kind="stable").tolist() if row not in {2, 5}]
-    assert ranked(dataset, file=query["file"], avoid="labeled images") == expected
+    assert ranked(dataset, file=query["file"], avoid="labels") == expected
     assert ranked(dataset, file=query["file"]) != expected
 
 
