@@ -31,6 +31,8 @@ from sampling.accuracy.estimate import (
 )
 from sampling.accuracy.stopping import stopping
 from sampling.models import AccuracyEstimate
+from sampling.sweeps.banner import cost_sentence
+from sampling.sweeps.checks import cost_of
 
 
 @require_GET
@@ -57,6 +59,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "history": [{"estimate": estimate, "share": share_of(estimate)} for estimate in reversed(estimates)],
         "model": (model := active_model(dataset)),
         "held_out": _held_out(model),
+        "sweeps_cost": cost_sentence(cost_of(dataset)),
     }
     return render(request, "sampling/accuracy/page.html", context)
 

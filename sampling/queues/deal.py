@@ -15,7 +15,7 @@ from modeling.models import ModelVersion
 from modeling.predictions import Suggestion, active_predictions, held_out_of
 from sampling.models import Round
 from sampling.queues.leases import Window, blocking, take
-from sampling.queues.pull import filters_from, ranked_rows
+from sampling.queues.pull import filters_from, leases, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.sweeps.checks import waiting_among
 
@@ -70,7 +70,7 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool,
     items = Item.objects.filter(dataset=round_.dataset_id).available()
     if filters.is_changed:
         items = items.changed_since_decision()
-    if not (strategy.deals and filters.state == State.UNLABELLED and holder):
+    if not (holder and leases(strategy, filters)):
         found, next_offset = _collect(round_, offset, n, items, filters.state)
         return Deal(_tiles(round_, found), next_offset)
     with transaction.atomic():

@@ -11,9 +11,10 @@ from labeling.models import Dataset, State
 from sampling.models import Round
 from sampling.queues.field_filter import from_params
 from sampling.queues.leases import LEASE, NO_WINDOW, Holding, Window, holdings
-from sampling.queues.pull import CHANGED
+from sampling.queues.pull import CHANGED, filters_from, leases
 from sampling.queues.registry import STRATEGIES
 from sampling.sweeps.banner import nothing_to_sweep
+from sampling.sweeps.checks import n_waiting
 
 _INGEST = "hoshina ingest --data-dir FOLDER"
 
@@ -40,7 +41,7 @@ class Empty:
 def nothing_left(dataset: Dataset, round_: Round, window: Window = NO_WINDOW) -> Empty:
     """Return why a round has no image to show in ``window``, and who holds which images."""
     dataset.refresh_from_db()
-    is_leased = STRATEGIES[round_.queue].deals and round_.params["filters"]["state"] == State.UNLABELLED.label
+    is_leased = leases(STRATEGIES[round_.queue], filters_from(round_.params["filters"]))
     held = tuple(holdings(dataset, window)) if is_leased and dataset.n_left else ()
     return replace(_why(dataset, round_, held), holdings=held)
 
@@ -54,6 +55,9 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
             "The held-out predictions agree with the labels, or you have checked the labels that they disagree with. "
             "Labels made since the last training are checked after the next one.",
         )
+    if round_.queue == "checks" and n_waiting(dataset):
+        text = "Others are looking at the remaining checks. These become available when they leave the page."
+        return Empty("No checks available right now", text, is_waiting=True)
     if round_.queue == "checks":
         return Empty("No checks are waiting", "Images to check come from sweeps. Accept a page of a sweep first.")
     if round_.queue == "review":

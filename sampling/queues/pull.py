@@ -28,8 +28,11 @@ from sampling.queues.outlier_cache import inverse_lengths_of, oddness_at_hand, o
 from sampling.queues.pool import Pool, pool_of
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import Inputs, Ranking, Strategy
-from sampling.sweeps.checks import carryover_of, deal_checks, risk_of, settle, waiting_rows
+from sampling.sweeps.queues import CHECK
+from sampling.sweeps.checks import carryover_of, deal_checks, risk_of, settle, waiting_checks
 
+# The queues of annotations given to a page by one key.
+_PAGES = ("groups", "sweep", f"sweep/{CHECK}", "checks")
 # The state that stands for ``Filters.is_changed`` in URLs and rounds.
 CHANGED = "changed"
 
@@ -108,10 +111,11 @@ def gather(
     candidates = field_filter.narrowed(dataset, _candidates(dataset, pool, filters, predictions), filters.fields)
     if strategy.needs_held_out:
         candidates = np.setdiff1d(candidates, _looked_at(dataset, strategy), assume_unique=True)
-    if window.name and strategy.deals and filters.state == State.UNLABELLED:
+    if window.name and leases(strategy, filters):
         candidates = available(dataset, candidates, window, is_continued=is_continued)
     labelled = pool.rows(State.LABELLED)
     settle(dataset.pk)
+    waiting, waiting_classes = waiting_checks(dataset)
     return Inputs(
         candidates=candidates,
         after=after,
@@ -129,12 +133,18 @@ def gather(
         inverse_lengths=lambda: inverse_lengths_of(*_of(embedding_set)),
         held_out=held_out,
         pressed=lambda rows: pressed_together(dataset, rows),
-        waiting=waiting_rows(dataset),
+        waiting=waiting,
+        waiting_classes=waiting_classes,
         risk=lambda: (risk_of(dataset), carryover_of(dataset)),
         column=lambda name: field_filter.column_named(dataset, name),
         review=lambda split_id: review_of(dataset, split_id),
         outside=lambda names: outside_examples.vectors_of(dataset, _of(embedding_set)[0], names),
     )
+
+
+def leases(strategy: Strategy, filters: Filters) -> bool:
+    """Return whether the queue leases its items to the window that shows them."""
+    return strategy.deals and (filters.state == State.UNLABELLED or strategy.is_sweep)
 
 
 def _held_out(predictions: Predictions | None) -> HeldOutPredictions:
@@ -151,7 +161,7 @@ def _held_out(predictions: Predictions | None) -> HeldOutPredictions:
 def pressed_together(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return for each row an id of the sweep page on which it was labeled, or a unique negative number."""
     swept = Annotation.objects.filter(
-        item__dataset=dataset, item__row__in=rows.tolist(), queue__in=("groups", "sweep"), pk=F("item__decision_id")
+        item__dataset=dataset, item__row__in=rows.tolist(), queue__in=_PAGES, pk=F("item__decision_id")
     )
     action_of = dict(swept.values_list("item__row", "action_id"))
     return np.array([action_of.get(row, -1 - row) for row in rows.tolist()], np.int64)
@@ -281,7 +291,7 @@ def order_after(spent: Round, window: Window, k: int | None) -> Order:
         return replace(order, after=int(rows[-1]) if len(rows) else -1)
     if spent.queue == "review":  # decided items leave it
         return order
-    if filters["state"] != State.UNLABELLED.label:
+    if filters["state"] != State.UNLABELLED.label and not STRATEGIES[spent.queue].is_sweep:
         return replace(order, seed=spent.seed, skip=spent.params.get("skip", 0) + len(rows))
     return order
 

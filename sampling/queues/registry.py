@@ -19,7 +19,7 @@ from sampling.queues.outlier_cache import Oddity
 from sampling.queues.outside_examples import names_in
 from sampling.queues.sort import AllParams, everything
 from sampling.queues.strategy import BadParameter, Floats, Inputs, NoParams, Ranking, Rows, Strategy
-from sampling.sweeps.queues import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
+from sampling.sweeps.queues import MOST, GroupsParams, SweepParams, checks, groups, sweep
 
 # The first SPREAD items of Uncertain are diversified page by page; nobody labels more before the next training.
 PAGE, SPREAD = 40, 200
@@ -325,7 +325,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     Z = inputs.projected()
     odd = inputs.oddness_at_hand() if P is not None and inputs.oddness_at_hand is not None else None
     mix = choose(Z, rows, labelled, labels, P, k, rng=inputs.rng, oddness=odd)
-    ranking = Ranking(
+    return Ranking(
         rows=mix.rows,
         scores=np.linspace(1, 0, num=len(mix.rows), dtype=np.float32),
         probabilities=mix.probabilities,
@@ -333,7 +333,6 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
         is_complete=len(mix.rows) == len(inputs.candidates),
         sources=mix.sources,
     )
-    return with_checks(ranking, inputs)
 
 
 def _best(rows: Rows, scores: Floats, k: int, reason: str) -> Ranking:
@@ -403,7 +402,7 @@ STRATEGIES = _by_name(
     Strategy(
         "checks", "Checks",
         "Images from sweeps, shown again without the suggestion, to measure how often sweeps are right.",
-        checks, is_listed=False,
+        checks, is_listed=False, is_sweep=True, kept=MOST,
     ),
     Strategy(
         "review", "Review", "Labels that splitting a class left open: near the border between two classes.",

@@ -41,7 +41,8 @@ class Inputs:
     ``inverse_lengths`` returns one over the length of each vector. ``held_out`` are the model's held-out predictions
     for its training labels, if the strategy needs them.
     ``pressed`` maps rows to ids that are equal for rows labeled together on one sweep page.
-    ``waiting`` are the rows of checks not decided yet; ``risk`` returns what checks found and what sweeps promised.
+    ``waiting`` are the rows of checks not decided yet, and ``waiting_classes`` the ids of the classes that they were
+    accepted as (0: to be decided one by one); ``risk`` returns what checks found and what sweeps promised.
     ``after`` is the row after which the queue All continues; ``column`` returns a field's values by name.
     ``outside`` returns the embeddings (n, d) of examples that are no items, by their names. ``review`` returns what a
     split left open, by its id (0: the newest).
@@ -63,6 +64,7 @@ class Inputs:
     held_out: HeldOutPredictions | None = None
     pressed: Callable[[Rows], Rows] | None = None
     waiting: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    waiting_classes: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     risk: Callable[[], tuple[Risk, Carryover]] | None = None
     after: int = -1
     column: Callable[[str], Column] | None = None

@@ -37,7 +37,7 @@ from sampling.queues.registry import STRATEGIES, BandParams
 from sampling.queues.served import record
 from sampling.queues.similar_examples import examples_of
 from sampling.queues.strategy import BadParameter, Strategy, parse_params
-from sampling.sweeps.banner import ClassBar, GroupBar, bar_of, class_form
+from sampling.sweeps.banner import CheckBar, ClassBar, GroupBar, bar_of, class_form
 from sampling.sweeps.checks import n_waiting
 
 PAGE, LARGEST_PAGE = 60, 240
@@ -64,7 +64,7 @@ class Page:
     next_url: str = ""
     model_version_id: int | None = None
     empty: Empty | None = None
-    bar: ClassBar | GroupBar | None = None
+    bar: ClassBar | CheckBar | GroupBar | None = None
 
 
 @require_GET
@@ -293,8 +293,9 @@ def _filters(request: HtmxHttpRequest, dataset: Dataset, strategy: Strategy) -> 
     check(dataset, fields)
     predicted_id = _whole(request, "predicted", 0) or None
     region = region_from(request.GET)
-    if strategy.is_sweep:  # labeled items must not be relabeled by the page
-        return Filters(State.UNLABELLED, None, predicted_id, region=region, fields=fields)
+    if strategy.is_sweep:  # labeled items must not be relabeled by the page, except for checks to confirm
+        state = None if strategy.name == "checks" else State.UNLABELLED
+        return Filters(state, None, predicted_id, region=region, fields=fields)
     label_id = _whole(request, "label", 0) or None
     unseen = unseen_from(request.GET)
     name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)

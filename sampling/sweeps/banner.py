@@ -11,14 +11,14 @@ from django.http import QueryDict
 from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
-from labeling.templatetags.item_display import percent
+from labeling.templatetags.item_display import percent, share
 from sampling.maps.region_filter import region_from
 from sampling.models import Round
 from sampling.queues.field_filter import conditions_from
 from sampling.queues.pull import Filters, gather
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import parse_params
-from sampling.sweeps.checks import Measured, measured
+from sampling.sweeps.checks import Cost, Measured, cost_of, measured
 from sampling.sweeps.queues import SweepParams, prospects
 
 # The same as in sampling.algorithms.groups, which the web process does not import.
@@ -41,6 +41,17 @@ class ClassBar:
     def is_broken(self) -> bool:
         """Return whether the checks show more wrong labels than promised."""
         return self.measured.n > 0 and self.measured.low > self.at_most
+
+
+@dataclass(frozen=True)
+class CheckBar:
+    """The banner of a page of checks of one class, which says nothing about how many are wrong."""
+
+    label: LabelClass
+    n: int
+    measured: Measured
+    kind: str = "class"
+    is_check: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,18 +88,20 @@ class GroupBar:
         if self.agreement is None:
             return ""
         digits = 1 if self.agreement >= 0.9 else 0
-        share, low, high = (f"{100 * value:.{digits}f}" for value in (self.agreement, self.low, self.high))
-        return f"{share} % (95 % interval {low} to {high} %) of {counted(self.n_pairs, 'labeled pair')} this similar"
+        mean, low, high = (f"{100 * value:.{digits}f}" for value in (self.agreement, self.low, self.high))
+        return f"{mean} % (95 % interval {low} to {high} %) of {counted(self.n_pairs, 'labeled pair')} this similar"
 
 
-def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | GroupBar | None:
-    """Return the banner above a page of ``n`` tiles, or None for queues that are not sweeps."""
+def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | CheckBar | GroupBar | None:
+    """Return the banner above a page of ``n`` tiles, or None for pages that are decided one by one."""
     facts = round_.params.get("facts", {})
     if round_.queue == "groups":
         return msgspec.convert(facts | {"n": n}, GroupBar)
-    if round_.queue != "sweep":
+    if "of" not in facts:
         return None
     label = LabelClass.objects.get(pk=facts["of"])
+    if facts.get("is_check"):
+        return CheckBar(label, n, measured(dataset))
     return ClassBar(label, n, round(facts["expected_wrong"]), round_.params["at_most"], measured(dataset))
 
 
@@ -116,12 +129,12 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
             f"No {name} left to sweep",
             f"No unlabeled image is predicted as {name}. Choose another class, or Auto.",
         )
-    share = f"{100 * round_.params['at_most']:g} %"
+    at_most = f"{100 * round_.params['at_most']:g} %"
     surest = percent(facts["surest"])
     return (
-        f"Too uncertain to sweep at {share}",
+        f"Too uncertain to sweep at {at_most}",
         f"{counted(facts['n_predicted'], 'unlabeled image')} predicted as {name}, the most confident at {surest}, "
-        f"are too uncertain to sweep at {share}. Label some in Uncertain first, allow more wrong labels, or choose "
+        f"are too uncertain to sweep at {at_most}. Label some in Uncertain first, allow more wrong labels, or choose "
         "another class.",
     )
 
@@ -149,18 +162,29 @@ def class_form(dataset: Dataset, query: QueryDict) -> dict[str, Any]:
         filters = Filters(region=region_from(query), fields=conditions_from(query))
         classes = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
     except Refusal as problem:
-        return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01)}
+        return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01), "cost": ""}
     names = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))
     choices = [
         asdict(prospect) | {"name": names[prospect.class_id], "is_chosen": prospect.class_id == params.of}
         for prospect in classes
         if prospect.class_id in names
     ]
-    return {"problem": "", "params": params, "classes": choices, "shares": _shares(params.at_most)}
+    cost = cost_sentence(cost_of(dataset))
+    return {"problem": "", "params": params, "classes": choices, "shares": _shares(params.at_most), "cost": cost}
+
+
+def cost_sentence(cost: Cost) -> str:
+    """Return what the last pages of class sweeps cost and the least that they can cost, or "" without any."""
+    if not cost.labels:
+        return ""
+    return (
+        f"Your last pages: {cost.per_label:.2f} actions per label (one by one: 1). A class sweep can't cost less than "
+        f"the model's error, here {share(cost.bound)}."
+    )
 
 
 def _shares(chosen: float) -> list[dict[str, Any]]:
     return [
-        {"value": f"{share:g}", "text": f"{100 * share:g} %", "is_chosen": share == chosen}
-        for share in sorted({*SHARES, chosen})
+        {"value": f"{value:g}", "text": f"{100 * value:g} %", "is_chosen": value == chosen}
+        for value in sorted({*SHARES, chosen})
     ]

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import Count, F, Max, Q, Sum
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
 from labeling.decisions.save import surviving
-from labeling.models import Annotation, Dataset, Item, State
+from labeling.models import Annotation, Dataset, Item, LabelClass, State
 from sampling.algorithms.estimates import share_of_sums
-from sampling.algorithms.risk import Carryover, Risk, estimate_doubt, miss_rate
+from sampling.algorithms.risk import Carryover, Risk, estimate_doubt, miss_rate, with_overlooked
 from sampling.models import Check, Round
 from sampling.queues.strategy import Rows
 
@@ -40,11 +40,35 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What the last accepted pages cost: labels given, actions (clicks and key presses), and images of other classes."""
+
+    labels: int = 0
+    actions: int = 0
+    marks: int = 0
+
+    @property
+    def per_label(self) -> float:
+        """Return the number of actions per label."""
+        return self.actions / self.labels
+
+    @property
+    def bound(self) -> float:
+        """Return the model's error on these pages: each such image takes a click, so a sweep can't cost less."""
+        return self.marks / self.labels
+
+
+@dataclass(frozen=True)
 class _Outcome:
-    """The outcome of a page: the action that accepted it, if any, and how many images got another decision."""
+    """The outcome of a page: the action that accepted it, if any, and the images that got its class.
+
+    ``n_marked`` images got another decision, by ``n_mark_keys`` key presses.
+    """
 
     accept_id: int | None
+    n_accepted: int
     n_marked: int
+    n_mark_keys: int
 
 
 def deal_checks(round_: Round, class_id: int, rows: list[int], probabilities: list[float]) -> None:
@@ -70,9 +94,12 @@ def settle(dataset_id: int) -> None:
     newest = list(checks.order_by("-pk")[:RECENT_CHECKS])
     if not newest:
         return
-    waited = checks.filter(outcome=Check.Outcome.WAITING).exclude(item__state=State.UNLABELLED)
-    disputed = checks.filter(outcome=Check.Outcome.DISPUTED).exclude(item__decision_id=F("disputed_by"))
-    older = list((waited | disputed).exclude(pk__in=[check.pk for check in newest]))
+    waited = Q(outcome=Check.Outcome.WAITING) & ~Q(item__state=State.UNLABELLED)
+    disputed = Q(outcome=Check.Outcome.DISPUTED) & ~Q(item__decision_id=F("disputed_by"))
+    # A page of checks may hold older ones than the newest, and be undone.
+    undone = Q(outcome__in=_DECIDED, item__state=State.UNLABELLED)
+    undone |= Q(outcome=Check.Outcome.WRONG, item__decision_id__lte=F("disputed_by"))
+    older = list(checks.filter(waited | disputed | undone).exclude(pk__in=[check.pk for check in newest]))
     pages = _recent_pages(dataset_id, newest)
     decisions = [check.item.decision_id for check in newest + older if check.item.decision_id]
     shown_in = dict(Annotation.objects.filter(pk__in=decisions).values_list("pk", "round_id"))
@@ -118,14 +145,17 @@ def _recent_pages(dataset_id: int, newest: Iterable[Check]) -> dict[int, _Outcom
     held = Annotation.objects.filter(item__dataset=dataset_id, item__row__in=rows.tolist(), pk=F("item__decision_id"))
     decisions = held.filter(round_id__in=rounds).exclude(state=State.UNLABELLED)
     accepted: dict[int, Counter[int]] = {pk: Counter() for pk in rounds}
-    marked: Counter[int] = Counter()
+    marked: dict[int, Counter[int]] = {pk: Counter() for pk in rounds}
     for round_id, label_id, action_id in decisions.values_list("round_id", "label_id", "action_id"):
         assert round_id is not None
         if label_id == swept[round_id]:
             accepted[round_id][action_id] += 1
         else:
-            marked[round_id] += 1
-    return {pk: _Outcome(_accept(accepted[pk], rounds[pk].n_ranked), marked[pk]) for pk in rounds}
+            marked[round_id][action_id] += 1
+    return {
+        pk: _Outcome(_accept(accepted[pk], round_.n_ranked), accepted[pk].total(), marked[pk].total(), len(marked[pk]))
+        for pk, round_ in rounds.items()
+    }
 
 
 def _accept(actions: Counter[int], n: int) -> int | None:
@@ -135,8 +165,21 @@ def _accept(actions: Counter[int], n: int) -> int | None:
 
 def waiting_rows(dataset: Dataset) -> Rows:
     """Return the rows of the open checks, those that have waited longest first."""
+    return waiting_checks(dataset)[0]
+
+
+def waiting_checks(dataset: Dataset) -> tuple[Rows, Rows]:
+    """Return the rows of the open checks, longest waiting first, and the ids of the classes they were accepted as.
+
+    The id is 0 for a check to decide one by one: it was marked before, or its class is no longer in use.
+    """
     waiting = Check.objects.filter(dataset=dataset, outcome__in=_OPEN).order_by("pk")
-    return np.array(waiting.values_list("item__row", flat=True), np.int64)
+    columns = list(waiting.values_list("item__row", "outcome", "label_id"))
+    in_use = set(LabelClass.objects.active().filter(dataset=dataset).values_list("pk", flat=True)) if columns else set()
+    classes = [
+        label_id if outcome == Check.Outcome.WAITING and label_id in in_use else 0 for _, outcome, label_id in columns
+    ]
+    return np.array([row for row, _, _ in columns], np.int64), np.array(classes, np.int64)
 
 
 def n_waiting(dataset: Dataset) -> int:
@@ -157,13 +200,30 @@ def risk_of(dataset: Dataset) -> Risk:
     newest = list(checks.order_by("-pk")[:RECENT_CHECKS])
     if not newest:
         return Risk()
-    n_caught = checks.filter(outcome=Check.Outcome.CAUGHT).count()
-    wrong = checks.filter(outcome=Check.Outcome.WRONG).values_list("probability", flat=True)
     pages = {pk: page for pk, page in _recent_pages(dataset.pk, newest).items() if page.accept_id is not None}
     facts = dict(Round.objects.filter(pk__in=pages).values_list("pk", "params__facts__model_wrong"))
     n_marked = sum(page.n_marked for page in pages.values())
     doubt = estimate_doubt(n_marked, sum(facts.values()))
-    return Risk(miss_rate(n_caught, list(wrong)), doubt, checks.filter(outcome__in=_DECIDED).count())
+    return Risk(miss_rate(*_caught_and_wrong(checks)), doubt, checks.filter(outcome__in=_DECIDED).count())
+
+
+def _caught_and_wrong(checks: QuerySet[Check]) -> tuple[int, list[float]]:
+    """Return how many checks were marked on their page, and the probabilities of those found wrong later."""
+    wrong = checks.filter(outcome=Check.Outcome.WRONG).values_list("probability", flat=True)
+    return checks.filter(outcome=Check.Outcome.CAUGHT).count(), list(wrong)
+
+
+def cost_of(dataset: Dataset) -> Cost:
+    """Return what the last dozen accepted pages of class sweeps cost, without their checks, which follow later.
+
+    A page takes a key press, a click for each marked image, and the key presses that gave these their classes.
+    """
+    newest = list(Check.objects.filter(dataset=dataset).order_by("-pk")[:RECENT_CHECKS])
+    recent = _recent_pages(dataset.pk, newest).values() if newest else ()
+    pages = [page for page in recent if page.accept_id is not None]
+    marks = sum(page.n_marked for page in pages)
+    actions = len(pages) + marks + sum(page.n_mark_keys for page in pages)
+    return Cost(marks + sum(page.n_accepted for page in pages), actions, marks)
 
 
 def carryover_of(dataset: Dataset) -> Carryover:
@@ -174,7 +234,10 @@ def carryover_of(dataset: Dataset) -> Carryover:
 
 
 def measured(dataset: Dataset) -> Measured:
-    """Return the share of wrong labels left by sweeps, from decided checks weighted by the labels each stands for."""
+    """Return the share of wrong labels left by sweeps, from decided checks weighted by the labels each stands for.
+
+    It includes an estimate of the wrong labels that the checks overlooked.
+    """
     checks = Check.objects.filter(dataset=dataset)
     decided, wrong = Q(outcome__in=_DECIDED), Q(outcome=Check.Outcome.WRONG)
     totals = checks.aggregate(
@@ -186,5 +249,6 @@ def measured(dataset: Dataset) -> Measured:
         squared_hits=Sum(F("labels") * F("labels"), filter=wrong, default=0.0),
         largest=Max("labels", filter=decided, default=0.0),
     )
-    share = share_of_sums(totals["n"], totals["total"], totals["hits"], totals["squared_hits"], totals["largest"])
+    found = share_of_sums(totals["n"], totals["total"], totals["hits"], totals["squared_hits"], totals["largest"])
+    share = with_overlooked(found, *_caught_and_wrong(checks))
     return Measured(totals["n"], totals["n_wrong"], totals["n_open"], share.value, share.low, share.high)

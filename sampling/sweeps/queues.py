@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sampling.algorithms.ranking import top
 from sampling.algorithms.risk import (
     MIN_CHECKED_PAGE,
+    Carryover,
     draw_checks,
-    insertion_places,
     most_confident,
     plan_page,
     predicted_classes,
@@ -23,9 +23,12 @@ from sampling.queues.strategy import BadParameter, Floats, Inputs, NoParams, Ran
 if TYPE_CHECKING:
     from sampling.algorithms.groups import Agreement
 
+# The source of checks on a page of the queue Sweep.
 CHECK = "check"
 CHECKED_AGAIN = "Checked again, to measure a sweep"
 MOST = 240
+# Sweep shows a page of checks once this many of a class wait: fewer cost more actions each.
+MIN_CHECK_PAGE = 20
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,10 @@ class Prospect:
 
 
 def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
-    """Rank the candidates most certainly of the class, as many as the promised error allows."""
+    """Rank the candidates most certainly of the class, as many as the promised error allows.
+
+    Checks of a class come first once there are enough of them, and fewer only when no page is left to sweep.
+    """
     if not 0 < params.at_most <= 0.5:
         raise BadParameter("Sweep: the share of wrong labels must be above 0 and at most 0.5 (50 %).")
     if params.of and params.of not in inputs.columns:
@@ -67,9 +73,19 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
         )
     if not inputs.columns:
         raise BadParameter("Sweep: the model has no classes. Label some images and retrain it (R).")
+    page_of_checks = _check_page(inputs, k, of=params.of, source=CHECK)
+    if len(page_of_checks.rows) >= MIN_CHECK_PAGE:
+        return page_of_checks
+    ranking = _class_page(inputs, params, k)
+    return ranking if len(ranking.rows) or not len(page_of_checks.rows) else page_of_checks
+
+
+def _class_page(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
+    """Rank the page to sweep: of the class in ``params``, or of the class with the most confident one."""
     assert inputs.risk is not None
     risk, carryover = inputs.risk()
     candidates, ids, sure = _predicted(inputs)
+    carryover = replace(carryover, left=len(inputs.candidates))
     tried = []
     for class_id in [params.of] if params.of else list(inputs.columns):
         own = np.flatnonzero(ids == class_id)
@@ -77,7 +93,8 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
         best = top(chances, min(k, MOST))
         page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best), carryover=carryover)
         if page.n < MIN_CHECKED_PAGE:  # pages without checks are not recorded, so no error is carried over
-            page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best))
+            alone = Carryover(left=carryover.left)
+            page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best), carryover=alone)
         tried.append((class_id, page, rows, chances, best))
     class_id, page, rows, chances, best = tried[most_confident([page for _, page, _, _, _ in tried])]
     chosen = best[: page.n]
@@ -165,43 +182,30 @@ def _agreement(agreement: Agreement) -> dict[str, Any]:
 
 
 def checks(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """Rank the open checks, those that have waited longest first."""
+    """Rank the open checks: pages of one class, then those that were marked on such a page, to confirm one by one."""
+    page = _check_page(inputs, k)
+    if len(page.rows):
+        return page
     rows = inputs.waiting[np.isin(inputs.waiting, inputs.candidates)][:k]
-    ranking = _ranking(rows, np.zeros(len(rows), np.float32), CHECKED_AGAIN, {})
-    return replace(ranking, is_complete=len(rows) == len(inputs.waiting))
+    return _ranking(rows, np.zeros(len(rows), np.float32), CHECKED_AGAIN, {})
 
 
-def with_checks(ranking: Ranking, inputs: Inputs) -> Ranking:
-    """Insert the open checks into the first ranks of a mixed ranking, one in ten, at drawn places.
-
-    A check that the audit has drawn stays where it was: the audit's draws are uniform over all unlabeled items.
-    """
-    from sampling.algorithms.mixing import AUDIT
-
-    waiting = inputs.waiting[np.isin(inputs.waiting, inputs.candidates)]
-    if not len(waiting) or ranking.sources is None:
-        return ranking
-    sources = np.array(ranking.sources, object)
-    is_drawn = sources == AUDIT
-    waiting = waiting[~np.isin(waiting, ranking.rows[is_drawn])]
-    others = is_drawn | ~np.isin(ranking.rows, waiting)
-    rows, sources = ranking.rows[others], sources[others]
-    places = insertion_places(len(rows), len(waiting), inputs.rng)
-    # np.insert counts places before the insertion; these count after it.
-    at = places - np.arange(len(places))
-    return replace(
-        ranking,
-        rows=np.insert(rows, at, waiting[: len(places)]),
-        scores=np.insert(ranking.scores[others], at, np.float32(1)),
-        probabilities=np.insert(ranking.probabilities[others], at, np.float32(1)),
-        reasons={**ranking.reasons, CHECK: CHECKED_AGAIN},
-        sources=np.insert(sources, at, CHECK).tolist(),
-    )
+def _check_page(inputs: Inputs, k: int, *, of: int = 0, source: str = "") -> Ranking:
+    """Rank the waiting checks of a class (0: the one with most of them), those that have waited longest first."""
+    is_ready = (inputs.waiting_classes > 0) & np.isin(inputs.waiting, inputs.candidates)
+    rows, classes = inputs.waiting[is_ready], inputs.waiting_classes[is_ready]
+    if not of and len(rows):
+        numbers, counts = np.unique(classes, return_counts=True)
+        of = int(numbers[np.argmax(counts)])
+    rows = rows[classes == of][: min(k, MOST)]
+    facts = {"of": of, "is_check": True}
+    return _ranking(rows, np.zeros(len(rows), np.float32), CHECKED_AGAIN, facts, source=source)
 
 
-def _ranking(rows: Rows, scores: Floats, reason: str, facts: dict[str, Any]) -> Ranking:
+def _ranking(rows: Rows, scores: Floats, reason: str, facts: dict[str, Any], *, source: str = "") -> Ranking:
     # Not complete while it has a page: the next page is a new pull, with the labels known by then.
-    return Ranking.of(rows, scores, reason, is_complete=not len(rows), facts=facts)
+    ranking = Ranking.of(rows, scores, reason, is_complete=not len(rows), facts=facts)
+    return replace(ranking, reasons={source: reason}, sources=[source] * len(rows)) if source else ranking
 
 
 def _predicted(inputs: Inputs) -> tuple[Rows, Rows, Floats]:

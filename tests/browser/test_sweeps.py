@@ -5,11 +5,15 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sampling.models import Check
+from sampling.queues.pull import Filters, pull, ranked_rows
+from sampling.queues.registry import STRATEGIES
+from sampling.sweeps.queues import SweepParams
 from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.browser.factories import add_falling_model, label_counts
 from tests.modeling.factories import add_vectors, import_labels
+from tests.sampling.factories import decide_shown
 
 N = 60
 
@@ -70,19 +74,56 @@ def test_marked_tiles_keep_the_page_until_they_have_a_class(sweep: Bench, page: 
     assert label_counts(sweep.dataset) == {"cat": n - 1 - n_checks, "dog": 0, "bird": 1}
 
 
-def test_a_check_comes_back_without_the_suggestion_and_measures(sweep: Bench, page: Page) -> None:
-    ids = sweep.ids()
-    sweep.press("a")
-    expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
-    sweep.settle()
-    sweep.open("queue=checks")
-    checks = Check.objects.filter(item__in=ids).count()
-    expect(sweep.tiles).to_have_count(checks)
+@pytest.fixture
+def checks(bench: Bench, page: Page) -> Bench:
+    """Accept pages of cats, so that three checks wait, and open them."""
+    add_falling_model(bench.dataset)
+    cat = bench.dataset.classes.get(name="cat")
+    params = SweepParams(cat.pk, 0.5)
+    for seed in range(3):
+        round_ = pull(bench.dataset, STRATEGIES["sweep"], params, Filters(), seed=seed, holder="other", k=12)
+        rows = [row for row in ranked_rows(round_).tolist() if row not in round_.params["facts"]["checks"]]
+        decide_shown(bench.dataset, rows, "cat", queue="sweep", round_id=round_.pk)
+    return bench.open("queue=checks")
+
+
+def test_checks_come_back_as_a_page_without_suggestions_and_measure(checks: Bench, page: Page) -> None:
+    bar = page.locator("#sweep-bar")
+    expect(bar).to_contain_text("3 images from sweeps of cat, shown again")
+    expect(bar).not_to_contain_text("likely")
     expect(page.locator("#grid .suggestion")).to_have_count(0)
-    sweep.press(*["1"] * checks)
-    sweep.settle()
-    sweep.open("queue=sweep")
-    expect(page.locator("#sweep-bar")).to_contain_text(f"on {checks} check")
+    ids = checks.ids()
+    assert set(ids) == set(Check.objects.values_list("item_id", flat=True))
+    checks.tiles.nth(1).click()
+    expect(bar).to_contain_text("1 marked")
+    checks.press("a")
+    expect(page.locator('#grid .tile[data-state="0"]')).to_have_count(1)
+    checks.press("2")
+    # What was marked comes back alone, and is decided without a bar.
+    expect(checks.tiles).to_have_count(1)
+    expect(page.locator("#sweep-bar")).to_have_count(0)
+    assert checks.ids() == [ids[1]]
+    expect(page.locator("#grid .chip .name")).to_have_text("")
+    checks.press("2")
+    expect(page.locator("#grid")).to_contain_text("No checks are waiting")
+    checks.settle()
+    assert checks.outcome(ids[0]) == (1, "cat")
+    assert checks.outcome(ids[1]) == (1, "dog")
+    checks.open("queue=sweep")
+    decided = Check.objects.exclude(outcome=Check.Outcome.DEALT).values_list("outcome", flat=True)
+    assert sorted(decided) == [Check.Outcome.RIGHT] * 2 + [Check.Outcome.WRONG]
+
+
+def test_a_page_of_checks_is_undone_with_one_key(checks: Bench, page: Page) -> None:
+    before = label_counts(checks.dataset)["cat"]
+    ids = checks.ids()
+    checks.press("a")
+    expect(page.locator("#grid")).to_contain_text("No checks are waiting")
+    checks.press("z")
+    expect(checks.tiles).to_have_count(3)
+    checks.settle()
+    assert checks.ids() == ids
+    assert label_counts(checks.dataset)["cat"] == before
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from labeling.management.datasets import add_common_arguments, pick_dataset
 from sampling.accuracy.estimate import MIN_AUDIT, Outlook, history, more_to_halve, outlook, recalls_by_name
 from sampling.accuracy.stopping import Stopping, stopping
 from sampling.models import AccuracyEstimate
+from sampling.sweeps.banner import cost_sentence
+from sampling.sweeps.checks import Cost, Measured, cost_of, measured, settle
 
 NOT_KNOWN = (
     f"Not known yet: label {MIN_AUDIT} images of the queue Audit (hoshina queue audit, or the page), then retrain."
@@ -19,7 +21,7 @@ NOT_KNOWN = (
 
 
 class Command(HoshinaCommand):
-    help = "Print the audited accuracy of the newest model, and a forecast for more labels."
+    help = "Print the audited accuracy of the newest model, a forecast for more labels, and the cost of sweeps."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_common_arguments(parser)
@@ -31,6 +33,8 @@ class Command(HoshinaCommand):
         ahead = outlook(estimates)
         stop = stopping(estimates, ahead)
         end = ahead.end
+        settle(dataset.pk)
+        cost, found = cost_of(dataset), measured(dataset)
         per_class = [] if newest is None else recalls_by_name(newest)
         forecast = end and {"labels": end["labels"], "accuracy": end["value"], "interval": [end["low"], end["high"]]}
         result = {
@@ -43,9 +47,11 @@ class Command(HoshinaCommand):
             "per_class": per_class,
             "forecast": forecast,
             "next_point": _next_point(stop),
+            "sweeps": _sweeps(cost, found),
             "note": ahead.why_not if newest else NOT_KNOWN,
         }
         lines = [NOT_KNOWN] if newest is None else [*_lines(newest, per_class), *_outlook_lines(ahead, stop)]
+        lines += [cost_sentence(cost)] if cost.labels else []
         self.print_result(result, lines, as_json=options["json"])
 
 
@@ -59,6 +65,22 @@ def _lines(newest: AccuracyEstimate, per_class: list[dict[str, Any]]) -> Iterato
         low, high = line["interval"]
         yield f"  {line['class']}: recall {line['recall']:.1%} ({low:.1%} to {high:.1%}, {counted(line['n'], 'image')})"
     yield f"{counted(more_to_halve(newest), 'more audit label')} would halve the interval."
+
+
+def _sweeps(cost: Cost, found: Measured) -> dict[str, Any] | None:
+    """Return what the last pages of class sweeps cost, and the share of wrong labels that checks measured."""
+    if not cost.labels:
+        return None
+    return {
+        "labels": cost.labels,
+        "actions": cost.actions,
+        "actions_per_label": cost.per_label,
+        "model_error": cost.bound,
+        "wrong": found.value if found.n else None,
+        "interval": [found.low, found.high] if found.n else None,
+        "n_checks": found.n,
+        "n_waiting": found.n_waiting,
+    }
 
 
 def _next_point(stop: Stopping | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ import { SidePane } from "./panes.js";
 import { Question } from "./question.js";
 import { recall, remember } from "../store.js";
 import { cycleStretch } from "../stretch.js";
-import { Sweep } from "./sweep.js";
+import { Sweep, isSweep } from "./sweep.js";
 import { followSliders } from "../sliders.js";
 import { drawChip, drawSuggestion, idOf, isUndecided } from "../tiles.js";
 import { say, toast } from "../toast.js";
@@ -146,7 +146,7 @@ function turnLater() {
 async function turn({ pullAgain = false } = {}) {
   const turned = (async () => {
     // Send unsaved labels first, so that a new pull does not show their images again.
-    if (pullAgain && (sweep.kind || !pages.grid.dataset.next)) await outbox.flush(3000);
+    if (pullAgain && (isSweep(pages.grid.dataset.kind) || !pages.grid.dataset.next)) await outbox.flush(3000);
     return pages.forward({ pullAgain });
   })();
   turning = turned;

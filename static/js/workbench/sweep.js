@@ -4,9 +4,10 @@ import { isSelected } from "./cursor.js";
 import { classes } from "./classes.js";
 import { isUndecided } from "../tiles.js";
 
-const KINDS = { sweep: "class", groups: "group" };
+const KINDS = { sweep: "class", checks: "class", groups: "group" };
 
-// Return whether a queue is a sweep. Its pages have a bar, are not prefetched, and get no more tiles.
+// Return whether a queue is a sweep. Its pages have a bar (unless they are decided one by one, as checks that were marked),
+// are not prefetched, and get no more tiles.
 export function isSweep(queue) {
   return queue in KINDS;
 }
@@ -16,9 +17,9 @@ export class Sweep {
     Object.assign(this, { pages, cursor });
   }
 
-  // "class", "group", or null on an ordinary page.
+  // "class", "group", or null on a page that is decided one by one.
   get kind() {
-    return this.pages.hasTiles ? (KINDS[this.pages.grid.dataset.kind] ?? null) : null;
+    return this.pages.hasTiles && document.getElementById("sweep-bar") ? KINDS[this.pages.grid.dataset.kind] : null;
   }
 
   // The class of a class sweep; null if it was deleted.
