@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -28,8 +28,6 @@ AGREEMENT = 0.95
 LABELED_SAMPLE = 1500
 # The agreement at a radius is measured on pairs no closer than this share of it.
 EDGE = np.float32(0.9)
-# Number of radii evaluated, spaced by number of pairs and as many again by distance.
-RADII = 150
 LLOYD_ITERATIONS = 25
 
 
@@ -118,41 +116,6 @@ class LabeledPairs:
         start, stop = self._edge(np.array([radius]))
         return self._measure(radius, int(start[0]), int(stop[0]))
 
-    def largest_reliable(self) -> Agreement | None:
-        """Return the agreement at the largest radius at which it is reliable, or None if there is none.
-
-        Radii above one at which the agreement is reliably too low do not count, whatever their own pairs show.
-        """
-        if not len(self.distances):
-            return None
-        # Evenly spaced by number of pairs (logarithmic), and evenly spaced by distance.
-        by_number = np.geomspace(1, len(self.distances), RADII).astype(np.int64)
-        by_distance = np.searchsorted(
-            self.distances, np.linspace(self.distances[0], self.distances[-1], RADII), side="right"
-        )
-        candidates = np.unique(np.concatenate([by_number, by_distance])) - 1
-        start, stop = self._edge(self.distances[candidates])
-        n_pairs = (stop - start).astype(np.float64)
-        shares = (self._n_agreeing[stop] - self._n_agreeing[start]) / n_pairs
-        # A forest has at most this many edges, so most radii need no closer examination.
-        n_edges = np.minimum(n_pairs, len(self.rows) - 1)
-        low, high = exact_interval(shares * n_edges, n_edges)
-        possible = (low >= AGREEMENT) & ~np.logical_or.accumulate(high < AGREEMENT)
-        for at in np.flatnonzero(possible)[::-1].tolist():
-            agreement = self._measure(float(self.distances[candidates[at]]), int(start[at]), int(stop[at]))
-            if agreement.is_reliable:
-                return agreement
-        return None
-
-    def is_mixed(self, rows: Rows, radius: float) -> NDArray[np.bool_]:
-        """Return for each of ``rows`` (n,) whether labeled rows within ``radius`` are of several classes."""
-        near = squared_distances(self._X[rows], self._X[self.rows]) <= radius * radius if len(self.rows) else None
-        if near is None:
-            return np.zeros(len(rows), bool)
-        largest = np.where(near, self.classes, np.iinfo(np.int64).min).max(axis=1)
-        smallest = np.where(near, self.classes, np.iinfo(np.int64).max).min(axis=1)
-        return np.asarray(near.any(axis=1) & (largest != smallest))
-
     def _edge(self, radii: Floats) -> tuple[Rows, Rows]:
         """Return the first and last pair (exclusive) at the edge of each radius."""
         radii = np.asarray(radii, np.float32)
@@ -192,23 +155,18 @@ def densest_group(
     most: int,
     *,
     rng: np.random.Generator,
-    avoid: Callable[[Rows], NDArray[np.bool_]] | None = None,
 ) -> Group:
     """Return the candidates within ``radius`` of the row of a sample of 2,000 that has most of the sample around it.
 
     At most ``most`` of them, nearest first, starting with the center itself. Ties go to the earlier row of the sample.
-    Rows for which ``avoid`` is true are not used as center. Fewer than two rows within the radius give an empty group.
+    Fewer than two rows within the radius give an empty group.
     O(n d) and a product of the sample with itself.
     """
     valid = usable(X, candidates)
     sample = _sample(valid, SAMPLE, rng)
     if len(sample) < 2 or most < 2:
-        return _empty_group()
+        return empty_group()
     n_near = (squared_distances(X[sample], X[sample]) <= radius * radius).sum(axis=1)
-    if avoid is not None:
-        n_near[avoid(sample)] = 0
-    if not n_near.max():
-        return _empty_group()
     center = int(sample[np.argmax(n_near)])
     squared = np.empty(len(valid), np.float32)
     for part in blocks(len(valid)):
@@ -217,7 +175,7 @@ def densest_group(
     squared[valid == center] = -1  # before its duplicates
     order = top(np.where(squared <= radius * radius, -squared, np.nan).astype(np.float32), most)
     if len(order) < 2:
-        return _empty_group()
+        return empty_group()
     return Group(valid[order], np.sqrt(np.maximum(squared[order], 0)))
 
 
@@ -259,5 +217,6 @@ def _sample(rows: Rows, n: int, rng: np.random.Generator) -> Rows:
     return rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False))
 
 
-def _empty_group() -> Group:
+def empty_group() -> Group:
+    """Return a group without rows."""
     return Group(np.empty(0, np.int64), np.empty(0, np.float32))

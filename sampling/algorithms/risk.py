@@ -34,9 +34,9 @@ SLIP = 0.02**2
 # than this attention declines.
 MAX_WRONG_SHARE = 1 / 2
 MAX_MARKS = 24.0
-# Pages are planned for this share of what is promised, because the number of wrong labels varies by chance. Chosen by
-# replays (benchmarks/sweeps.py), with other seeds than those reported.
-PLANNED_SHARE = 2 / 3
+# Reserve of two standard deviations of the number of wrong labels, which varies by chance, but at most a third of the
+# wrong labels allowed. Chosen by replays (benchmarks/sweeps.py), with other seeds than those reported.
+RESERVE, MAX_RESERVE = 2.0, 1 / 3
 # The first pages may use the promise fully: they borrow this share of what it allows for the images that are left.
 ADVANCE = 0.05
 CHECKED_SHARE = 1 / 25
@@ -83,8 +83,8 @@ class Page:
 def plan_page(p: ArrayLike, risk: Risk, *, at_most: float, largest: int, carryover: Carryover = NO_CARRYOVER) -> Page:
     """Return the longest page that keeps the expected share of wrong labels of all sweeps at or below ``at_most``.
 
-    A third of it is reserved for chance. The first pages may use the reserve: the model is at its worst then, and later
-    pages have fewer errors.
+    Some of it is reserved for chance: a third in small collections, less where many wrong labels are allowed. The first
+    pages may use the reserve: the model is at its worst then, and later pages have fewer errors.
 
     Parameters
     ----------
@@ -120,8 +120,10 @@ def plan_page(p: ArrayLike, risk: Risk, *, at_most: float, largest: int, carryov
     rank = np.arange(1, len(probabilities) + 1)
     share = wrong / rank
     labels = carryover.labels + rank
-    together = np.minimum(labels, PLANNED_SHARE * labels + ADVANCE * carryover.left) * at_most - carryover.wrong
-    allowed = np.maximum(together, PLANNED_SHARE * at_most * rank)
+    most = at_most * (carryover.labels + carryover.left)  # wrong labels allowed in the end
+    planned = 1 - min(MAX_RESERVE, RESERVE / np.sqrt(most) if most else MAX_RESERVE)
+    together = np.minimum(labels, planned * labels + ADVANCE * carryover.left) * at_most - carryover.wrong
+    allowed = np.maximum(together, planned * at_most * rank)
     fits = (risk.miss * wrong <= allowed) & (share <= MAX_WRONG_SHARE) & (wrong <= MAX_MARKS)
     n = int(np.count_nonzero(np.logical_and.accumulate(fits)))
     if n == 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from django.urls import reverse
 
 from hoshina.jobs.models import Job
-from labeling.models import Dataset, State
+from labeling.models import Dataset
 from sampling.models import Round
 from sampling.queues.field_filter import from_params
 from sampling.queues.leases import LEASE, NO_WINDOW, Holding, Window, holdings

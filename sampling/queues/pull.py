@@ -28,8 +28,8 @@ from sampling.queues.outlier_cache import inverse_lengths_of, oddness_at_hand, o
 from sampling.queues.pool import Pool, pool_of
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import Inputs, Ranking, Strategy
-from sampling.sweeps.queues import CHECK
 from sampling.sweeps.checks import carryover_of, deal_checks, risk_of, settle, waiting_checks
+from sampling.sweeps.queues import CHECK
 
 # The queues of annotations given to a page by one key.
 _PAGES = ("groups", "sweep", f"sweep/{CHECK}", "checks")

@@ -41,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the last accepted pages cost: labels given, actions (clicks and key presses), and images of other classes."""
+    """Hold what the last accepted pages cost: labels, actions (clicks and key presses), and images of other classes."""
 
     labels: int = 0
     actions: int = 0

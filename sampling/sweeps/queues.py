@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from sampling.algorithms.risk import (
 from sampling.queues.strategy import BadParameter, Floats, Inputs, NoParams, Ranking, Rows
 
 if TYPE_CHECKING:
-    from sampling.algorithms.groups import Agreement
+    from sampling.algorithms.groups import Agreement, Group, LabeledPairs
 
 # The source of checks on a page of the queue Sweep.
 CHECK = "check"
@@ -128,10 +127,9 @@ def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
 def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
     """Rank candidates so similar that one key may label them all; with ``within`` the tighter half of those rows.
 
-    Without ``loose``, only groups within the radius at which labeled pairs are known to agree, and without mixed
-    labels nearby.
+    Without ``loose``, only groups within which labels are known to agree: connected components of the k-NN graph.
     """
-    from sampling.algorithms.groups import LabeledPairs, default_radius, densest_group, tighter_half
+    from sampling.algorithms.groups import tighter_half
 
     assert inputs.projected is not None
     if not 0.1 <= params.looseness <= 10:
@@ -141,32 +139,55 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
     Z = inputs.projected()
     candidates = inputs.with_vector(inputs.candidates)
     candidates = _without(candidates[candidates < len(Z)], inputs.waiting)
-    n_candidates = len(candidates)
-    pairs = LabeledPairs(
-        Z, inputs.with_vector(inputs.labelled), _labels(inputs), rng=inputs.rng, pressed=inputs.pressed
-    )
-    strict = pairs.largest_reliable()
-
-    def agreement_at(radius: float) -> Agreement:
-        return replace(strict, radius=radius) if strict and radius <= strict.radius else pairs.within(radius)
-
-    if params.within:
-        group_rows = _rows(params.within)
-        half = tighter_half(Z, group_rows[np.isin(group_rows, candidates)][:MOST])
-        agreement = agreement_at(float(half.distances.max(initial=0)))
-        facts = {"is_half": True, "n_split": len(group_rows), **_agreement(agreement)}
-        return _ranking(half.rows, -half.distances, "The tighter half of a group", facts)
-    usual = default_radius(Z, candidates, rng=inputs.rng)
+    find = _looser_group if params.loose else _reliable_group
+    if not params.within:
+        group, agreement = find(inputs, params, Z, candidates, min(k, MOST))
+        facts = {"n_candidates": len(candidates), "is_strict": not params.loose, **_agreement(agreement)}
+        return _ranking(group.rows, -group.distances, "Similar to the other images of this page", facts)
+    rows = _rows(params.within)
+    half = tighter_half(Z, rows[np.isin(rows, candidates)][:MOST])
     if params.loose:
-        agreement, avoid = agreement_at(usual * params.looseness), None
-    else:  # not wider than usual, even if the labels allow it: the groups are smaller and of fewer classes
-        tight = 0.0 if strict is None else min(strict.radius, usual)
-        agreement = agreement_at(tight * min(params.looseness, 1))
-        avoid = partial(pairs.is_mixed, radius=agreement.radius)
-        candidates = candidates if strict is not None else candidates[:0]
-    group = densest_group(Z, candidates, agreement.radius, min(k, MOST), rng=inputs.rng, avoid=avoid)
-    facts = {"n_candidates": n_candidates, "is_strict": not params.loose, **_agreement(agreement)}
-    return _ranking(group.rows, -group.distances, "Similar to the other images of this page", facts)
+        agreement = _pairs(inputs, Z).within(float(half.distances.max(initial=0)))
+    else:  # part of a group whose labels are known to agree
+        _, agreement = find(inputs, params, Z, candidates, MOST)
+    facts = {"is_half": True, "n_split": len(rows), **_agreement(agreement)}
+    return _ranking(half.rows, -half.distances, "The tighter half of a group", facts)
+
+
+def _reliable_group(
+    inputs: Inputs, params: GroupsParams, Z: Floats, candidates: Rows, most: int
+) -> tuple[Group, Agreement]:
+    """Return the largest group within which labels are known to agree, and how far they agree."""
+    from sampling.algorithms.components import largest_component, reliable_components
+    from sampling.algorithms.groups import Agreement, empty_group
+
+    assert inputs.graph is not None
+    graph, labeled = inputs.graph(), inputs.with_vector(inputs.labelled)
+    is_in_graph = labeled < len(graph.indices)
+    components = reliable_components(
+        graph, labeled[is_in_graph], _labels(inputs)[is_in_graph], rng=inputs.rng, pressed=inputs.pressed
+    )
+    if components is None:
+        return empty_group(), Agreement(0.0)
+    return largest_component(Z, components, candidates, most), components.agreement
+
+
+def _looser_group(
+    inputs: Inputs, params: GroupsParams, Z: Floats, candidates: Rows, most: int
+) -> tuple[Group, Agreement]:
+    """Return the fullest ball of the usual radius times the looseness, and how far labeled pairs at its edge agree."""
+    from sampling.algorithms.groups import default_radius, densest_group
+
+    radius = default_radius(Z, candidates, rng=inputs.rng) * params.looseness
+    agreement = _pairs(inputs, Z).within(radius)
+    return densest_group(Z, candidates, radius, most, rng=inputs.rng), agreement
+
+
+def _pairs(inputs: Inputs, Z: Floats) -> LabeledPairs:
+    from sampling.algorithms.groups import LabeledPairs
+
+    labeled = inputs.with_vector(inputs.labelled)
+    return LabeledPairs(Z, labeled, _labels(inputs), rng=inputs.rng, pressed=inputs.pressed)
 
 
 def _agreement(agreement: Agreement) -> dict[str, Any]:
