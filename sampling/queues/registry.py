@@ -401,7 +401,7 @@ STRATEGIES = _by_name(
     ),
     Strategy(
         "checks", "Checks",
-        "Images from sweeps, shown again without the suggestion, to measure how often sweeps are right.",
+        "Images from sweeps, shown again as pages of one class, to measure how often sweeps are right.",
         checks, is_listed=False, is_sweep=True, kept=MOST,
     ),
     Strategy(
