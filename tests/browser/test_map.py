@@ -172,8 +172,13 @@ def test_an_outline_is_clicked_and_its_cluster_swept(plane: Map, page: Page) -> 
     n_later = page.locator("#grid .tile[data-later]").count()
     plane.bench.press("a")
     plane.bench.settle()
-    expect(page.locator("#grid")).to_contain_text("No cat left to sweep")
+    expect(page.locator("#sweep-bar")).to_contain_text(f"{n_later} image")
+    expect(page.locator("#sweep-bar")).to_contain_text("shown again")
     assert label_counts(plane.bench.dataset) == {"cat": len(cats) - n_later, "dog": 0, "bird": 0}
+    plane.bench.press("a")
+    plane.bench.settle()
+    expect(page.locator("#grid")).to_contain_text("No cat left to sweep")
+    assert label_counts(plane.bench.dataset) == {"cat": len(cats), "dog": 0, "bird": 0}
 
 
 def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
