@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # ms; only what never happens takes that long: on two busy cores an answer may take half a minute.
 BROWSER_TIMEOUT = 90_000
-PARTS = ("redis", "postgres", "chromium")
+PARTS = ("redis", "postgres", "chromium", "caddy")
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
@@ -63,6 +63,8 @@ def require(part: str) -> None:
         missing("no PostgreSQL server (initdb, postgres) on this machine")
     if part == "chromium":
         chromium()
+    if part == "caddy" and shutil.which("caddy") is None:
+        missing("no Caddy on this machine")
 
 
 def free_port() -> int:

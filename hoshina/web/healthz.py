@@ -55,7 +55,7 @@ def _check(content: dict[str, Any]) -> None:
         if not database_file.is_in_place():
             content["broker"] = broker_answers()
             return
-        content["free_bytes"] = free = shutil.disk_usage(settings.STORE_DIR).free
+        content["free_bytes"] = free = _free_bytes()
         content["workers"] = {queue: worker_alive(queue) for queue in registry.QUEUES}
         content["worker_seconds"] = {queue: seconds_since_seen(queue) for queue in registry.QUEUES}
         content["schema"] = schema()
@@ -68,6 +68,12 @@ def _check(content: dict[str, Any]) -> None:
     finally:
         connections.close_all()
         _checking.release()
+
+
+def _free_bytes() -> int:
+    """Return the free space of the store, whose folder may not exist before the first job."""
+    folder = next(folder for folder in (settings.STORE_DIR, *settings.STORE_DIR.parents) if folder.exists())
+    return shutil.disk_usage(folder).free
 
 
 def schema() -> str:
