@@ -46,6 +46,7 @@ urlpatterns = [
     path("d/<slug:slug>/export/", export_import.export_page, name="export"),
     path("d/<slug:slug>/export.zip", export_import.export_zip, name="export_zip"),
     path("d/<slug:slug>/import/", export_import.import_labels, name="import"),
+    path("d/<slug:slug>/import/undo/", export_import.undo, name="import_undo"),
     path("api/thumb/<number:item_id>", media.thumb, name="thumb"),
     path("api/file/<number:item_id>", media.file, name="file"),
     path("media/<number:frame_id>/thumbnail/<number:size>/", media.frame_thumbnail, name="thumbnail"),

@@ -319,7 +319,9 @@ def outcome(item: Item) -> dict[str, Any]:
     }
 
 
-def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | None) -> tuple[int, int]:
+def record_import(
+    dataset: Dataset, decisions: Sequence[Decision], user: User | None, holder: str = ""
+) -> tuple[int, int]:
     """Save the imported decisions that change something, as one action. Return the counts (applied, unchanged)."""
     now = timezone.now()
     with transaction.atomic():
@@ -331,7 +333,7 @@ def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | 
         ]
         if changed:
             tally = Tally(dataset)
-            action = Action(uuid=uuid.uuid4(), dataset=dataset, kind=Action.Kind.IMPORT, annotator=user)
+            action = Action(uuid=uuid.uuid4(), dataset=dataset, kind=Action.Kind.IMPORT, annotator=user, holder=holder)
             decision_sql.insert_action(action)
             annotations = [
                 Annotation(

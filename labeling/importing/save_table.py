@@ -19,6 +19,7 @@ from labeling.decisions.save import Decision, record_import
 from labeling.exporting.rows import unsure_at_any_time
 from labeling.importing.class_spellings import Spellings, match_labels, word_of
 from labeling.importing.label_table import Choice, Row, layout_of, read_rows
+from labeling.importing.undo import id_of, new_holder
 from labeling.models import Dataset, LabelClass, State
 from labeling.tables.encoding import seekable
 from labeling.tables.item_lookup import IN_BATCH, SEVERAL
@@ -36,7 +37,7 @@ class Report(TableReport):
 
     ``applied`` and ``unchanged``: items. ``undecided``: lines without a label that are neither unsure nor skipped.
     ``repeated``: lines about items that a later line overrides. ``merged``: labels that were read as another spelling
-    of a class, and the name of this class.
+    of a class, and the name of this class. ``import_id``: by which the import can be undone.
     """
 
     applied: int = 0
@@ -44,6 +45,7 @@ class Report(TableReport):
     undecided: int = 0
     repeated: int = 0
     label_column: str = ""
+    import_id: str = ""
     merged: dict[str, str] = field(default_factory=dict)
     unknown_classes: Names = field(default_factory=Names)
     created_classes: list[str] = field(default_factory=list)
@@ -66,6 +68,7 @@ class Report(TableReport):
             "lines_with_unknown_path": self.unknown.lines,
             "lines_with_unknown_class": self.unknown_classes.lines,
             "label_column": self.label_column,
+            "import_id": self.import_id if self.applied else None,
             "merged_labels": self.merged,
         }
 
@@ -209,6 +212,8 @@ def _save(
     progress: Callable[[int, int], None],
 ) -> None:
     total = len(plan.items)
+    holder = new_holder()
+    report.import_id = id_of(holder)
     for start in range(0, total, BATCH):
         stop = min(start + BATCH, total)
         decisions: list[Decision] = []
@@ -222,8 +227,8 @@ def _save(
                 once_unsure.append(decision.item_id)
         marked = set().union(*map(unsure_at_any_time, batched(once_unsure, IN_BATCH)))
         if marks := [Decision(item_id, State.UNSURE) for item_id in once_unsure if item_id not in marked]:
-            record_import(dataset, marks, user)
-        applied, unchanged = record_import(dataset, decisions, user)
+            record_import(dataset, marks, user, holder)
+        applied, unchanged = record_import(dataset, decisions, user, holder)
         report.applied += applied
         report.unchanged += unchanged
         progress(stop, total)

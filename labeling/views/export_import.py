@@ -10,10 +10,10 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from hoshina.core.errors import Refusal
-from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest, holder
 from hoshina.core.roles import Role, requires
 from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_changed
 from labeling.exporting import Export, refusal, sections
@@ -23,6 +23,7 @@ from labeling.exporting.splits import SPLITS, quotas
 from labeling.importing import save_table
 from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
 from labeling.importing.label_table import EXPECTED, Choice
+from labeling.importing.undo import past_imports, undo_import
 from labeling.models import Dataset, Field, LabelClass
 from labeling.tables.report import SHOWN
 from labeling.views.uploads import TableForm, uploaded
@@ -143,10 +144,27 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             status = 422
         else:
             context |= {"report": report, "merged": list(report.merged.items())[:SHOWN]}
+    context["past_imports"] = past_imports(dataset)
     name = "labeling/importing/_report.html" if request.htmx else "labeling/importing/page.html"
     response = render(request, name, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+@require_POST
+def undo(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Undo the import ``import``: items that nobody decided since get their earlier decision back."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    context: dict[str, Any] = {"dataset": dataset}
+    try:
+        identity = request.POST.get("import", "").replace("\x00", "")
+        context["n_undone"] = undo_import(dataset, identity, user=request.user, holder=holder(request))
+    except Refusal as problem:
+        context["undo_problem"] = str(problem)
+    context["past_imports"] = past_imports(dataset)
+    return render(
+        request, "labeling/importing/_past_imports.html", context, status=422 if "undo_problem" in context else 200
+    )
 
 
 def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:

@@ -11,9 +11,11 @@ from django.core.management.base import CommandError, CommandParser
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.http import local_user
+from hoshina.core.plural import counted
 from labeling.importing.class_spellings import KEEP, MERGE
 from labeling.importing.label_table import Choice
 from labeling.importing.save_table import Report, import_labels
+from labeling.importing.undo import undo_import
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.management.tables import add_table_arguments, listed, read_table
 
@@ -22,7 +24,14 @@ class Command(HoshinaCommand):
     help = "Import labels from a CSV file. Repeating it changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, help="CSV file with a header: a column that names the image, and label")
+        parser.add_argument(
+            "file", type=Path, nargs="?", help="CSV file with a header: a column that names the image, and label"
+        )
+        parser.add_argument(
+            "--undo",
+            metavar="IMPORT",
+            help="undo an import by its import_id, or the last one (last); images labeled since keep their labels",
+        )
         add_common_arguments(parser)
         parser.add_argument("--create-classes", action="store_true", help="create missing classes")
         add_table_arguments(parser)
@@ -36,6 +45,13 @@ class Command(HoshinaCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
         user = _user(options["user"])
+        if options["undo"] is not None:
+            n_undone = undo_import(dataset, options["undo"], user=user)
+            result = {"undone": n_undone}
+            self.print_result(result, [f"{counted(n_undone, 'item')} went back."], as_json=options["json"])
+            return
+        if options["file"] is None:
+            raise CommandError("Name the file to import.", returncode=2)
 
         def work(stream: BinaryIO, progress: Callable[[int, int], None]) -> Report:
             creates = options["create_classes"]
