@@ -16,11 +16,12 @@ class HoshinaConfig(AppConfig):
         from django.db.models.signals import post_migrate, post_save
 
         from hoshina import checks
-        from hoshina.core import database_file, parent_watch, url_converters
+        from hoshina.core import database_file, links, parent_watch, url_converters
         from hoshina.jobs.reaper import leave
         from hoshina.web import error_reports, groups
 
         url_converters.register()
+        links.register(disk="disk")
         database_file.watch()
         checks.register_all()
         error_reports.start()

@@ -7,7 +7,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
 from hoshina.core.roles import Role, requires
-from hoshina.web import account, pages, sign_in
+from hoshina.web import account, disk, pages, sign_in
 from hoshina.web.docs import docs
 from hoshina.web.healthz import healthz
 
@@ -15,6 +15,7 @@ urlpatterns = [
     path("", pages.home, name="home"),
     path("d/<slug:slug>/", pages.workbench, name="workbench"),
     path("healthz", healthz, name="healthz"),
+    path("disk/", disk.page, name="disk"),
     path("docs/", docs, name="docs"),
     path("docs/<path:path>", docs, name="docs"),
     path("sign-in/", sign_in.SignInView.as_view(), name="login"),

@@ -28,7 +28,7 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
     "modeling:quick_file": (MANAGER, MANAGER),
     **dict.fromkeys(
         [
-            "home", "workbench", "docs", "jobs:page", "jobs:list", "jobs:strip", "jobs:cancel", "jobs:retry",
+            "home", "workbench", "docs", "disk", "jobs:page", "jobs:list", "jobs:strip", "jobs:cancel", "jobs:retry",
             "sampling:grid", "sampling:queues", "sampling:field", "sampling:accuracy", "sampling:honest",
             "sampling:plot", "sampling:share", "sampling:map", "sampling:map_projections", "sampling:map_make",
             "sampling:map_rename", "sampling:map_delete", "sampling:map_points", "sampling:map_colours",

@@ -1,0 +1,154 @@
+"""Show what takes disk space in the store, and clear what is made again when it is needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from hoshina.core.errors import Refusal
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.roles import Role, requires_to_change
+
+# The folders of the store and what is in them. Those that can be cleared are caches.
+_TITLES = {
+    "vectors": "Embeddings",
+    "models": "Model versions and predictions",
+    "maps": "Maps",
+    "neighbours": "Graphs of nearest neighbors",
+    "thumbs": "Thumbnails",
+    "squares": "Inputs of encoders",
+    "encoders": "Encoders and model files",
+    "examples": "Examples to compare with",
+    "fields": "Values of fields",
+    "compiled": "Compiled code",
+    "keras": "Downloaded weights",
+    "demo": "Images of the demo",
+    "logs": "Logs",
+}
+CLEARABLE = {"thumbs": "AL_THUMBNAILS_MB", "squares": "AL_SQUARES_MB"}
+_PAGE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the store. ``limit`` in bytes, for those that have one; ``is_partial`` if counting took too long."""
+
+    name: str
+    title: str
+    n_bytes: int
+    n_files: int
+    limit: int | None = None
+    is_partial: bool = False
+
+    @property
+    def can_be_cleared(self) -> bool:
+        return self.name in CLEARABLE
+
+
+def parts(*, seconds: float = float("inf")) -> list[Part]:
+    """Return the parts of the store, the largest first; counting stops after ``seconds``."""
+    until = time.monotonic() + seconds
+    limits = {"thumbs": settings.THUMBNAILS_MEGABYTES << 20, "squares": settings.SQUARES_MEGABYTES << 20}
+    found: list[Part] = []
+    other = [0, 0]
+    for entry in os.scandir(settings.STORE_DIR):
+        if entry.is_dir(follow_symlinks=False):
+            n_bytes, n_files, is_partial = _size(Path(entry.path), until)
+            title = _TITLES.get(entry.name, "")
+            if title:
+                found.append(Part(entry.name, title, n_bytes, n_files, limits.get(entry.name), is_partial))
+                continue
+        elif entry.name.startswith("app.db"):
+            continue
+        else:
+            n_bytes, n_files = _bytes_of(entry), 1
+        other[0] += n_bytes
+        other[1] += n_files
+    files = [path for path in _database_files() if path.exists()]
+    if files:
+        found.append(Part("database", "Database", sum(path.stat().st_size for path in files), len(files)))
+    found.append(Part("other", "Other files", n_bytes=other[0], n_files=other[1]))
+    return sorted(found, key=lambda part: -part.n_bytes)
+
+
+def _database_files() -> list[Path]:
+    if settings.DATABASE_URL:
+        return []
+    name = Path(settings.DATABASES["default"]["NAME"])
+    return [name, *(name.with_name(f"{name.name}{suffix}") for suffix in ("-wal", "-shm"))]
+
+
+def _size(folder: Path, until: float) -> tuple[int, int, bool]:
+    n_bytes = n_files = 0
+    for entry in _files(folder):
+        n_bytes += _bytes_of(entry)
+        n_files += 1
+        if n_files % 1000 == 0 and time.monotonic() > until:
+            return n_bytes, n_files, True
+    return n_bytes, n_files, False
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files(Path(entry.path))
+                else:
+                    yield entry
+    except FileNotFoundError:  # removed while it was being read
+        return
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def clear(name: str) -> int:
+    """Delete a cache, which is filled again when it is needed. Return the bytes that became free. Raises Refusal."""
+    if name not in CLEARABLE:
+        raise Refusal(f"{name!r} can't be cleared.", f"Choose one of {', '.join(sorted(CLEARABLE))}.")
+    folder = settings.STORE_DIR / name
+    n_bytes, _, _ = _size(folder, float("inf"))
+    # Renamed first: whoever writes there meanwhile starts a new folder.
+    doomed = settings.STORE_DIR / f"{name}.cleared"
+    shutil.rmtree(doomed, ignore_errors=True)
+    try:
+        folder.rename(doomed)
+    except FileNotFoundError:
+        return 0
+    shutil.rmtree(doomed)
+    return n_bytes
+
+
+@requires_to_change(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def page(request: HtmxHttpRequest) -> HttpResponse:
+    """List what takes space; clear a cache."""
+    if request.method == "POST":
+        try:
+            n_bytes = clear(request.POST.get("clear", ""))
+        except Refusal as problem:
+            return HttpResponse(str(problem), status=422, content_type="text/plain")
+        messages.success(request, f"{n_bytes / 2**20:,.1f} MB are free again. What is needed is made again.")
+        return redirect("disk")
+    context: dict[str, Any] = {
+        "parts": parts(seconds=_PAGE_SECONDS),
+        "usage": shutil.disk_usage(settings.STORE_DIR),
+        "store": settings.STORE_DIR,
+    }
+    return render(request, "disk.html", context)
