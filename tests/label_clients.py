@@ -94,15 +94,16 @@ class Server:
         self.port = free_port()
         self.store = store
         self.variables = variables
+        self.program: tuple[str, ...] = ("serve",)
         self.process: subprocess.Popen[bytes] | None = None
 
     def manage(self, *arguments: str) -> str:
-        return run_python("manage.py", *arguments, store=self.store).stdout
+        return run_python("manage.py", *arguments, store=self.store, **self.variables).stdout
 
     def start(self) -> None:
         with (self.store / "web.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, ROOT / "manage.py", "serve", "--port", str(self.port)],
+                [sys.executable, ROOT / "manage.py", *self.program, "--port", str(self.port)],
                 cwd=ROOT, env=environment(self.store, **self.variables), stdout=log, stderr=log,
             )  # fmt: skip
         wait_until(self.answers, why="the server")
