@@ -195,7 +195,7 @@ def scale(values: Sequence[float], axis: Axis, n: int) -> Scale:
     """Return the axis that shows all ``values`` in at most ``n`` parts, from tick to tick unless its ends are given."""
     low = axis.low if axis.low is not None else min(values, default=0.0)
     high = axis.high if axis.high is not None else max(values, default=1.0)
-    if not low < high:  # one value, or ends that the values don't reach
+    if not high - low > 1e-9 * max(1.0, abs(low)):  # one value, or ends that the values don't reach
         reach = max(1.0, abs(low) / 10) if axis.is_whole else max(0.01, abs(low) / 10)
         low = low if axis.low is not None else low - reach
         high = high if axis.high is not None and axis.low is None else max(high, low) + reach

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from django.template.loader import render_to_string
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hoshina.core.charts import Axis, Plot, Point, Series, nice_step, plot, scale
@@ -48,6 +48,7 @@ def test_first_intervals_may_end_at_the_edge_but_the_last_one_is_shown_whole() -
     assert 0 < last[1] < last[2] < 100
 
 
+@example([0.9999999999999999], 0.0)
 @given(st.lists(st.floats(0, 1), max_size=30), st.floats(0, 0.5))
 def test_everything_lies_inside(values: list[float], interval: float) -> None:
     made = drawn(*values, interval=interval)
