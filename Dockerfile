@@ -45,8 +45,8 @@ COPY manage.py ./
 RUN uv pip install --no-deps /dist/*.whl
 
 RUN useradd --system --uid 10001 --create-home hoshina \
-    && mkdir /store /images /data \
-    && chown hoshina /store
+    && mkdir /store /images /data /backups \
+    && chown hoshina /store /backups
 USER hoshina
 
 # Reachable from the host, so people sign in. Other names than localhost: -e AL_ALLOWED_HOSTS=labels.example.org

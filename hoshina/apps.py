@@ -25,6 +25,7 @@ class HoshinaConfig(AppConfig):
         database_file.watch()
         checks.register_all()
         error_reports.start()
+        links.register(manage_dataset="dataset_manage")
         post_migrate.connect(groups.create_groups, sender=apps.get_app_config("sampling"), dispatch_uid="groups")
         post_save.connect(groups.add_to_labelers, sender="auth.User", dispatch_uid="hoshina.add_to_labelers")
         parent_watch.watch_parent(leave)

@@ -7,6 +7,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
 from hoshina.core.roles import Role, requires
+from hoshina.datasets import views as datasets
 from hoshina.web import account, disk, pages, sign_in
 from hoshina.web.docs import docs
 from hoshina.web.healthz import healthz
@@ -16,6 +17,10 @@ urlpatterns = [
     path("d/<slug:slug>/", pages.workbench, name="workbench"),
     path("healthz", healthz, name="healthz"),
     path("disk/", disk.page, name="disk"),
+    path("d/<slug:slug>/manage/", datasets.page, name="dataset_manage"),
+    path("d/<slug:slug>/manage/rename/", datasets.rename, name="dataset_rename"),
+    path("d/<slug:slug>/manage/archive/", datasets.archive, name="dataset_archive"),
+    path("d/<slug:slug>/manage/delete/", datasets.delete, name="dataset_delete"),
     path("docs/", docs, name="docs"),
     path("docs/<path:path>", docs, name="docs"),
     path("sign-in/", sign_in.SignInView.as_view(), name="login"),

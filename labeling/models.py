@@ -35,6 +35,18 @@ class State(models.IntegerChoices):
         return {State.UNLABELLED: "unlabeled", State.LABELLED: "labeled"}.get(self, str(self.label))
 
 
+class DatasetQuerySet(models.QuerySet["Dataset"]):
+    """Datasets by their state."""
+
+    def present(self) -> DatasetQuerySet:
+        """Return the datasets that are not being deleted."""
+        return self.filter(deleted_at=None)
+
+    def in_use(self) -> DatasetQuerySet:
+        """Return the datasets that are neither archived nor being deleted."""
+        return self.filter(archived_at=None, deleted_at=None)
+
+
 class Dataset(models.Model):
     """A labeling project: a root folder and its items, classes and fields.
 
@@ -62,6 +74,10 @@ class Dataset(models.Model):
     is_watched = models.BooleanField(default=False, editable=False)
     next_look_at = models.DateTimeField(null=True, editable=False)
     last_look = models.CharField(max_length=40, blank=True, default="", editable=False)
+    # Archived datasets are listed apart and get no automatic scans, embeddings or trainings.
+    archived_at = models.DateTimeField(null=True, editable=False)
+    # A job deletes it (hoshina.datasets.deletion); no page or command shows it any more.
+    deleted_at = models.DateTimeField(null=True, editable=False)
 
     n_items = models.PositiveBigIntegerField(default=0, editable=False)
     n_missing = models.PositiveBigIntegerField(default=0, editable=False)
@@ -70,6 +86,8 @@ class Dataset(models.Model):
     n_skipped = models.PositiveBigIntegerField(default=0, editable=False)
     # Grows with every decision that changes a label, so that "42 labels newer than the model" is a subtraction.
     n_decisions = models.PositiveBigIntegerField(default=0, editable=False)
+
+    objects = DatasetQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 import tomllib
 import urllib.parse
 import urllib.request
@@ -55,7 +56,7 @@ def filled_in(value: str) -> str:
 def test_services(compose: dict[str, Any]) -> None:
     services = compose["services"]
     ours = {"prepare", "web", "worker-interactive", "worker-heavy"}
-    assert set(services) == {*ours, "redis", "database", "proxy"}
+    assert set(services) == {*ours, "backup", "redis", "database", "proxy"}
     for name, service in services.items():
         assert name == "prepare" or "test" in service["healthcheck"], name
         # Scalable: nothing that only one container may have.
@@ -70,7 +71,33 @@ def test_services(compose: dict[str, Any]) -> None:
     for name in ("web", "worker-interactive", "worker-heavy"):
         assert services[name]["depends_on"]["prepare"]["condition"] == "service_completed_successfully"
     assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
-    assert {"store", "database", "certificates"} == set(compose["volumes"])
+    assert {"store", "database", "certificates", "backups"} == set(compose["volumes"])
+
+
+def backup_command(compose: dict[str, Any], folder: Path) -> list[str]:
+    """Return the command that the service ``backup`` repeats, with another folder."""
+    shell, option, script = compose["services"]["backup"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    command = not_none(re.search(r"hoshina (backup [^;]+);", script))[1].split()
+    assert command == ["backup", "--keep", "7", "/backups"]
+    return ["hoshina", *command[:-1], str(folder)]
+
+
+def test_a_backup_a_day_on_request(compose: dict[str, Any], tmp_path: Path) -> None:
+    service = compose["services"]["backup"]
+    assert service["profiles"] == ["backup"]
+    assert [filled_in(volume) for volume in service["volumes"]] == ["store:/store", "backups:/backups"]
+    assert "sleep 86400" in service["command"][2]
+    assert backup_command(compose, tmp_path)
+    kind, script = service["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    file = tmp_path / "hoshina-20260101-000000.zip"
+    for age, code in ((None, 1), (0, 0), (25, 0), (27, 1)):
+        if age is not None:
+            file.touch()
+            os.utime(file, (time.time() - age * 3600,) * 2)
+        done = subprocess.run(["sh", "-c", script.replace("/backups", str(tmp_path))], check=False)
+        assert done.returncode == code, age
 
 
 def test_secrets_have_no_default(compose: dict[str, Any]) -> None:
@@ -391,6 +418,10 @@ def test_the_same_commands_and_variables_on_real_servers(
     folder = picture_folder(5)
     ingested = containers.run("web", "hoshina", "ingest", f"--data-dir={folder}", "--json")
     assert ingested.returncode == 0, ingested.stderr
+
+    saved = containers.run("backup", *backup_command(containers.compose, tmp_path / "backups"))
+    assert saved.returncode == 0, saved.stderr
+    assert "1 dataset, 5 items" in saved.stdout
 
     # People come in through the proxy, and have to sign in.
     require("caddy")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import shutil
+import sqlite3
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -21,7 +25,12 @@ from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from filelock import FileLock
 
+from hoshina.core import schema
 from hoshina.core.errors import Refusal, sentences
+from hoshina.core.sqlite_copy import copy_database
+
+# Copies of the SQLite file from before a migration.
+_COPIES_KEPT = 2
 
 
 class Failure(CommandError):
@@ -87,9 +96,12 @@ class HoshinaCommand(BaseCommand):
 def prepare_database(*, may_migrate_server: bool = False) -> None:
     """Create or migrate the embedded database, unless it is up to date.
 
-    Raises Failure if a database server has not been migrated (unless ``may_migrate_server``) or does not answer.
+    An existing SQLite file is copied first, because migrations cannot be undone. Raises Failure if a database server
+    has not been migrated (unless ``may_migrate_server``) or does not answer, and Refusal if a later version of HOSHINA
+    has used the store.
     """
     try:
+        schema.refuse_newer()
         if not _is_migration_due():
             return
         if connection.vendor != "sqlite" and not may_migrate_server:
@@ -97,8 +109,10 @@ def prepare_database(*, may_migrate_server: bool = False) -> None:
         # When several commands start on a new store, one of them creates its tables.
         with FileLock(settings.STORE_DIR / "migrate.lock"):
             if _is_migration_due():
+                if connection.vendor == "sqlite" and (applied := schema.applied()):
+                    _copy_before_migrating(applied)
                 call_command("migrate", verbosity=0, interactive=False)
-    except (DatabaseError, OSError) as error:
+    except (DatabaseError, sqlite3.Error, OSError) as error:
         raise _as_failure(error) from error
 
 
@@ -106,6 +120,25 @@ def _is_migration_due() -> bool:
     """Return whether migrations are pending. Takes a tenth of the time of a migration without work."""
     executor = MigrationExecutor(connection)
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _copy_before_migrating(applied: set[schema.Migration]) -> None:
+    """Copy the SQLite file to ``app.db.before-<first new migration>``, and keep the two newest of such copies."""
+    database = Path(str(connection.settings_dict["NAME"]))
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    new = next(migration for migration, _ in plan if (migration.app_label, migration.name) not in applied)
+    copy = database.with_name(f"{database.name}.before-{new.app_label}.{new.name}")
+    draft = copy.with_name(f"{copy.name}.tmp")
+    draft.unlink(missing_ok=True)
+    copy_database(draft)
+    shutil.copymode(database, draft)
+    draft.replace(copy)
+    copies = sorted(
+        database.parent.glob(f"{glob.escape(database.name)}.before-*"), key=lambda file: file.stat().st_mtime
+    )
+    for older in copies[:-_COPIES_KEPT]:
+        older.unlink()
 
 
 def wants_json(argv: list[str]) -> bool:
@@ -131,8 +164,10 @@ def _report(error: CommandError, *, as_json: bool) -> None:
 
 
 def _as_failure(error: Exception) -> Failure:
-    """Return the failure that reports an unexpected exception."""
-    if isinstance(error, DatabaseError):
+    """Return the failure that reports an exception."""
+    if isinstance(error, Refusal):
+        return Failure(error.message, error.hint)
+    if isinstance(error, DatabaseError | sqlite3.Error):
         where = "The database" if settings.DATABASE_URL else f"The database {settings.DATABASES['default']['NAME']}"
         return Failure(f"{where} does not answer: {error}.", "Check that its server runs and its disk is connected.")
     if isinstance(error, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import Error as AnyDatabaseError
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from hoshina.core.errors import Refusal
@@ -187,6 +188,22 @@ def cancel(job: Job) -> Job:
         Job.objects.filter(pk=job.pk, state=State.RUNNING).update(cancel_requested=True)
     job.refresh_from_db()
     return job
+
+
+def cancel_all(jobs: QuerySet[Job], check: Callable[[], None], *, patience: float = 60.0) -> Job | None:
+    """Cancel the active ones of ``jobs`` and wait until they end; return one that has not after ``patience`` seconds.
+
+    ``check`` is called while waiting and may raise what stops the caller.
+    """
+    until = time.monotonic() + patience
+    while active := list(jobs.filter(state__in=Job.ACTIVE)):
+        for job in active:
+            cancel(job)
+        if time.monotonic() > until:
+            return active[0]
+        check()
+        time.sleep(0.1)
+    return None
 
 
 def retry(job: Job, user: User | None = None) -> Job:

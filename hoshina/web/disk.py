@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import time
@@ -66,6 +67,8 @@ def parts(*, seconds: float = float("inf")) -> list[Part]:
         if entry.is_dir(follow_symlinks=False):
             n_bytes, n_files, is_partial = _size(Path(entry.path), until)
             title = _TITLES.get(entry.name, "")
+            if not title and entry.name.startswith("before-restore-"):
+                title = "The store before a restore"
             if title:
                 found.append(Part(entry.name, title, n_bytes, n_files, limits.get(entry.name), is_partial))
                 continue
@@ -86,7 +89,9 @@ def _database_files() -> list[Path]:
     if settings.DATABASE_URL:
         return []
     name = Path(settings.DATABASES["default"]["NAME"])
-    return [name, *(name.with_name(f"{name.name}{suffix}") for suffix in ("-wal", "-shm"))]
+    # With the copies from before a migration.
+    copies = name.parent.glob(f"{glob.escape(name.name)}.before-*")
+    return [name, *(name.with_name(f"{name.name}{suffix}") for suffix in ("-wal", "-shm")), *copies]
 
 
 def _size(folder: Path, until: float) -> tuple[int, int, bool]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import shutil
 import threading
-from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as AnyDatabaseError
-from django.db import connection, connections
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
+from django.db import connections
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from hoshina.core import database_file
+from hoshina.core import database_file, schema
 from hoshina.jobs import registry
 from hoshina.jobs.notify import broker_answers
 from hoshina.jobs.presence import seconds_since_seen, worker_alive
@@ -58,7 +55,7 @@ def _check(content: dict[str, Any]) -> None:
         content["free_bytes"] = free = _free_bytes()
         content["workers"] = {queue: worker_alive(queue) for queue in registry.QUEUES}
         content["worker_seconds"] = {queue: seconds_since_seen(queue) for queue in registry.QUEUES}
-        content["schema"] = schema()
+        content["schema"] = schema.state()
         content["database"] = True
         content["labels"] = content["schema"] == "current" and free >= LEAST_FREE_BYTES
         content["broker"] = broker_answers()
@@ -74,22 +71,3 @@ def _free_bytes() -> int:
     """Return the free space of the store, whose folder may not exist before the first job."""
     folder = next(folder for folder in (settings.STORE_DIR, *settings.STORE_DIR.parents) if folder.exists())
     return shutil.disk_usage(folder).free
-
-
-def schema() -> str:
-    """Return "current", "old" (run migrate) or "new" (the store belongs to a later version)."""
-    applied = {key for key in MigrationRecorder(connection).applied_migrations() if key[0] in _known_apps()}
-    if applied - _known():
-        return "new"
-    return "old" if _known() - applied else "current"
-
-
-@cache
-def _known() -> frozenset[tuple[str, str]]:
-    """Return the migrations of this version."""
-    return frozenset(MigrationLoader(None).disk_migrations)
-
-
-@cache
-def _known_apps() -> frozenset[str]:
-    return frozenset(app for app, _ in _known())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from PIL import Image
 
 from labeling.images.open_image import open_for_resizing
@@ -27,6 +30,7 @@ THUMBNAIL_SIZES = (TILE, 512)
 FULL_SIZE = 8192
 
 CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+_PICTURE = re.compile(r"[0-9a-f]{64}-.*\.(png|jpg)")
 _ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9"}
 # Up to this side pictures are lossless, because such images are viewed enlarged.
 _EXACT_SIDE = 64
@@ -108,6 +112,23 @@ class Cache:
             except PermissionError:  # Windows: a process reads it
                 continue
             over -= size
+
+    def forget(self, starts: NDArray[np.uint64], check: Callable[[], None]) -> int:
+        """Remove all pictures whose hash starts with one of these 16 digits, as numbers; return the bytes removed.
+
+        ``check`` is called for each shard and may raise what stops the caller.
+        """
+        n_bytes = 0
+        for shard in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
+            check()
+            files = [entry for entry in os.scandir(shard) if _PICTURE.match(entry.name)]
+            hashes = np.array([int(entry.name[:16], 16) for entry in files], dtype=np.uint64)
+            for number in np.flatnonzero(np.isin(hashes, starts)):
+                with suppress(OSError):  # removed meanwhile, or on Windows in use
+                    size = files[number].stat().st_size
+                    Path(files[number].path).unlink()
+                    n_bytes += size
+        return n_bytes
 
     def find_or_make(self, sha256: str, size: int, rendering: Rendering, make: Callable[[], tuple[bytes, str]]) -> Path:
         """Return the picture, rendered and cached if missing, once for all concurrent requests. Raises OSError."""

@@ -38,11 +38,11 @@ def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Da
     name_given = (name or "").strip()
     if name_given:
         return _named(name_given, root)
-    dataset = Dataset.objects.filter(root=str(root)).order_by("pk").first()
+    dataset = Dataset.objects.present().filter(root=str(root)).order_by("pk").first()
     if dataset is not None:
         return dataset
-    if settings.DATA_DIR is not None and Dataset.objects.count() == 1:
-        return Dataset.objects.get()  # AL_DATA_DIR is where its folder is now
+    if settings.DATA_DIR is not None and Dataset.objects.present().count() == 1:
+        return Dataset.objects.present().get()  # AL_DATA_DIR is where its folder is now
     return _create(_free_name(root), root)
 
 

@@ -89,7 +89,7 @@ def params_of_last_ingest(dataset: Dataset) -> dict[str, Any]:
 def check_due_folders() -> None:
     """Poll all watched folders that are due, and ingest those that changed."""
     due = Q(next_look_at=None) | Q(next_look_at__lte=timezone.now())
-    for dataset in Dataset.objects.filter(due, is_watched=True):
+    for dataset in Dataset.objects.in_use().filter(due, is_watched=True):
         # Only one of several workers polls. The others find the time changed.
         claimed = Dataset.objects.filter(pk=dataset.pk, is_watched=True, next_look_at=dataset.next_look_at)
         if claimed.update(next_look_at=timezone.now() + timedelta(seconds=_LONGEST_LOOK)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
@@ -16,7 +15,7 @@ from django.db.models import Max
 
 from hoshina.core.errors import Refusal, reason_of
 from hoshina.core.plural import counted
-from hoshina.jobs.lifecycle import cancel
+from hoshina.jobs.lifecycle import cancel_all
 from hoshina.jobs.models import Job
 from labeling.images.folder_walk import walk
 from labeling.ingest.bulk_sql import ROLE, update_many
@@ -25,7 +24,6 @@ from labeling.models import MAX_PATH, Dataset, Frame, Item, State
 from labeling.signals import regrouped
 
 _BATCH = 2000
-_PATIENCE = 60.0
 
 # An item's key and its frames, as (key, path, place).
 _Grouped = tuple[int, list[tuple[int, str, Place | None]]]
@@ -97,15 +95,9 @@ def _require_undecided(dataset: Dataset) -> None:
 
 def _stop_jobs(dataset: Dataset, check: Callable[[], None]) -> None:
     """Cancel all other jobs of the dataset, since they use the items' rows, and wait until they end."""
-    until = time.monotonic() + _PATIENCE
-    others = Job.objects.filter(dataset_id=dataset.pk, state__in=Job.ACTIVE).exclude(kind="ingest")
-    while jobs := list(others.all()):
-        for job in jobs:
-            cancel(job)
-        if time.monotonic() > until:
-            raise Refusal(f"{jobs[0]} has not ended.", "Cancel it on the Jobs page, then group the files again.")
-        check()
-        time.sleep(0.1)
+    others = Job.objects.filter(dataset_id=dataset.pk).exclude(kind="ingest")
+    if active := cancel_all(others, check):
+        raise Refusal(f"{active} has not ended.", "Cancel it on the Jobs page, then group the files again.")
 
 
 # -- Reading ------------------------------------------------------------------------------------------

@@ -23,15 +23,16 @@ def pick_dataset(name: str | None) -> Dataset:
 
     Raises CommandError if there is no dataset, none of this name, or several and ``name`` is None.
     """
-    names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
+    present = Dataset.objects.present()
+    names = list(present.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
     if not names:
         raise Refusal("There is no dataset yet.", "Create one with `hoshina ingest --data-dir FOLDER`.")
     listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     if name is None:
         if len(names) > 1:
             raise CommandError(f"There are several datasets. Choose one with --dataset: {listed}.", returncode=2)
-        return Dataset.objects.get()
-    dataset = Dataset.objects.filter(name=name).first() or Dataset.objects.filter(slug=name).first()
+        return present.get()
+    dataset = present.filter(name=name).first() or present.filter(slug=name).first()
     if dataset is None:
         raise Refusal(f"There is no dataset called {name!r}.", f"The datasets are: {listed}.")
     return dataset

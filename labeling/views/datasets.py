@@ -42,7 +42,9 @@ def last_used(request: HttpRequest) -> Dataset | None:
     """Return the dataset of the URL (``?dataset=``), else the last one used, else the newest, else None."""
     slugs = (request.GET.get("dataset", "").replace("\x00", ""), request.session.get(USED_LAST, ""))
     found = {dataset.slug: dataset for dataset in Dataset.objects.filter(slug__in=slugs)}
-    return found.get(slugs[0]) or found.get(slugs[1]) or Dataset.objects.order_by("-id").first()
+    in_use = Dataset.objects.in_use().order_by("-id")
+    last = found.get(slugs[1])
+    return found.get(slugs[0]) or (last if last and last.archived_at is None else in_use.first())
 
 
 @requires_to_change(Role.ADMINISTRATOR)
@@ -77,8 +79,10 @@ def may_add_folders(request: HtmxHttpRequest) -> bool:
 
 
 def datasets_context(request: HtmxHttpRequest, form: AddFolderForm | None = None) -> dict[str, Any]:
+    found = _with_problems()
     return {
-        "datasets": _with_problems(),
+        "datasets": [dataset for dataset in found if dataset.archived_at is None],
+        "archived": [dataset for dataset in found if dataset.archived_at is not None],
         "form": form or AddFolderForm(label_suffix=""),
         "may_add": may_add_folders(request),
         "data_dir": settings.DATA_DIR,
@@ -90,7 +94,7 @@ def _with_problems() -> list[Dataset]:
     problems = (
         Problem.objects.filter(dataset=OuterRef("pk")).order_by().values("dataset").annotate(n=Count("pk")).values("n")
     )
-    return list(Dataset.objects.annotate(n_problems=Coalesce(Subquery(problems), 0)))
+    return list(Dataset.objects.present().annotate(n_problems=Coalesce(Subquery(problems), 0)))
 
 
 @require_GET

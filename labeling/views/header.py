@@ -24,7 +24,7 @@ def header_context(dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": dataset,
         "is_reading": _is_reading(dataset),
-        "datasets": Dataset.objects.only("name", "slug"),
+        "datasets": Dataset.objects.in_use().only("name", "slug"),
         "n_done": dataset.n_decided,
         "n_expected": max(dataset.n_items, 1),
         "classes": dataset.classes.filter(is_retired=False),

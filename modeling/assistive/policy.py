@@ -59,7 +59,12 @@ def labels_to_go(dataset: Dataset, policy: RetrainPolicy, model: ModelVersion | 
 
 
 def retrain_if_due(dataset: Dataset) -> None:
-    """Request a retrain if there are enough new labels and two labeled classes; embeddings are computed first."""
+    """Request a retrain if there are enough new labels and two labeled classes; embeddings are computed first.
+
+    Archived datasets are not retrained.
+    """
+    if dataset.archived_at is not None:
+        return
     policy = policy_of(dataset)
     model = active_model(dataset)
     is_waiting = not policy.is_automatic or (model is not None and model.is_chosen)

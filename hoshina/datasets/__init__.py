@@ -1,0 +1,1 @@
+"""Manage whole datasets: rename, archive and delete them."""
