@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from labeling.images import open_image
+from labeling.images import open_image, process_limits
 from labeling.images.browser_formats import format_for_browsers
 from labeling.images.composite import Composition
 from labeling.images.decoder_messages import Failure, Outcome, Request, decode_request, encode, receive, send
@@ -91,6 +91,7 @@ def _sound(text: str) -> str:
 
 def main() -> None:
     """Answer requests until the parent process closes the connection."""
+    process_limits.restrict()
     # Output of libraries must not mix with the messages.
     stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
