@@ -144,7 +144,8 @@ def demo(package: Package, environment: dict[str, str], tmp_path: Path) -> Itera
 
 def test_the_demo_of_an_empty_environment(demo: tuple[int, Path], tmp_path: Path) -> None:
     port, log = demo
-    browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    cookies = urllib.request.HTTPCookieProcessor()
+    browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
 
     def is_well() -> bool:
         try:
@@ -167,7 +168,10 @@ def test_the_demo_of_an_empty_environment(demo: tuple[int, Path], tmp_path: Path
     assert Path(found[1]).is_relative_to(tmp_path / "home")
     assert (Path(found[1]) / "app.db").exists()
 
-    kind, page = fetch("/")
+    link = re.search(r"Sign in with this link, which works once: http://127\.0\.0\.1:\d+(/\S+)", said)
+    assert link, said
+    assert "sign_in_link" in fetch("/")[1].decode(), "nobody else on this machine sees the images"
+    kind, page = fetch(link[1])
     assert kind.startswith("text/html")
     assert "<title>digits · HOSHINA</title>" in page.decode()
     [sheet] = set(re.findall(r'href="(/static/css/base\.css[^"]*)"', page.decode()))

@@ -135,9 +135,9 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
 def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # also times at the edges of the calendar
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @require_safe

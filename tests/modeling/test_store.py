@@ -183,7 +183,7 @@ class TestVectors:
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(100, 99, 1))
         with pytest.raises(disk.StoreError, match=r"left; 0\.03 GB are needed") as raised:
             disk.merge_parts(vectors_of, 1_000_000)
-        assert "Make room" in raised.value.hint
+        assert "Free some space" in raised.value.hint
 
     def test_damaged_part_is_left_out(
         self, vectors_of: EmbeddingSet, store: Path, caplog: pytest.LogCaptureFixture

@@ -24,7 +24,7 @@ from tests.parts import postgres_server, require, wait_until
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("HOSHINA_KILLS", "20"))
+KILLS = int(os.environ.get("HOSHINA_KILLS", "17"))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -402,7 +402,7 @@ def test_without_vectors_or_with_few_images_it_says_so(make_dataset: MakeDataset
     few = make_dataset(6, name="few")
     add_vectors(few, np.eye(6), np.arange(6) < 3)
     assert "so far there are 3" in projections.why_not(few)
-    with pytest.raises(Refusal, match="takes 4 images"):
+    with pytest.raises(Refusal, match="needs 4 images"):
         run_now("project_map", dataset_id=few.pk, params=asdict(MapOptions(n_neighbors=2)))
 
 
@@ -427,7 +427,7 @@ def test_many_copies_of_few_images_still_make_a_map(make_dataset: MakeDataset, m
 
 def test_vectors_that_were_deleted_meanwhile_are_told(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     call_before(monkeypatch, map_pipeline, "_measured", lambda *_: EmbeddingSet.objects.all().delete())
-    with pytest.raises(Refusal, match="deleted meanwhile"):
+    with pytest.raises(Refusal, match="deleted in the meantime"):
         made(digits, "pca")
     assert not Projection.objects.exists()
 
