@@ -11,7 +11,7 @@ import numpy as np
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.db.models import Max, Min, Model, QuerySet
+from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from hoshina.core.errors import Refusal
@@ -138,11 +138,12 @@ def _delete_pictures(dataset: Dataset, run: Run) -> int:
     """Delete the cached pictures of the dataset's files; return their size."""
     run.stage("Deleting thumbnails")
     starts: list[int] = []
-    found = Frame.objects.filter(dataset=dataset).values_list("sha256", "revision")
-    for sha256, revision in found.iterator(chunk_size=10_000):
-        starts.append(int(picture_hash(sha256, revision or 0)[:16], 16))
-        if len(starts) % 10_000 == 0:
-            run.check()
+    for low, high in _row_ranges(dataset, 10 * _BATCH):
+        # As a list: SQLite refuses to save progress while a query is being read and others write.
+        frames = Frame.objects.filter(item__dataset=dataset, item__row__gte=low, item__row__lt=high)
+        found = list(frames.values_list("sha256", "revision"))
+        starts += [int(picture_hash(sha256, revision or 0)[:16], 16) for sha256, revision in found]
+        run.check()
     return pictures().forget(np.array(starts, dtype=np.uint64), run.check)
 
 
@@ -151,28 +152,33 @@ def _delete_items(dataset: Dataset, run: Run) -> int:
     items = Item.objects.of(dataset)
     n_items = items.count()
     run.stage("Deleting labels", n_items)
-    last = items.aggregate(last=Max("row"))["last"]
-    for start in range(0, 0 if last is None else last + 1, _BATCH):
-        rows = items.filter(row__gte=start, row__lt=start + _BATCH)
+    for low, high in _row_ranges(dataset, _BATCH):
         with transaction.atomic():
-            _delete_with_referring(rows)
-        run.progress(min(start + _BATCH, n_items))
-    # From the newest on, since an undo refers to an earlier action.
-    actions = Action.objects.filter(dataset=dataset)
-    for low, high in _descending(actions, Action):
-        with transaction.atomic():
-            _delete_with_referring(actions.filter(pk__gte=low, pk__lt=high))
-        run.check()
+            _delete_with_referring(items.filter(row__gte=low, row__lt=high))
+        run.progress(min(high, n_items))
+    _delete_actions(dataset, run)
     return n_items
 
 
-def _descending(rows: QuerySet[Any], model: type[Model]) -> Iterator[tuple[int, int]]:
-    """Yield ranges of primary keys that cover ``rows``, from the last to the first."""
-    ends = rows.aggregate(first=Min("pk"), last=Max("pk"))
+def _row_ranges(dataset: Dataset, size: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of rows that cover the dataset's items."""
+    ends = Item.objects.of(dataset).aggregate(first=Min("row"), last=Max("row"))
+    if ends["last"] is not None:
+        yield from ((low, low + size) for low in range(ends["first"], ends["last"] + 1, size))
+
+
+def _delete_actions(dataset: Dataset, run: Run) -> None:
+    """Delete the dataset's actions, from the newest on, since an undo refers to an earlier action."""
+    ends = Action.objects.filter(dataset=dataset).aggregate(first=Min("pk"), last=Max("pk"))
     if ends["last"] is None:
         return
     for high in range(ends["last"] + 1, ends["first"], -_BATCH):
-        yield high - _BATCH, high
+        # By the primary key alone: with the dataset, SQLite would search its index from the start each time.
+        found = Action.objects.filter(pk__gte=high - _BATCH, pk__lt=high).values_list("pk", "dataset_id")
+        pks = [pk for pk, dataset_id in found if dataset_id == dataset.pk]
+        with transaction.atomic():
+            _delete_with_referring(Action.objects.filter(pk__in=pks))
+        run.check()
 
 
 def _delete_with_referring(rows: QuerySet[Any]) -> None:

@@ -27,7 +27,7 @@ PAGES = {
     "encoders": "/d/pictures/encoders/", "images": "/d/pictures/images/", "export": "/d/pictures/export/",
     "fields": "/d/pictures/fields/", "grouping": "/d/pictures/grouping/?template={id}_{role}.png",
     "import": "/d/pictures/import/", "problems": "/d/pictures/problems/", "item": "/d/pictures/items/2/",
-    "jobs": "/jobs/", "datasets": "/datasets/", "nowhere": "/d/nowhere/",
+    "jobs": "/jobs/", "datasets": "/datasets/", "manage": "/d/pictures/manage/", "nowhere": "/d/nowhere/",
 }  # fmt: skip
 
 

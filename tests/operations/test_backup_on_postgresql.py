@@ -115,3 +115,13 @@ def test_a_backup_of_an_older_schema_and_one_that_fails(two: tuple[Store, Store]
     # SQLite does not read it.
     done = run_python("manage.py", "restore", str(tmp_path / "old.zip"), store=tmp_path / "sqlite", code=1)
     assert "The backup is of a postgresql database" in done.stderr
+
+
+def test_a_dataset_is_deleted(two: tuple[Store, Store]) -> None:
+    store, _ = two
+    store.manage("migrate", "-v", "0")
+    store.manage("shell", "-v", "0", "-c", FILL)
+    result = json.loads(store.manage("dataset", "a", "--delete", "--yes", "--json").stdout)
+    assert (result["items"], result["reusable_bytes"]) == (500, 0)
+    for table in (*TABLES, "labeling_field", "sampling_round"):
+        assert store.rows(table) == [], table

@@ -1,5 +1,7 @@
 """Deleting a dataset: everything of it goes, nothing else does, and image files stay."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from hoshina.datasets import deletion
 from hoshina.jobs import lifecycle
 from hoshina.jobs.errors import Cancelled
 from hoshina.jobs.models import Job
+from hoshina.jobs.runner import Run
 from labeling.images.decoder_pool import pictures
 from labeling.models import Action, Annotation, Dataset, Frame, Item
-from tests.factories import MakeDataset, MakeFolder, call_after, decide, fresh, interrupt_at
+from tests.factories import MakeDataset, MakeFolder, call_after, call_before, decide, fresh, interrupt_at
 from tests.operations.stores import fill
 
 OURS = ("labeling", "modeling", "sampling")
@@ -132,6 +135,29 @@ def test_a_deletion_that_was_stopped_continues(
     assert (Item.objects.count(), Annotation.objects.exclude(item__dataset=second).count()) == (30, 0)
     again = lifecycle.run_now(deletion.KIND, dataset_id=hidden.pk, params={"name": "first"})
     assert again.result["items"] == 0
+
+
+def test_others_may_write_at_any_moment(
+    both: tuple[Dataset, Dataset], file_store: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """SQLite refuses to write in a connection that still reads from before another one wrote."""
+    first, second = both
+    settings.JOB_PROGRESS = 0
+    monkeypatch.setattr(deletion, "_BATCH", 1)
+    writes = []
+
+    def write(*_: object) -> None:
+        with closing(sqlite3.connect(file_store / "app.db", timeout=30)) as other:
+            other.execute("update labeling_dataset set n_decisions = n_decisions + 1 where id = ?", [second.pk])
+            other.commit()
+        writes.append(1)
+
+    call_before(monkeypatch, Run, "check", write)
+    before = fresh(second).n_decisions
+    delete(first)
+    assert len(writes) > 30
+    assert fresh(second).n_decisions == before + len(writes)
+    assert list(Dataset.objects.all()) == [second]
 
 
 @pytest.mark.usefixtures("file_store")
