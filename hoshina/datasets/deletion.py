@@ -15,6 +15,7 @@ from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from hoshina.core.errors import Refusal
+from hoshina.core.folder_size import folder_size
 from hoshina.jobs.lifecycle import cancel_all, enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
@@ -37,7 +38,7 @@ _WORTH_BYTES, _WORTH_SHARE, _MOST_LEFT = 32 * 2**20, 0.25, 512 * 2**20
 # -- Before ---------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Contents:
-    """What a deletion deletes. ``n_bytes`` are those of files in the store, without the database and thumbnails."""
+    """Count what a deletion deletes; ``n_bytes`` of files in the store, without the database and thumbnails."""
 
     n_items: int
     n_decided: int
@@ -58,7 +59,7 @@ def contents_of(dataset: Dataset) -> Contents:
         n_embeddings=sum(vectors.values_list("n_vectors", flat=True)),
         n_maps=Projection.objects.filter(dataset=dataset).count(),
         n_fields=dataset.fields.count(),
-        n_bytes=sum(map(_size, _folders(dataset))),
+        n_bytes=_folders_bytes(dataset),
     )
 
 
@@ -79,15 +80,8 @@ def _folders(dataset: Dataset) -> Iterator[Path]:
         yield from (store / name / str(pk) for pk in found.values_list("pk", flat=True))
 
 
-def _size(folder: Path) -> int:
-    n_bytes = 0
-    for file in folder.rglob("*"):
-        try:
-            status = file.stat()
-        except FileNotFoundError:  # a job removed it
-            continue
-        n_bytes += status.st_size if file.is_file() else 0
-    return n_bytes
+def _folders_bytes(dataset: Dataset) -> int:
+    return sum(folder_size(folder).n_bytes for folder in _folders(dataset))
 
 
 def request(dataset: Dataset, user: User | None = None) -> Job:
@@ -123,7 +117,7 @@ def delete(run: Run) -> dict[str, Any]:
     if active := cancel_all(others, run.check):
         raise Refusal(f"{active} has not ended.", "Cancel it on the Jobs page, then start this job again.")
     database_bytes = _database_bytes()
-    freed = sum(map(_size, _folders(dataset)))
+    freed = _folders_bytes(dataset)
     freed += _delete_pictures(dataset, run)
     n_items = _delete_items(dataset, run)
     run.stage("Deleting models and metadata")

@@ -6,7 +6,6 @@ import glob
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from hoshina.core.errors import Refusal
+from hoshina.core.folder_size import FolderSize, folder_size, size_of
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.roles import Role, requires_to_change
 
@@ -43,14 +43,12 @@ _PAGE_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the store. ``limit`` in bytes, for those that have one; ``is_partial`` if counting took too long."""
+    """Describe a part of the store; ``limit`` in bytes, for those that have one."""
 
     name: str
     title: str
-    n_bytes: int
-    n_files: int
+    size: FolderSize
     limit: int | None = None
-    is_partial: bool = False
 
     @property
     def can_be_cleared(self) -> bool:
@@ -61,28 +59,30 @@ def parts(*, seconds: float = float("inf")) -> list[Part]:
     """Return the parts of the store, the largest first; counting stops after ``seconds``."""
     until = time.monotonic() + seconds
     limits = {"thumbs": settings.THUMBNAILS_MEGABYTES << 20, "squares": settings.SQUARES_MEGABYTES << 20}
-    found: list[Part] = []
-    other = [0, 0]
+    found, other = list[Part](), list[FolderSize]()
     for entry in os.scandir(settings.STORE_DIR):
-        if entry.is_dir(follow_symlinks=False):
-            n_bytes, n_files, is_partial = _size(Path(entry.path), until)
-            title = _TITLES.get(entry.name, "")
-            if not title and entry.name.startswith("before-restore-"):
-                title = "The store before a restore"
-            if title:
-                found.append(Part(entry.name, title, n_bytes, n_files, limits.get(entry.name), is_partial))
-                continue
-        elif entry.name.startswith("app.db"):
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if not is_folder and entry.name.startswith("app.db"):
             continue
+        size = folder_size(Path(entry.path), until=until) if is_folder else FolderSize(size_of(entry), 1)
+        title = "The store before a restore" if entry.name.startswith("before-restore-") else _TITLES.get(entry.name)
+        if is_folder and title:
+            found.append(Part(entry.name, title, size, limits.get(entry.name)))
         else:
-            n_bytes, n_files = _bytes_of(entry), 1
-        other[0] += n_bytes
-        other[1] += n_files
-    files = [path for path in _database_files() if path.exists()]
+            other.append(size)
+    files = [FolderSize(path.stat().st_size, 1) for path in _database_files() if path.exists()]
     if files:
-        found.append(Part("database", "Database", sum(path.stat().st_size for path in files), len(files)))
-    found.append(Part("other", "Other files", n_bytes=other[0], n_files=other[1]))
-    return sorted(found, key=lambda part: -part.n_bytes)
+        found.append(Part("database", "Database", _sum(files)))
+    found.append(Part("other", "Other files", _sum(other)))
+    return sorted(found, key=lambda part: -part.size.n_bytes)
+
+
+def _sum(sizes: list[FolderSize]) -> FolderSize:
+    return FolderSize(
+        sum(size.n_bytes for size in sizes),
+        sum(size.n_files for size in sizes),
+        any(size.is_partial for size in sizes),
+    )
 
 
 def _database_files() -> list[Path]:
@@ -94,41 +94,12 @@ def _database_files() -> list[Path]:
     return [name, *(name.with_name(f"{name.name}{suffix}") for suffix in ("-wal", "-shm")), *copies]
 
 
-def _size(folder: Path, until: float) -> tuple[int, int, bool]:
-    n_bytes = n_files = 0
-    for entry in _files(folder):
-        n_bytes += _bytes_of(entry)
-        n_files += 1
-        if n_files % 1000 == 0 and time.monotonic() > until:
-            return n_bytes, n_files, True
-    return n_bytes, n_files, False
-
-
-def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(Path(entry.path))
-                else:
-                    yield entry
-    except FileNotFoundError:  # removed while it was being read
-        return
-
-
-def _bytes_of(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_size
-    except FileNotFoundError:
-        return 0
-
-
 def clear(name: str) -> int:
     """Delete a cache, which is filled again when it is needed. Return the bytes that became free. Raises Refusal."""
     if name not in CLEARABLE:
         raise Refusal(f"{name!r} can't be cleared.", f"Choose one of {', '.join(sorted(CLEARABLE))}.")
     folder = settings.STORE_DIR / name
-    n_bytes, _, _ = _size(folder, float("inf"))
+    n_bytes = folder_size(folder).n_bytes
     # Renamed first: whoever writes there meanwhile starts a new folder.
     doomed = settings.STORE_DIR / f"{name}.cleared"
     shutil.rmtree(doomed, ignore_errors=True)

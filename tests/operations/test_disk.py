@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from hoshina.core.errors import Refusal
+from hoshina.core.folder_size import FolderSize
 from hoshina.core.roles import Role
 from hoshina.web import disk
 from tests.factories import text
@@ -30,8 +31,8 @@ def filled(store: Path) -> Path:
 
 def test_parts(filled: Path) -> None:
     found = {part.name: part for part in disk.parts()}
-    assert (found["vectors"].n_bytes, found["vectors"].n_files) == (4000, 2)
-    assert found["other"].n_bytes == 52
+    assert found["vectors"].size == FolderSize(4000, 2)
+    assert found["other"].size.n_bytes == 52
     assert [part.name for part in disk.parts()][:3] == ["vectors", "squares", "thumbs"]
     assert found["thumbs"].can_be_cleared
     assert not found["vectors"].can_be_cleared
@@ -40,7 +41,7 @@ def test_parts(filled: Path) -> None:
 def test_counting_stops(filled: Path) -> None:
     for number in range(1200):
         (filled / "thumbs" / f"{number}").touch()
-    assert {part.name for part in disk.parts(seconds=0) if part.is_partial} == {"thumbs"}
+    assert {part.name for part in disk.parts(seconds=0) if part.size.is_partial} == {"thumbs"}
 
 
 def test_clearing(filled: Path) -> None:

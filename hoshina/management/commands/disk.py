@@ -26,7 +26,7 @@ class Command(HoshinaCommand):
             "store": str(settings.STORE_DIR),
             "free_bytes": free,
             "cleared_bytes": n_cleared,
-            "parts": [{"name": part.name, "bytes": part.n_bytes, "files": part.n_files} for part in found],
+            "parts": [{"name": part.name, "bytes": part.size.n_bytes, "files": part.size.n_files} for part in found],
         }
-        lines = [f"{part.n_bytes / 2**20:12,.1f} MB  {part.n_files:9,} files  {part.title}" for part in found]
+        lines = [f"{part.size.n_bytes / 2**20:12,.1f} MB  {part.size.n_files:9,} files  {part.title}" for part in found]
         self.print_result(result, [*lines, f"{free / 2**20:12,.1f} MB  free"], as_json=options["json"])
