@@ -9,7 +9,8 @@ from django.http import QueryDict
 from hoshina.core.parsing import whole_number
 from labeling.models import Dataset, Frame, Item, LabelClass
 from sampling.queues.outside_examples import names_in
-from sampling.queues.registry import STRATEGIES, example_rows
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.similar import example_rows
 
 PICTURES = 6
 

@@ -15,7 +15,7 @@ from sampling.classes.split import apply_split
 from sampling.models import ClassSplit, Round
 from sampling.queues.outside_examples import keep
 from sampling.queues.pull import Filters, Order, ranked_rows
-from sampling.queues.registry import SimilarParams
+from sampling.queues.similar import SimilarParams
 from tests.factories import MakeDataset, decide
 from tests.jobs.conftest import Store
 from tests.modeling.factories import add_item_with_file

@@ -15,7 +15,8 @@ from labeling.models import Dataset, Item
 from sampling.queues.deal import deal
 from sampling.queues.outside_examples import keep
 from sampling.queues.pull import Filters, pull
-from sampling.queues.registry import STRATEGIES, Avoid, SimilarParams
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.similar import Avoid, SimilarParams
 
 
 class Command(HoshinaCommand):

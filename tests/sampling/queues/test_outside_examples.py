@@ -23,7 +23,8 @@ from modeling.store import open_vectors
 from sampling.queues import outside_examples
 from sampling.queues.outside_examples import keep, vectors_of
 from sampling.queues.pull import Filters, pull, ranked_rows
-from sampling.queues.registry import STRATEGIES, SimilarParams
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.similar import SimilarParams
 from sampling.queues.strategy import BadParameter
 from tests.factories import archive_bytes, assert_contains, call_after, command_json, not_none, opened, said
 from tests.modeling.factories import add_item_with_file, import_labels

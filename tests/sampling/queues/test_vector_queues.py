@@ -28,9 +28,9 @@ from sampling.queues.registry import (
     BandParams,
     DiverseParams,
     OdditiesParams,
-    SimilarParams,
     UncertainParams,
 )
+from sampling.queues.similar import SimilarParams
 from sampling.queues.strategy import BadParameter, NoParams
 from tests.factories import MakeDataset, assert_contains, command_json, command_output
 from tests.modeling.factories import add_vectors, import_labels
