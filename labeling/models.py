@@ -12,7 +12,7 @@ from django.db.models.functions import Lower
 from django.urls import reverse
 
 from labeling.decisions.provenance import ShownFields
-from labeling.images.composite import Composition
+from labeling.display.appearance import AppearanceFields
 from labeling.images.rendering import Rendering
 from labeling.images.revisions import picture_hash
 
@@ -47,7 +47,7 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
         return self.filter(archived_at=None, deleted_at=None)
 
 
-class Dataset(models.Model):
+class Dataset(AppearanceFields):
     """A labeling project: a root folder and its items, classes and fields.
 
     The counters are updated in the transaction that changes an item's state, so that no page counts items.
@@ -57,20 +57,11 @@ class Dataset(models.Model):
     slug = models.SlugField(max_length=60, unique=True)
     root = models.CharField(max_length=4096)
     created_at = models.DateTimeField(auto_now_add=True)
-    # How its images are shown to people and to models, as returned by Rendering.as_params.
-    rendering = models.JSONField(default=dict, blank=True, editable=False)
     # Template that groups several files into an item (labeling.ingest.grouping_template); "": each file is an item.
     grouping = models.CharField(max_length=200, blank=True, default="", editable=False)
-    # The roles of its items' frames in display order; [] if each file is an item.
-    roles = models.JSONField(default=list, blank=True, editable=False)
-    # How the frames of an item are shown and encoded together, as returned by Composition.as_params.
-    composition = models.JSONField(default=dict, blank=True, editable=False)
     # Images with equal values in this field are in the same set of a split (labeling.fields.split_groups).
-    together_by = models.ForeignKey(
-        "Field", null=True, on_delete=models.SET_NULL, related_name="keeps_together", editable=False
-    )
-    # Whether the folder is scanned for new files, when next, and the state at the last scan
-    # (labeling.ingest.folder_watch).
+    together_by = models.ForeignKey("Field", models.SET_NULL, null=True, related_name="keeps_together", editable=False)
+    # Scans for new files: whether, when the next one, the state at the last one (labeling.ingest.folder_watch).
     is_watched = models.BooleanField(default=False, editable=False)
     next_look_at = models.DateTimeField(null=True, editable=False)
     last_look = models.CharField(max_length=40, blank=True, default="", editable=False)
@@ -108,21 +99,6 @@ class Dataset(models.Model):
     def data_dir(self) -> Path:
         """Return the root folder, or ``AL_DATA_DIR`` if the folder was moved (or mounted) elsewhere."""
         return settings.DATA_DIR or Path(self.root)
-
-    @property
-    def shown_as(self) -> Rendering:
-        """Return how its images are displayed."""
-        return Rendering.from_params(self.rendering)
-
-    @property
-    def composed_as(self) -> Composition:
-        """Return how the frames of its items are displayed and encoded together."""
-        return Composition.from_params(self.composition)
-
-    @property
-    def rendering_summary(self) -> str:
-        """Describe how its images are displayed; "" for the default."""
-        return "; ".join(filter(None, (self.shown_as.summary, self.composed_as.summary if self.roles else "")))
 
     @property
     def n_decided(self) -> int:
