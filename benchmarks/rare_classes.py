@@ -48,7 +48,7 @@ MAX_SPLIT, REVIEWED = 2000, 20
 
 @dataclass
 class Pool:
-    """A pool with a rare class: its vectors, who is rare, the labels at the start, and outside examples of it."""
+    """Hold a pool with a rare class: vectors, which rows are rare, the first labels, and outside examples of it."""
 
     X: Floats
     y: Rows

@@ -20,18 +20,19 @@ from hoshina.core.storage import replacing
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _BLOCK = 2**20
+# What zipfile raises for damaged files; NotImplementedError for a compression that it does not know.
 _DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError)
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A file of an archive, with its size in bytes before compression."""
+    """Describe a file of an archive; ``size`` in bytes before compression."""
 
     sha256: str
     size: int
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The contents of an archive.
+    """Describe the contents of an archive.
 
     Attributes
     ----------
@@ -103,7 +104,7 @@ def writing_archive(target: Path) -> Iterator[Writer]:
 
 # -- Reading --------------------------------------------------------------------------------------
 class Archive:
-    """An open archive whose manifest and names were checked."""
+    """Read an archive whose manifest and names were checked."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path = path

@@ -31,7 +31,7 @@ _DATED = re.compile(r"hoshina-\d{8}-\d{6}\.zip")
 
 @dataclass
 class _Draft:
-    """What is known about a backup while it is written."""
+    """Collect the facts about a backup while it is written."""
 
     frozen: list[Path] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class _Draft:
 
 
 class _Changed(Exception):
-    """A file that the copied database refers to was replaced before it was linked."""
+    """Signal that a file to which the copied database refers was replaced before it was linked."""
 
 
 def create(target: Path, *, labels_only: bool = False, overwrite: bool = False) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from hoshina.core.roles import SAFE_METHODS
+
 REPLACED = (
     "The database file was deleted or replaced while the server was running, so nothing is saved. Labels stay in the "
     "browser. Put the store back in its place, or restart the server."
 )
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 _opened: dict[str, tuple[int, int] | None] = {}
@@ -63,7 +64,7 @@ def database_file_middleware(
     """Answer a change with status 503 if it went into a file that is no longer the database."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if request.method in _SAFE_METHODS:
+        if request.method in SAFE_METHODS:
             return get_response(request)
         # Before, so that no new file is made; afterwards, since nothing else tells what became of the change.
         if is_in_place():

@@ -29,6 +29,8 @@ from hoshina.core import roles
 _WITHOUT_SESSION = ("/healthz", "/static/")
 _NO_PAGES = ("/api/", "/media/")
 HOLDER_CHARS = 40
+# Sessions name the backend of their account.
+PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105 - a dotted path, not a password
 
 
 class HtmxHttpRequest(HttpRequest):
@@ -60,7 +62,7 @@ def local_user_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -
             and not request.path.startswith(_WITHOUT_SESSION)
             and not request.user.is_authenticated
         ):
-            login(request, local_user(), backend="django.contrib.auth.backends.ModelBackend")
+            login(request, local_user(), backend=PASSWORD_BACKEND)
         return get_response(request)
 
     return middleware

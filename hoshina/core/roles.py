@@ -12,7 +12,6 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.core.exceptions import PermissionDenied
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -68,9 +67,3 @@ def role_for(view: Callable[..., Any], method: str) -> Role:
 def may(user: User | AnonymousUser, role: Role) -> bool:
     """Return whether a person has the role."""
     return user.has_perm(role.value)
-
-
-def check(user: User | AnonymousUser, role: Role) -> None:
-    """Raise PermissionDenied, with a message for the person, if the person does not have the role."""
-    if not may(user, role):
-        raise PermissionDenied(role.refusal)

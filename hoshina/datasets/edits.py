@@ -6,15 +6,14 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from hoshina.core.errors import Refusal
+from labeling.ingest.dataset_folder import NAME_LENGTH
 from labeling.models import Dataset
-
-MAX_NAME = 120
 
 
 def rename(dataset: Dataset, text: str) -> None:
     """Give a dataset another name. Its address stays, so that links to it remain valid. Raises Refusal."""
     name = " ".join(text.split())
-    if not name or len(name) > MAX_NAME or not name.isprintable():
+    if not name or len(name) > NAME_LENGTH or not name.isprintable():
         raise Refusal("The name of a dataset needs 1 to 120 printable characters.", "Choose another name.")
     taken = Refusal(f"There is already a dataset “{name}”.", "Choose another name.")
     if Dataset.objects.filter(name__iexact=name).exclude(pk=dataset.pk).exists():

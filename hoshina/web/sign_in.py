@@ -17,10 +17,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from hoshina.core import sign_in_token
-from hoshina.core.http import local_user
+from hoshina.core.http import PASSWORD_BACKEND, local_user
 
 ADMINISTRATOR = "admin"
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 def local_sign_in_path(page: str = "/") -> str:
@@ -39,7 +38,7 @@ def local_sign_in(request: HttpRequest, token: str) -> HttpResponse:
     if not request.user.is_authenticated:
         if not sign_in_token.spend(token):
             return render(request, "registration/login.html", {"was_used": True, **_how()}, status=403)
-        login(request, local_user(), backend=BACKEND)
+        login(request, local_user(), backend=PASSWORD_BACKEND)
     page = request.GET.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure())
     return redirect(page if is_ours else "home")
@@ -47,8 +46,6 @@ def local_sign_in(request: HttpRequest, token: str) -> HttpResponse:
 
 class SignInView(LoginView):
     """Ask for name and password; on a machine whose user signs in by a link, say how to get it."""
-
-    extra_context = {"needs_link": False}
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return {**super().get_context_data(**kwargs), **_how()}
@@ -84,4 +81,4 @@ class ChoosePasswordView(PasswordResetConfirmView):
     template_name = "registration/first_sign_in.html"
     success_url = reverse_lazy("home")
     post_reset_login = True
-    post_reset_login_backend = BACKEND
+    post_reset_login_backend = PASSWORD_BACKEND

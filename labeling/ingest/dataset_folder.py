@@ -14,7 +14,7 @@ from labeling.models import Dataset
 
 log = logging.getLogger(__name__)
 
-_NAME_LENGTH = 120
+NAME_LENGTH = 120
 _SLUG_LENGTH = 60
 
 
@@ -83,8 +83,8 @@ def _refuse_two_folders(root: Path) -> None:
 
 
 def _named(name: str, root: Path) -> Dataset:
-    if len(name) > _NAME_LENGTH or not name.isprintable():
-        raise Refusal(f"The name of a dataset must have at most {_NAME_LENGTH} printable characters.")
+    if len(name) > NAME_LENGTH or not name.isprintable():
+        raise Refusal(f"The name of a dataset must have at most {NAME_LENGTH} printable characters.")
     dataset = Dataset.objects.filter(name=name).first()
     if dataset is None:
         return _create(name, root)
@@ -105,7 +105,7 @@ def _named(name: str, root: Path) -> Dataset:
 def _free_name(root: Path) -> str:
     """Return the folder's name, with a number appended if another dataset has that name."""
     base = "".join(character for character in root.name if character.isprintable()).strip() or "images"
-    base = base[: _NAME_LENGTH - 8]
+    base = base[: NAME_LENGTH - 8]
     first = Dataset.objects.filter(name=base).first()
     if first is not None and not Path(first.root).exists():
         log.warning(

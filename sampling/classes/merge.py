@@ -26,7 +26,7 @@ class HeldOutChange:
 
 @dataclass(frozen=True)
 class MergePreview:
-    """What a merge changes: labels moved, and, with a model, predictions and the held-out accuracy.
+    """Describe what a merge changes: labels moved, and, with a model, predictions and the held-out accuracy.
 
     ``n_predicted`` and ``n_target`` are images predicted as either class now; ``n_joined`` those predicted as the
     merged class, whose probability is the sum of both.

@@ -63,9 +63,10 @@ def review_of(dataset: Dataset, split_id: int) -> Review:
     )
 
 
-def progress_of(split: ClassSplit) -> Progress:
-    """Return how many of the items to review were decided."""
-    return Progress(split.n_review, min(split.n_review, standing_of(split).n_decided))
+def progress_of(split: ClassSplit, n_decided: int | None = None) -> Progress:
+    """Return how many of the items to review were decided; ``n_decided`` if the caller has counted them."""
+    n = standing_of(split).n_decided if n_decided is None else n_decided
+    return Progress(split.n_review, min(split.n_review, n))
 
 
 def basis_of_review(dataset: Dataset, split_id: int) -> str:

@@ -44,19 +44,22 @@ def proposal_of(split: ClassSplit) -> Parts:
 
 def classes_of(split: ClassSplit) -> list[LabelClass]:
     """Return the classes that the parts were given, each once. Raises Refusal if one was deleted."""
+    return list(dict.fromkeys(_class_of_each_part(split)))
+
+
+def _class_of_each_part(split: ClassSplit) -> list[LabelClass]:
     found = LabelClass.objects.filter(pk__in=split.class_ids).select_related("merged_into").in_bulk()
-    current = [surviving(found.get(pk)) for pk in split.class_ids]
-    if None in current:
+    current = [label for pk in split.class_ids if (label := surviving(found.get(pk))) is not None]
+    if len(current) < len(split.class_ids):
         raise Refusal("A class of this split was deleted in the meantime.", "Close the split, and propose a new one.")
-    return list({label.pk: label for label in current if label is not None}.values())
+    return current
 
 
 def named_parts(split: ClassSplit) -> Parts:
     """Return the proposal with the parts of one class joined, in the order of `classes_of`."""
-    order = [label.pk for label in classes_of(split)]
-    found = LabelClass.objects.filter(pk__in=split.class_ids).select_related("merged_into").in_bulk()
-    current = [surviving(found[pk]) for pk in split.class_ids]
-    return merged(proposal_of(split), [order.index(label.pk) for label in current if label is not None])
+    current = _class_of_each_part(split)
+    order = list(dict.fromkeys(current))
+    return merged(proposal_of(split), [order.index(label) for label in current])
 
 
 def current_parts(split: ClassSplit) -> Parts:
@@ -202,7 +205,7 @@ def learn_split(run: Run) -> dict[str, int]:
 # -- What it changes -----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class PartChange:
-    """What a split does with one class: labels that it gets and keeps, and items of it that are left open."""
+    """Describe what a split does with one class: labels that it gets and keeps, and items of it that are left open."""
 
     label: LabelClass | None
     name: str
@@ -213,7 +216,7 @@ class PartChange:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a split changes. ``labels`` has the new class of each item by id, ``decisions`` its decision now."""
+    """Describe what a split changes: ``labels`` has the new class of each item, ``decisions`` its decision now."""
 
     parts: list[PartChange]
     n_changed: int

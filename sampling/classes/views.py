@@ -207,9 +207,10 @@ def _context(request: HtmxHttpRequest, label: LabelClass) -> dict[str, object]:
     context["split"] = split
     if not split.class_ids:
         return context | {"parts": _forms(request, split), **_preview_context(request, label, split)}
+    changes = changes_of(split)
     return context | {
-        "progress": progress_of(split),
-        "changes": changes_of(split),
+        "progress": progress_of(split, changes.n_decided),
+        "changes": changes,
         "may_undo": last_action(split) is not None,
     }
 
