@@ -50,6 +50,9 @@ if EMBEDDING_BACKEND not in _ENCODERS and not all(
 # Limits for opening one file, and for the disk space of cached pictures in the store.
 DECODE_SECONDS = env.integer("AL_DECODE_SECONDS", 120, minimum=1, maximum=86_400)
 DECODE_MEGABYTES = env.integer("AL_DECODE_MB", 4096, minimum=128, maximum=1_048_576)
+# Limits for loading a model file, and for encoding a batch of images with it.
+MODEL_SECONDS = env.integer("AL_MODEL_SECONDS", 600, minimum=1, maximum=86_400)
+MODEL_MEGABYTES = env.integer("AL_MODEL_MB", 8192, minimum=2048, maximum=1_048_576)
 SQUARES_MEGABYTES = env.integer("AL_SQUARES_MB", 2048, minimum=0, maximum=16_777_216)
 THUMBNAILS_MEGABYTES = env.integer("AL_THUMBNAILS_MB", 4096, minimum=16, maximum=16_777_216)
 

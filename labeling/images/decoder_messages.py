@@ -16,6 +16,8 @@ import msgspec
 
 Result = TypeVar("Result")
 _LENGTH = struct.Struct("<Q")
+# Bytes of a message. A process that a file has taken over could announce more than the reader's memory.
+_LARGEST = 2**32
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -31,12 +33,16 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The reason why a call has no result: a ``problem`` of the file, an ``os`` error, or a ``fault`` (a traceback)."""
+    """The reason why a call has no result: a ``problem`` of the file, an ``os`` error, or a ``fault`` (a traceback).
+
+    ``hint`` says what to do about a problem.
+    """
 
     kind: Literal["problem", "os", "fault"]
     message: str
     errno: int = 0
     file: Path | None = None
+    hint: str = ""
 
 
 # One of the two is None, or both if a call returned None.
@@ -46,16 +52,19 @@ Outcome = tuple[Result | None, Failure | None]
 def send(stream: IO[bytes], message: object) -> None:
     """Write one message."""
     content = encode(message)
-    stream.write(_LENGTH.pack(len(content)) + content)
+    stream.write(_LENGTH.pack(len(content)))
+    stream.write(content)
     stream.flush()
 
 
 def receive(stream: IO[bytes]) -> bytes | None:
-    """Return the next encoded message; None if the stream ends, also within a message."""
+    """Return the next encoded message; None if the stream ends, or the message is too large."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
     (length,) = _LENGTH.unpack(head)
+    if length > _LARGEST:
+        return None
     content = stream.read(length)
     return content if len(content) == length else None
 

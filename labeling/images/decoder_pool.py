@@ -8,35 +8,30 @@ from __future__ import annotations
 
 import atexit
 import os
-import queue
 import shutil
-import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, cast
 
-import psutil
 from django.conf import settings
 
 from hoshina.core.processes import module_command, module_environment
 from labeling.images import browser_formats, decoder_process
 from labeling.images.composite import Composition
-from labeling.images.decoder_messages import Failure, Outcome, Request, outcomes_decoder, receive, send
+from labeling.images.decoder_messages import Failure, Outcome, Request, outcomes_decoder
 from labeling.images.encoder_inputs import Squares
 from labeling.images.file_check import NOTHING, Examined, Keep, examine
 from labeling.images.file_headers import Header, header_of, values_of
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.images.thumbnails import Cache, render, thumbnail
+from labeling.images.watched_process import ProcessCrashed, ProcessStopped, WatchedProcess
 
-# Seconds between checks of the memory of a working decoder.
-_LOOK = 0.25
 # Number of files whose headers are requested from one decoder at once.
 _SLICE = 50
 
@@ -214,24 +209,16 @@ class Decoders:
 
 
 class _Decoder:
-    """One process, and a thread that reads its messages."""
+    """One process."""
 
     def __init__(self, seconds: float, megabytes: int) -> None:
-        self._seconds, self._megabytes = seconds, megabytes
-        self._process = subprocess.Popen(
-            module_command("labeling.images.decoder_process", str(_turns())),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # decoders print warnings there about every nonstandard file
-            env=module_environment(),
-        )
-        self._messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, name="decoder", daemon=True).start()
+        command = module_command("labeling.images.decoder_process", str(_turns()))
+        self._process = WatchedProcess(command, module_environment(), seconds=seconds, megabytes=megabytes)
         self._n_open = 0
 
     @property
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        return self._process.is_alive
 
     @property
     def is_free(self) -> bool:
@@ -240,62 +227,24 @@ class _Decoder:
 
     def ask(self, request: Request) -> None:
         self._n_open = len(request.firsts)
-        try:
-            assert self._process.stdin is not None
-            send(self._process.stdin, request)
-        except OSError as error:
-            raise _Crashed(_crash(self._process.wait())) from error
+        self._process.send(request)
 
     def answers(self, call: Callable[..., Result]) -> list[Outcome[Result]]:
         """Return the next outcomes of ``call``. Raises _Failed when none will come."""
-        deadline = time.monotonic() + self._seconds
-        while True:
-            try:
-                message = self._messages.get(timeout=_LOOK)
-                break
-            except queue.Empty:
-                self._refuse(time.monotonic() > deadline)
-        if message is None:
-            raise _Crashed(_crash(self._process.wait()))
+        try:
+            message = self._process.receive()
+        except ProcessStopped as stopped:
+            raise _Failed(f"Opening the file took {stopped}, so it was stopped.") from stopped
+        except ProcessCrashed as crashed:
+            raise _Crashed(
+                f"The decoder crashed on this file ({crashed}): it is damaged in an unusual way, or malicious."
+            ) from crashed
         outcomes = outcomes_decoder(call).decode(message)
         self._n_open -= len(outcomes)
         return outcomes
 
-    def _refuse(self, is_late: bool) -> None:
-        if is_late:
-            self.end()
-            raise _Failed(f"Opening the file took longer than {self._seconds:g} s, so it was stopped.")
-        try:
-            megabytes = psutil.Process(self._process.pid).memory_info().rss >> 20
-        except psutil.Error:
-            return  # it has ended; its last message may still arrive
-        if megabytes > self._megabytes:
-            self.end()
-            raise _Failed(f"Opening the file took more than {self._megabytes:,} MB of memory, so it was stopped.")
-
-    def _listen(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
-        try:
-            while message := receive(stream):
-                self._messages.put(message)
-        except (OSError, ValueError):  # closed while it was being read
-            pass
-        finally:
-            self._messages.put(None)
-
     def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            with suppress(BrokenPipeError):  # of a request whose result is no longer read
-                stream.close()
-
-
-def _crash(code: int) -> str:
-    how = f"signal {-code}" if code < 0 else f"code {code}"
-    return f"The decoder crashed on this file ({how}): it is damaged in an unusual way, or malicious."
+        self._process.end()
 
 
 def _problem(failure: Failure) -> ImageProblem:

@@ -7,27 +7,26 @@ here imports Django, so that a decoder starts in a fifth of a second and needs l
 from __future__ import annotations
 
 import os
-import queue
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
 from labeling.images import open_image, process_limits
 from labeling.images.browser_formats import format_for_browsers
 from labeling.images.composite import Composition
-from labeling.images.decoder_messages import Failure, Outcome, Request, decode_request, encode, receive, send
+from labeling.images.decoder_messages import Failure, Outcome, Request, encode
 from labeling.images.file_check import examine
 from labeling.images.file_headers import header_of, values_of
 from labeling.images.lupton_rgb import composite
 from labeling.images.pixel_values import values_in
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
+from labeling.images.request_loop import serve
 from labeling.images.sky_coordinates import sky_in
 from labeling.images.thumbnails import encoded, render, thumbnail
 
@@ -92,24 +91,9 @@ def _sound(text: str) -> str:
 def main() -> None:
     """Answer requests until the parent process closes the connection."""
     process_limits.restrict()
-    # Output of libraries must not mix with the messages.
-    stream = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
     if len(sys.argv) > 1:
         open_image.take_turns_at(Path(sys.argv[1]))
-    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, messages), daemon=True).start()
-    while True:
-        request, call = decode_request(messages.get(), CALLS)
-        for batch in answers(call, request):
-            send(stream, batch)
-
-
-def _listen(stream: BinaryIO, messages: queue.SimpleQueue[bytes]) -> None:
-    """Read requests in a thread, so that a decoder ends at once when its parent has ended, whatever it is doing."""
-    while message := receive(stream):
-        messages.put(message)
-    os._exit(0)
+    serve(CALLS, answers)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from modeling.algorithms.rows import Floats, Rows, blocks, run_in_threads, sklearn_seed, usable
 
@@ -70,6 +69,8 @@ def project(
         if n_components < 2:
             return np.full((len(X), dims), np.nan, np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):  # if all rows are equal, the total variance is zero
+        from sklearn.decomposition import PCA  # slow to import, and every process imports this module
+
         pca = PCA(n_components, svd_solver="randomized", random_state=sklearn_seed(rng)).fit(fit_rows)
     axes, mean = pca.components_.astype(np.float32), pca.mean_.astype(np.float32)
     result[valid] = 0

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from modeling.algorithms.rows import Floats, sklearn_seed
 
@@ -48,6 +47,8 @@ class Reduction:
             squares = fitted[:, block].var(axis=0, dtype=np.float64).sum()
             scale[block] = np.sqrt(squares) if squares > 0 else 1
             start += width
+        from sklearn.decomposition import PCA  # slow to import, and not needed to apply a reduction
+
         Z = ((fitted - mean) / scale).astype(np.float32)
         n_components = min(dims, len(fitted) - 1, X.shape[1])
         with np.errstate(invalid="ignore", divide="ignore"):  # if all rows are equal, the total variance is zero

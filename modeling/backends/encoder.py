@@ -67,6 +67,11 @@ class Encoder(ABC):
     is_fallback: bool = False
 
     @property
+    def is_alive(self) -> bool:
+        """Return whether the encoder can still be used: the process that runs it may have crashed."""
+        return True
+
+    @property
     def decode_side(self) -> int:
         """Return the side in pixels at which to decode an image; a larger one has almost no benefit."""
         return decode_side(self.input_side)

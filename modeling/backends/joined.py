@@ -41,6 +41,10 @@ class JoinedEncoder(Encoder):
         facts = {"architecture": "joined", "encoders": " ".join(encoder.fingerprint for encoder in self.encoders)}
         self.fingerprint = fingerprint(**facts, reduction="" if reduction is None else _hash_of(reduction))
 
+    @property
+    def is_alive(self) -> bool:
+        return all(encoder.is_alive for encoder in self.encoders)
+
     def reduced(self, reduction: Reduction) -> JoinedEncoder:
         """Return this encoder with a reduction of its vectors."""
         joined = JoinedEncoder(self.encoders, reduction)

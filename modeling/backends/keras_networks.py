@@ -24,6 +24,7 @@ from labeling.images.encoder_inputs import Pixels
 from modeling.backends import efficientnet_lite2, gpu, resnet18, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
 from modeling.backends.litert import Network, Runner, cached, frozen, library
+from modeling.backends.model_client import freeze_network
 from modeling.backends.weights import WeightFile
 
 PACKAGE = "tensorflow"
@@ -172,7 +173,9 @@ class KerasEncoder(Encoder):
         return runner, "keras " + importlib.metadata.version("keras").split(".")[0]
 
     def _on_cores(self, network: KerasNetwork, file: Path, sha256: str, graphs: Path | None) -> tuple[Runner, str]:
-        graph = cached(graphs, f"{network.backend}-{sha256[:16]}", lambda: _frozen(network, file))
+        graph = cached(
+            graphs, f"{network.backend}-{sha256[:16]}", lambda: freeze_network(network.title, network.backend, file)
+        )
         try:
             runner = Network(graph)
         except BROKEN as error:
@@ -231,7 +234,7 @@ def quiet() -> AbstractContextManager[object]:
     return warnings.catch_warnings(action="ignore")
 
 
-def _frozen(network: KerasNetwork, file: Path) -> bytes:
+def frozen_network(network: KerasNetwork, file: Path) -> bytes:
     """Freeze the network with its weights to a LiteRT file: float32 (1, side, side, 3) in 0 … 255 to (1, dim)."""
     tensorflow, keras = import_tensorflow()
     with quiet():

@@ -1,4 +1,7 @@
-"""Open a user's model file of any format: read its input and run it on one image at a time on each core."""
+"""Open a user's model file of any format: read its input and run it on one image at a time on each core.
+
+Runs in a separate process (``model_process``), because the libraries that open such files are written in C.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.backends import litert
+from modeling.backends import keras_files, litert, onnx_files
 from modeling.backends.encoder import EncoderUnavailable, FloatArray, one_line
-from modeling.backends.keras_networks import BROKEN, import_tensorflow, quiet, require_tensorflow
+from modeling.backends.keras_networks import BROKEN, import_tensorflow, quiet
 from modeling.backends.litert import PerCore, RunOne
 
 ONNX_PACKAGE = "onnxruntime"
 LARGEST_SIDE = 2048
+_MEAN = np.array((0.485, 0.456, 0.406), np.float32)
+_DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
+# Keras layers with which a model scales its pixels itself.
+_SCALING = ("Rescaling", "Normalization", "TrueDivide", "Divide", "Subtract")
 _INTEGERS = {"uint8": np.uint8, "int8": np.int8}
 
 # Scales uint8 (1, h, w, 3) to float32 (1, h, w, c), as the model expects.
@@ -95,21 +102,61 @@ class Model:
         return run
 
 
-def open_model(path: Path, sha256: str, side: int, graphs: Path | None) -> Model:
+def open_model(path: Path, graph: bytes, side: int) -> Model:
     """Open the model in a file; ``side`` is used if the file leaves its input size open.
+
+    ``graph`` is the frozen model of a Keras file.
 
     Raises
     ------
     EncoderUnavailable
-        If the file is damaged, contains no image model, or a package to run it is not installed.
+        If the file is damaged or contains no image model.
     """
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         return _open_onnx(path, side)
+    return _open_graph(path, path.read_bytes() if suffix == ".tflite" else graph, side)
+
+
+def guess(path: Path, spec: Input) -> tuple[str, str]:
+    """Guess the preprocessing of a model file without description; return it with the reason."""
+    low, high = spec.range
+    if spec.scale and (low, high) != (0.0, 0.0):
+        return ("-1..1" if low < -0.5 else "0..1" if high < 2 else "0..255"), "from its quantized input"
+    if spec.is_integer:
+        return "0..255", "because it takes integers"
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        return "imagenet", "a guess, because most ONNX files come from torch"
     if suffix == ".tflite":
-        return _open_graph(path, path.read_bytes(), side)
-    graph = litert.cached(graphs, f"own-{sha256[:16]}-{side}", lambda: _frozen(path, side))
-    return _open_graph(path, graph, side)
+        return "-1..1", "a guess, the usual scaling of LiteRT files"
+    if _scales_itself(path):
+        return "0..255", "because it has layers that scale them"
+    return "0..1", "a guess, because it has no layer that scales them"
+
+
+def _scales_itself(path: Path) -> bool:
+    """Return whether a Keras model has layers that scale pixels, from its configuration, without Keras."""
+    try:
+        text = keras_files.config_of(path)
+    except (OSError, KeyError, ValueError):
+        return False  # opening an unreadable file raises the error later
+    return any(f'"class_name": "{layer}"' in text for layer in _SCALING)
+
+
+def scaled(preprocessing: str, channels: int, pixels: Pixels) -> FloatArray:
+    """Scale uint8 (1, h, w, 3) to float32 (1, h, w, channels), as the model was trained."""
+    values = pixels.astype(np.float32)
+    if channels == 1:
+        values = values[..., :1]
+    if preprocessing == "-1..1":
+        return values / np.float32(127.5) - np.float32(1)
+    if preprocessing != "0..255":
+        values /= np.float32(255)
+    if preprocessing == "imagenet":
+        used = slice(None) if channels == 3 else slice(1)
+        values = (values - _MEAN[used]) / _DEVIATION[used]
+    return values
 
 
 def pooled(output: npt.NDArray[Any], *, is_channels_first: bool) -> FloatArray:
@@ -158,9 +205,14 @@ def _interpreters(graph: bytes, side: int) -> list[Any]:
 
 
 # -- Keras -------------------------------------------------------------------------------------------
-def _frozen(path: Path, side: int) -> bytes:
+def frozen_file(path: Path, side: int) -> bytes:
     """Freeze a Keras model to a LiteRT file for one image. Keras runs no code contained in the file (safe mode)."""
-    require_tensorflow(path.name)
+    try:
+        keras_files.require_harmless(path)
+    except keras_files.UnsafeKerasFile as error:
+        raise _unusable(path, str(error)) from error
+    except BROKEN as error:
+        raise _unusable(path, f"Keras cannot load it as a whole model ({one_line(error)})") from error
     tensorflow, keras = import_tensorflow()
     with quiet():
         try:
@@ -190,15 +242,16 @@ def require_onnx(path: Path) -> None:
 
 
 def _open_onnx(path: Path, side: int) -> Model:
-    require_onnx(path)
     import onnxruntime
 
+    content = path.read_bytes()
+    _require_own_weights(path, content)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
         # One session serves all threads; each call computes in the calling thread.
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # onnxruntime's exceptions have no common base class besides Exception.
         raise _unusable(path, f"onnxruntime cannot read it ({one_line(error)})") from error
@@ -213,6 +266,15 @@ def _open_onnx(path: Path, side: int) -> Model:
 
     major = importlib.metadata.version(ONNX_PACKAGE).split(".")[0]
     return Model(path, spec, f"onnxruntime {major}", [run] * litert.n_cores())
+
+
+def _require_own_weights(path: Path, content: bytes) -> None:
+    try:
+        has_other_files = onnx_files.has_other_files(content)
+    except ValueError as error:
+        raise _unusable(path, f"it is not an ONNX file ({error})") from error
+    if has_other_files:
+        raise _unusable(path, "its weights are in other files")
 
 
 # -- What a model takes ------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ AL_WEIGHTS_DIR or in :func:`own_folder`. Size, layout (height, width, channels o
 quantization of its input are read from the file. The first output is used: a feature map is averaged over the image,
 anything else is flattened.
 
-A file does not specify how pixels have to be scaled. This is guessed (:func:`guess`), or stated in a JSON file of the
-same name beside it (``birds.json`` or ``birds.onnx.json``)::
+A file does not specify how pixels have to be scaled. This is guessed (``user_model_runners.guess``), or stated
+in a JSON file of the same name beside it (``birds.json`` or ``birds.onnx.json``)::
 
     {"preprocessing": "0..255", "name": "Birds, quick training 3", "side": 224}
 
@@ -19,18 +19,21 @@ used only if the file leaves its input size open. All three are optional. The pr
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
 
 from labeling.images.encoder_inputs import Pixels, squash
-from modeling.backends import weights
+from modeling.backends import model_process, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint
 from modeling.backends.keras_networks import require_tensorflow
-from modeling.backends.user_model_runners import Input, open_model, require_onnx
+from modeling.backends.litert import cached
+from modeling.backends.model_client import ModelProcess, freeze
+from modeling.backends.model_process import Opened
+from modeling.backends.user_model_runners import require_onnx
 
 PREFIX = "file:"
 FOLDER = "own"
@@ -40,10 +43,6 @@ BATCH = 32
 # A longer vector does not describe an image any more; it is another image.
 MAX_DIM = 65_536
 MAX_NAME_LENGTH = 60
-_MEAN = np.array((0.485, 0.456, 0.406), np.float32)
-_DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
-# Keras layers with which a model scales its pixels itself.
-_SCALING = ("Rescaling", "Normalization", "TrueDivide", "Divide", "Subtract")
 _PUBLISHED = {value.file for value in vars(weights).values() if isinstance(value, weights.WeightFile)}
 
 
@@ -143,52 +142,44 @@ def json_files(path: Path) -> list[Path]:
     return [path.with_name(path.name + ".json"), path.with_suffix(".json")]
 
 
-def guess(path: Path, spec: Input) -> tuple[str, str]:
-    """Guess the preprocessing of a model file without description; return it with the reason."""
-    low, high = spec.range
-    if spec.scale and (low, high) != (0.0, 0.0):
-        return ("-1..1" if low < -0.5 else "0..1" if high < 2 else "0..255"), "from its quantized input"
-    if spec.is_integer:
-        return "0..255", "because it takes integers"
-    suffix = path.suffix.lower()
-    if suffix == ".onnx":
-        return "imagenet", "a guess, because most ONNX files come from torch"
-    if suffix == ".tflite":
-        return "-1..1", "a guess, the usual scaling of LiteRT files"
-    if _scales_itself(path):
-        return "0..255", "because it has layers that scale them"
-    return "0..1", "a guess, because it has no layer that scales them"
-
-
 class UserModelEncoder(Encoder):
-    """A user's model file, ready to run."""
+    """A user's model file, run by a separate process."""
 
     batch_size = BATCH
+    is_plain = False
 
     def __init__(self, file: UserModelFile, graphs: Path | None = None) -> None:
         """Open the file. ``graphs`` is the cache of frozen Keras models; None freezes them each time."""
+        require_runnable(file.path)
         sha256 = file_sha256(file.path)
-        model = open_model(file.path, sha256, file.side, graphs)
-        self._input = model.input
-        stated = (file.preprocessing, "as specified") if file.preprocessing else None
-        self._preprocessing, reason = stated or guess(file.path, model.input)
-        self._runner = model.start(self._values)
+        graph = _graph_of(file, sha256, graphs)
+        self._process = ModelProcess(file.path.name)
+        try:
+            opened = self._process.ask(model_process.open_file, file.path, graph, file.side, file.preprocessing)
+            _require_usable(file.path, opened)
+        except EncoderUnavailable:
+            self._process.end()
+            raise
+        self._input = opened.input
         self.name = file.title
-        self.dim = self._runner.dim
+        self.dim = opened.dim
         self.input_side = max(self._input.height, self._input.width)
-        self.reason = f"The model file {file.path.name}; pixels scaled to {self._preprocessing}, {reason}."
+        self.reason = (
+            f"The model file {file.path.name}; pixels scaled to {opened.preprocessing}, {opened.scaling_reason}."
+        )
         self.fingerprint = fingerprint(
             architecture="own file, first output, maps averaged",
             weights=sha256,
             height=self._input.height,
             width=self._input.width,
             resize="bilinear squash",
-            normalisation=self._preprocessing,
-            library=model.library,
+            normalisation=opened.preprocessing,
+            library=opened.library,
         )
-        self._require_usable(file.path)
 
-    is_plain = False
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive
 
     def prepare(self, image: Image.Image) -> Pixels:
         if self._input.channels == 1:
@@ -196,33 +187,36 @@ class UserModelEncoder(Encoder):
         return squash(image, self._input.width, self._input.height)
 
     def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        return np.nan_to_num(self._runner.run(pixels), copy=False)
+        if not len(pixels):
+            return np.empty((0, self.dim), np.float32)
+        content = cast(bytes, np.ascontiguousarray(pixels).data.cast("B"))  # without a copy
+        vectors = np.frombuffer(self._process.ask(model_process.encode, content), "<f4")
+        found: FloatArray = np.nan_to_num(vectors.reshape(len(pixels), self.dim))
+        return found
 
-    def _values(self, pixels: Pixels) -> FloatArray:
-        """Scale uint8 (1, h, w, 3) to float32 (1, h, w, channels), as the model was trained."""
-        values = pixels.astype(np.float32)
-        if self._input.channels == 1:
-            values = values[..., :1]
-        if self._preprocessing == "-1..1":
-            return values / np.float32(127.5) - np.float32(1)
-        if self._preprocessing != "0..255":
-            values /= np.float32(255)
-        if self._preprocessing == "imagenet":
-            channels = slice(None) if self._input.channels == 3 else slice(1)
-            values = (values - _MEAN[channels]) / _DEVIATION[channels]
-        return values
 
-    def _require_usable(self, path: Path) -> None:
-        if self.dim > MAX_DIM:
-            raise EncoderUnavailable(
-                f"{path.name} gives {self.dim:,} values per image",
-                f"An encoder gives at most {MAX_DIM:,}. Cut the model off at a layer near its end.",
-            )
-        if not self._runner.is_sound:
-            raise EncoderUnavailable(
-                f"The output of {path.name} is not finite",
-                "Check that the file is complete and its preprocessing right.",
-            )
+def _graph_of(file: UserModelFile, sha256: str, graphs: Path | None) -> bytes:
+    """Return the frozen model of a Keras file; empty for others."""
+    if file.path.suffix.lower() not in (".keras", ".h5"):
+        return b""
+    return cached(
+        graphs,
+        f"own-{sha256[:16]}-{file.side}",
+        lambda: freeze(file.path.name, model_process.freeze_file, file.path, file.side),
+    )
+
+
+def _require_usable(path: Path, opened: Opened) -> None:
+    if opened.dim > MAX_DIM:
+        raise EncoderUnavailable(
+            f"{path.name} gives {opened.dim:,} values per image",
+            f"An encoder gives at most {MAX_DIM:,}. Cut the model off at a layer near its end.",
+        )
+    if not opened.is_sound:
+        raise EncoderUnavailable(
+            f"The output of {path.name} is not finite",
+            "Check that the file is complete and its preprocessing right.",
+        )
 
 
 def _folders(weights_dir: Path | None, graphs: Path | None) -> list[Path]:
@@ -247,23 +241,3 @@ def _facts(path: Path) -> dict[str, object]:
 def _bad_facts(path: Path, problem: str) -> EncoderUnavailable:
     message = f"The description of {path.name} is invalid: {problem}"
     return EncoderUnavailable(message, "Correct the JSON file beside it.")
-
-
-def _scales_itself(path: Path) -> bool:
-    """Return whether a Keras model has layers that scale pixels, from its configuration, without Keras."""
-    try:
-        text = _keras_config(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return False  # opening an unreadable file raises the error later
-    return any(f'"class_name": "{layer}"' in text for layer in _SCALING)
-
-
-def _keras_config(path: Path) -> str:
-    if path.suffix.lower() == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            return archive.read("config.json").decode("utf-8", errors="replace")
-    import h5py
-
-    with h5py.File(path) as file:
-        config = file.attrs["model_config"]
-        return config if isinstance(config, str) else bytes(config).decode("utf-8", errors="replace")

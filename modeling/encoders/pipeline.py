@@ -14,6 +14,7 @@ from cachetools import LRUCache
 from django.conf import settings
 from django.db.models import Max
 
+from hoshina.core import memory
 from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from hoshina.jobs.chunks import work_through
@@ -189,19 +190,41 @@ def _squares(dataset: Dataset, encoder: Encoder, spec: InputSpec) -> Squares | N
 # Networks are large, and switching between more of them is rare.
 _encoders: LRUCache[tuple[Any, ...], Encoder] = LRUCache(2)
 _encoders_lock = threading.Lock()
+# Seconds that unused encoders stay: the next chunk or search often comes soon.
+_KEEP_SECONDS = 45.0
+_release: threading.Timer | None = None
 
 
 def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
-    """Return the encoder of that name, cached in the process: loading a network takes seconds.
+    """Return the encoder of that name, cached in the process for a while: loading a network takes seconds.
 
     ``fresh`` looks for a better one if the cached one is a fallback: weights may have been installed.
     """
     stamps = [user_models.stamp(part, settings.WEIGHTS_DIR, graphs_dir()) for part in parts_of(backend)]
     key = (backend, settings.WEIGHTS_DIR, *stamps)
     with _encoders_lock:
-        if key not in _encoders or (fresh and _encoders[key].is_fallback):
-            _encoders[key] = choose_encoder(backend, settings.WEIGHTS_DIR, graphs=graphs_dir())
-        return _encoders[key]
+        encoder = _encoders.get(key)
+        if encoder is None or not encoder.is_alive or (fresh and encoder.is_fallback):
+            encoder = _encoders[key] = choose_encoder(backend, settings.WEIGHTS_DIR, graphs=graphs_dir())
+        _release_later()
+        return encoder
+
+
+def _release_later() -> None:
+    """Release the encoders when none has been asked for during a while."""
+    global _release
+    if _release is not None:
+        _release.cancel()
+    _release = threading.Timer(_KEEP_SECONDS, release_encoders)
+    _release.daemon = True
+    _release.start()
+
+
+def release_encoders() -> None:
+    """Drop the cached encoders, and return their memory to the system. Those in use stay until their work is done."""
+    with _encoders_lock:
+        _encoders.clear()
+    memory.trim()
 
 
 def _require_still_wanted(run: Run) -> None:

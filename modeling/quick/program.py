@@ -35,7 +35,8 @@ _CODE = (
 # Files of `labeling/images` that only HOSHINA itself needs.
 _LEFT_OUT = {
     "browser_formats.py", "decoder_messages.py", "decoder_pool.py", "decoder_process.py", "file_check.py",
-    "file_headers.py", "fits_cards.py", "revisions.py", "sky_coordinates.py",
+    "file_headers.py", "fits_cards.py", "process_limits.py", "request_loop.py", "revisions.py", "sky_coordinates.py",
+    "watched_process.py",
 }  # fmt: skip
 _NEEDED = ("numpy", "pillow", "filelock", "astropy", "tifffile", "ai-edge-litert")
 _IF_INSTALLED = {

@@ -37,6 +37,7 @@ ATTEMPTS = {
     "datagrams": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
     "raw packets": "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
     "netlink": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+    "virtual machines": "socket.socket(socket.AF_VSOCK)",
     "a name": "socket.create_connection(('127.0.0.1', 9))",
 }
 

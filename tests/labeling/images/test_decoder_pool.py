@@ -16,7 +16,7 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from labeling.images import decoder_pool, thumbnails
+from labeling.images import thumbnails, watched_process
 from labeling.images.browser_formats import format_for_browsers
 from labeling.images.decoder_pool import Decoders, decoders, pictures
 from labeling.images.file_check import Examined, Keep, examine
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("store")
 def _alone_and_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ensure that only the test's decoders are children of this process, and check their memory more often."""
     decoders().end()
-    monkeypatch.setattr(decoder_pool, "_LOOK", 0.02)
+    monkeypatch.setattr(watched_process, "_LOOK", 0.02)
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def test_what_decoders_say_of_headers_and_whom_it_costs(few: Decoders, tmp_path:
     with killing(2), pytest.raises(ImageProblem, match="crashed on this file"):
         ask(few, file)
     assert ask(few, file) == plainly(file)
-    few._idle[0]._seconds = 0.5
+    few._idle[0]._process._seconds = 0.5
     children()[0].suspend()
     with pytest.raises(ImageProblem, match=r"took longer than 0\.5 s"):
         ask(few, file)

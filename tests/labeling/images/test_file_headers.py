@@ -9,7 +9,7 @@ from astropy.io import fits
 from django.test import Client
 from django.urls import reverse
 
-from labeling.images import decoder_pool
+from labeling.images import watched_process
 from labeling.images.decoder_pool import Decoders
 from labeling.images.file_headers import header_of
 from labeling.images.problems import ImageProblem
@@ -113,7 +113,7 @@ def test_a_header_whose_decoder_fails_is_told(
     fits.PrimaryHDU(np.ones((4, 6), np.float32), orion_header()).writeto(frame.file)
     strict = Decoders(1, seconds=60, megabytes=1)  # the first check of its memory ends it
     monkeypatch.setattr(items, "decoders", lambda: strict)
-    monkeypatch.setattr(decoder_pool, "_LOOK", 0.01)
+    monkeypatch.setattr(watched_process, "_LOOK", 0.01)
     assert "took more than 1 MB" in text(client.get(reverse("labeling:file_header", args=[frame.pk])), 200)
 
 

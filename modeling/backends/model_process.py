@@ -1,0 +1,98 @@
+"""Run a model file, in a separate process: freeze Keras models, and encode images.
+
+Each call is one of ``CALLS``; its arguments and its result are encoded by their types
+(``labeling.images.decoder_messages``).
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from labeling.images import decoder_messages, process_limits
+from labeling.images.decoder_messages import Failure, Outcome, Request
+from labeling.images.request_loop import serve
+from modeling.backends import keras_networks, user_model_runners
+from modeling.backends.encoder import EncoderUnavailable
+from modeling.backends.litert import PerCore
+from modeling.backends.user_model_runners import Input
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that is ready to run; ``scaling_reason`` says why its pixels are scaled to ``preprocessing``."""
+
+    input: Input
+    dim: int
+    is_sound: bool
+    preprocessing: str
+    scaling_reason: str
+    library: str
+
+
+class _Running:
+    """The model of this process."""
+
+    input: Input
+    runner: PerCore
+
+
+def freeze_file(path: Path, side: int) -> bytes:
+    """Return a user's Keras model as a LiteRT file."""
+    return user_model_runners.frozen_file(path, side)
+
+
+def freeze_network(backend: str, weights: Path) -> bytes:
+    """Return one of the networks with the weights of a file as a LiteRT file."""
+    network = next(network for network in keras_networks.NETWORKS if network.backend == backend)
+    return keras_networks.frozen_network(network, weights)
+
+
+def open_file(path: Path, graph: bytes, side: int, preprocessing: str) -> Opened:
+    """Open a model file; ``graph`` is the frozen model of a Keras file. Guess its preprocessing unless it is given."""
+    model = user_model_runners.open_model(path, graph, side)
+    stated = (preprocessing, "as specified") if preprocessing else None
+    scaling, reason = stated or user_model_runners.guess(path, model.input)
+    runner = model.start(partial(user_model_runners.scaled, scaling, model.input.channels))
+    _Running.input, _Running.runner = model.input, runner
+    return Opened(model.input, runner.dim, runner.is_sound, scaling, reason, model.library)
+
+
+def encode(pixels: bytes) -> bytes:
+    """Encode uint8 (n, height, width, 3) as float32 (n, dim), both row by row."""
+    images = np.frombuffer(pixels, np.uint8).reshape(-1, _Running.input.height, _Running.input.width, 3)
+    return _Running.runner.run(images).astype("<f4", copy=False).tobytes()
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    call.__name__: call for call in (freeze_file, freeze_network, open_file, encode)
+}
+
+
+def answers(call: Callable[..., Any], request: Request) -> Iterator[list[Outcome[Any]]]:
+    """Yield the outcome of a call."""
+    try:
+        yield [(msgspec.Raw(decoder_messages.encode(call(request.firsts[0], *request.rest))), None)]
+    except EncoderUnavailable as error:
+        yield [(None, Failure("problem", error.reason, hint=error.hint))]
+    except Exception:  # noqa: BLE001 - libraries raise various errors; whoever asked reports them
+        yield [(None, Failure("fault", traceback.format_exc()))]
+
+
+def main() -> None:
+    """Answer requests until the parent process closes the connection."""
+    largest_file, memory = (int(megabytes) << 20 for megabytes in sys.argv[1:])
+    process_limits.restrict(largest_file, memory)
+    serve(CALLS, answers)
+
+
+if __name__ == "__main__":
+    main()
