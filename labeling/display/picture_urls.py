@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import urlencode
 
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 
 from labeling.display.item_frames import ItemFrames
 from labeling.models import Dataset, Frame
@@ -31,9 +32,15 @@ def color_file_url(item: ItemFrames) -> str:
 
 
 def _of_frame(view: str, frame: Frame, dataset: Dataset) -> str:
-    role = {"frame": frame.role} if dataset.roles else {}
-    return f"{reverse(view, args=[frame.item_id])}?{urlencode(role | {'v': frame.version(dataset.shown_as)})}"
+    role = f"{urlencode({'frame': frame.role})}&" if dataset.roles else ""
+    return f"{_prefix(view, get_script_prefix())}{frame.item_id}?{role}v={frame.version(dataset.shown_as)}"
 
 
 def _of_colors(view: str, item: ItemFrames) -> str:
-    return f"{reverse(view, args=[item.item_id])}?{urlencode({'color': 1, 'v': item.colour_version})}"
+    return f"{_prefix(view, get_script_prefix())}{item.item_id}?color=1&v={item.colour_version}"
+
+
+@lru_cache(maxsize=8)
+def _prefix(view: str, _script_prefix: str) -> str:
+    """Return the URL of a view without the item's id, which ends it: a page has hundreds of them."""
+    return reverse(view, args=[0]).removesuffix("0")

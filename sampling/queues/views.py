@@ -37,6 +37,7 @@ from sampling.queues.registry import STRATEGIES, BandParams
 from sampling.queues.served import record
 from sampling.queues.similar_examples import examples_of
 from sampling.queues.strategy import BadParameter, Strategy, parse_params
+from sampling.queues.tile_html import tiles_html
 from sampling.sweeps.banner import CheckBar, ClassBar, GroupBar, bar_of, class_form
 from sampling.sweeps.checks import n_waiting
 
@@ -79,7 +80,9 @@ def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         page, status = Page(kind="", tiles=[], empty=Empty("These images can't be shown", str(problem))), 422
     except Refusal as problem:
         page = Page(kind="", tiles=[], empty=Empty(problem.message, problem.hint))
-    return render(request, "sampling/queues/_grid.html", {"dataset": dataset, "page": page}, status=status)
+    html = tiles_html(dataset, page.tiles, marks="close" if page.bar else "check")
+    context = {"dataset": dataset, "page": page, "tiles_html": html}
+    return render(request, "sampling/queues/_grid.html", context, status=status)
 
 
 @require_GET
@@ -216,7 +219,7 @@ def _band(dataset: Dataset, query: QueryDict) -> dict[str, Any]:
 def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     n = min(max(_whole(request, "n", PAGE), 1), LARGEST_PAGE)
     me = window_of(request)
-    before = Round.objects.filter(dataset=dataset, pk=_whole(request, "round", 0)).first()
+    before = dataset.rounds.filter(pk=_whole(request, "round", 0)).first()
     offset = _whole(request, "offset", 0)
     if before is None:  # the window's previous page is replaced
         release(dataset, me)

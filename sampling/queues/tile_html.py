@@ -1,0 +1,102 @@
+"""Write the HTML of tiles. A page has up to 240 of them, and templates take ten times as long (ADR 44)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from django.utils.safestring import SafeString, mark_safe
+
+from labeling.display.item_frames import ItemFrames, RoleFrame
+from labeling.display.picture_urls import color_thumb_url, thumb_url
+from labeling.models import Dataset, Frame, State
+from labeling.templatetags.item_display import percent, printable
+from sampling.queues.deal import Tile
+
+# Narrower images are enlarged with their pixels as squares.
+_SMALL = 128
+_STATE_NAMES = {int(state): state.display_name for state in State}
+
+
+def tiles_html(dataset: Dataset, tiles: Iterable[Tile], *, marks: str = "check") -> SafeString:
+    """Return the elements of the grid; ``marks`` is the icon of marked tiles."""
+    # Every value that is not a number is escaped in the functions below.
+    return mark_safe("\n".join(_tile(dataset, tile, marks) for tile in tiles))  # noqa: S308
+
+
+def _tile(dataset: Dataset, tile: Tile, marks: str) -> str:
+    item, label = tile.item, tile.label
+    path, reason = escape(printable(item.path)), escape(tile.reason)
+    missing = [escape(printable(role)) for role in tile.item_frames.missing] if tile.item_frames else []
+    name = f"{path}, no {', no '.join(missing)}" if missing else path
+    title = f"{path}&#10;{reason}" + (f"&#10;Missing: {', '.join(missing)}" if missing else "")
+    described = f"{name}, {_STATE_NAMES[item.state]}" + (f" {escape(label.name)}" if label else "")
+    changed = ""
+    if item.is_content_changed:
+        changed = " data-changed"
+        title += "&#10;The file changed after this decision."
+        described += ", file changed since"
+    pictures = _frames(dataset, tile.item_frames) if tile.item_frames else _picture(dataset, tile.frame)
+    return (
+        f'<div class="tile" id="item-{item.pk}" role="option" tabindex="-1" aria-selected="false"'
+        f' data-item="{item.pk}" data-row="{item.row}"{" data-later" if tile.is_later else ""}'
+        f' data-seen="{item.newest_annotation_id}" data-state="{item.state}" data-label="{label.pk if label else ""}"'
+        f'{changed} data-shown="{escape(tile.shown_json)}" data-name="{name}" title="{title}"'
+        f' aria-label="{described}">\n'
+        f"{pictures}\n{_chip(tile)}\n"
+        '<span class="file-changed" aria-hidden="true">file changed</span>\n'
+        '<span class="tile-similar" aria-hidden="true" title="Show similar images (S)">'
+        '<svg class="icon"><use href="#i-similar"/></svg></span>\n'
+        f'<span class="tick"><svg class="icon" aria-hidden="true"><use href="#i-{marks}"/></svg></span>'
+        f'<i class="unsaved"></i>\n{_suggestion(tile)}\n</div>'
+    )
+
+
+def _picture(dataset: Dataset, frame: Frame) -> str:
+    return f'<span class="picture{_small(frame.width < _SMALL)}">{_image(thumb_url(frame, dataset), frame)}</span>'
+
+
+def _frames(dataset: Dataset, frames: ItemFrames) -> str:
+    """Return all frames of an item and its color image. The page's layout decides which are visible."""
+    parts = "".join(_frame(dataset, part) for part in frames.parts)
+    if frames.no_colour or frames.band is None:
+        color = f'<span class="frame color none"><small>{escape(frames.no_colour)}</small></span>'
+    else:
+        color = f'<span class="frame color">{_image(color_thumb_url(frames), frames.band, is_lazy=True)}</span>'
+    return f'<span class="picture frames{_small(frames.is_small)}">{parts}{color}</span>'
+
+
+def _frame(dataset: Dataset, part: RoleFrame) -> str:
+    first, role = " on" if part.is_first else "", escape(printable(part.role))
+    if part.frame is None:
+        return f'<span class="frame{first} none"><small>no {role}</small></span>'
+    image = _image(thumb_url(part.frame, dataset), part.frame, is_lazy=True)
+    return f'<span class="frame{first}">{image}<small>{role}</small></span>'
+
+
+def _image(url: str, frame: Frame, *, is_lazy: bool = False) -> str:
+    lazy = ' loading="lazy"' if is_lazy else ""
+    size = f'width="{frame.width}" height="{frame.height}"'
+    return f'<img src="{escape(url)}" {size} alt=""{lazy} decoding="async" draggable="false">'
+
+
+def _small(is_small: bool) -> str:
+    return " small" if is_small else ""
+
+
+def _chip(tile: Tile) -> str:
+    color = f' style="--c:{escape(tile.label.colour)}"' if tile.label else ""
+    name = escape(tile.label.name) if tile.label else ""
+    return f'<span class="chip"{color}><kbd></kbd><i class="dot"></i><span class="name">{name}</span></span>'
+
+
+def _suggestion(tile: Tile) -> str:
+    if tile.question:
+        return f'<span class="border-pair">{escape(tile.question)}</span>'
+    if tile.suggestion is None:
+        return ""
+    label = tile.suggestion.label
+    return (
+        f'<span class="suggestion" data-suggested="{label.pk}"><i class="dot" style="--c:{escape(label.colour)}"></i>'
+        f'<span class="name">{escape(label.name)}</span><b>{percent(tile.suggestion.probability)}</b></span>'
+    )
