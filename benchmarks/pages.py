@@ -1,9 +1,10 @@
-"""Time grid pages at 10,000 and 1,000,000 items, saving a label against views that do nothing, and 8 users at once.
+"""Time grid pages at 10,000 and 1,000,000 items, thumbnails, saving a label, and 8 users at once.
 
     python -m benchmarks.pages [--large 1000000] [--small 10000] [--requests 300]
 
 Real web servers (waitress, SQLite in WAL mode) in separate processes are requested in turn over HTTP, so that
-disturbances affect both. Prints medians, p95 and their ratios.
+disturbances affect both. Prints medians, p95 and their ratios. Saving is compared with views that do nothing,
+thumbnails with the same ones sent by Django and read from the disk.
 """
 
 from __future__ import annotations
@@ -23,6 +24,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.stage import Browser, stage
+
+# Files and cached thumbnails of the first page.
+PICTURES = """
+import io
+from pathlib import Path
+from django.conf import settings
+from PIL import Image
+from labeling.images.decoder_pool import pictures
+from labeling.models import Frame
+dataset.root = str(Path(settings.STORE_DIR) / "pictures")
+dataset.save()
+for frame in Frame.objects.order_by("pk")[:60]:
+    file = Path(dataset.root) / frame.path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize((256, 192), Image.Resampling.BICUBIC)
+    image.save(file)
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", quality=85)
+    frame.size, frame.mtime_ns = file.stat().st_size, file.stat().st_mtime_ns
+    frame.save()
+    pictures().keep(jpeg.getvalue(), ".jpg", frame.picture_hash, 256)
+"""
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -67,6 +91,26 @@ def grid(small: str, large: str, requests: int) -> None:
         line(f"grid page, {queue}, large", times[1])
         print(f"  first pull {pulls[0]:.0f} ms and {pulls[1]:.0f} ms (arrays read once per process)")
         print(f"  -> p95 large / small = {p95(times[1]) / p95(times[0]):.2f} (target 1.3)")
+
+
+def thumbs(folder: Path, address: str, requests: int) -> None:
+    browser = Browser(address)
+    page = browser.get("/d/stage/grid/?queue=all&n=60").decode()
+    urls = [html.unescape(url) for url in re.findall(r'<img src="([^"]*)"', page)]
+    files = sorted((folder / "thumbs").glob("*/*.jpg"))
+    assert len(urls) == len(files) == 60
+    signed: list[float] = []
+    through_django: list[float] = []
+    read: list[float] = []
+    for number in range(requests):
+        url, file = urls[number % 60], files[number % 60]
+        signed.append(timed(lambda url=url: browser.get(url)))
+        through_django.append(timed(lambda url=url: browser.get(url.partition("&k=")[0])))
+        read.append(timed(file.read_bytes))
+    line("a cached thumbnail", signed)
+    line("the same through Django", through_django)
+    line("the same read from the disk", read)
+    print(f"  -> medians {statistics.median(signed) / statistics.median(through_django):.2f} of Django's")
 
 
 def action(item: int, label: int) -> bytes:
@@ -162,9 +206,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=300)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        small = stack.enter_context(stage(Path(folder) / "small", options.small))
+        small = stack.enter_context(stage(Path(folder) / "small", options.small, PICTURES))
         large = stack.enter_context(stage(Path(folder) / "large", options.large))
         grid(small, large, options.requests)
+        thumbs(Path(folder) / "small", small, options.requests)
         alone = saving(large, options.requests)
         labelers(large, alone, people=8, each=100)
 

@@ -63,8 +63,12 @@ class Cache:
 
     def find(self, sha256: str, size: int, rendering: Rendering = DEFAULT) -> Path | None:
         """Return the picture if it is cached."""
+        return self.find_by_key(sha256, size, rendering.key)
+
+    def find_by_key(self, sha256: str, size: int, rendering_key: str) -> Path | None:
+        """Return the picture with the rendering of that key if it is cached."""
         for suffix in CONTENT_TYPES:
-            place = self._place(sha256, size, suffix, rendering)
+            place = self._place(sha256, size, suffix, rendering_key)
             try:
                 used_at = place.stat().st_mtime
             except OSError:
@@ -81,7 +85,7 @@ class Cache:
 
     def keep(self, content: bytes, suffix: str, sha256: str, size: int, rendering: Rendering = DEFAULT) -> Path:
         """Write a picture atomically, and make room if its shard is full. Raises OSError."""
-        target = self._place(sha256, size, suffix, rendering)
+        target = self._place(sha256, size, suffix, rendering.key)
         try:
             write_whole(target, content)
         except PermissionError:
@@ -150,8 +154,8 @@ class Cache:
         finally:
             lock.release()
 
-    def _place(self, sha256: str, size: int, suffix: str, rendering: Rendering) -> Path:
-        way = f"-{rendering.key}" if rendering.key else ""
+    def _place(self, sha256: str, size: int, suffix: str, rendering_key: str) -> Path:
+        way = f"-{rendering_key}" if rendering_key else ""
         return self.folder / sha256[:2] / f"{sha256}-{size}{way}{suffix}"
 
 

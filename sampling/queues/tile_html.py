@@ -8,8 +8,8 @@ from html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from labeling.display.item_frames import ItemFrames, RoleFrame
-from labeling.display.picture_urls import color_thumb_url, thumb_url
-from labeling.models import Dataset, Frame, State
+from labeling.display.signed_thumbs import SignedThumbs
+from labeling.models import Frame, State
 from labeling.templatetags.item_display import percent, printable
 from sampling.queues.deal import Tile
 
@@ -18,13 +18,13 @@ _SMALL = 128
 _STATE_NAMES = {int(state): state.display_name for state in State}
 
 
-def tiles_html(dataset: Dataset, tiles: Iterable[Tile], *, marks: str = "check") -> SafeString:
+def tiles_html(thumbs: SignedThumbs, tiles: Iterable[Tile], *, marks: str = "check") -> SafeString:
     """Return the elements of the grid; ``marks`` is the icon of marked tiles."""
     # Every value that is not a number is escaped in the functions below.
-    return mark_safe("\n".join(_tile(dataset, tile, marks) for tile in tiles))  # noqa: S308
+    return mark_safe("\n".join(_tile(thumbs, tile, marks) for tile in tiles))  # noqa: S308
 
 
-def _tile(dataset: Dataset, tile: Tile, marks: str) -> str:
+def _tile(thumbs: SignedThumbs, tile: Tile, marks: str) -> str:
     item, label = tile.item, tile.label
     path, reason = escape(printable(item.path)), escape(tile.reason)
     missing = [escape(printable(role)) for role in tile.item_frames.missing] if tile.item_frames else []
@@ -36,7 +36,7 @@ def _tile(dataset: Dataset, tile: Tile, marks: str) -> str:
         changed = " data-changed"
         title += "&#10;The file changed after this decision."
         described += ", file changed since"
-    pictures = _frames(dataset, tile.item_frames) if tile.item_frames else _picture(dataset, tile.frame)
+    pictures = _frames(thumbs, tile.item_frames) if tile.item_frames else _picture(thumbs, tile.frame)
     return (
         f'<div class="tile" id="item-{item.pk}" role="option" tabindex="-1" aria-selected="false"'
         f' data-item="{item.pk}" data-row="{item.row}"{" data-later" if tile.is_later else ""}'
@@ -52,25 +52,25 @@ def _tile(dataset: Dataset, tile: Tile, marks: str) -> str:
     )
 
 
-def _picture(dataset: Dataset, frame: Frame) -> str:
-    return f'<span class="picture{_small(frame.width < _SMALL)}">{_image(thumb_url(frame, dataset), frame)}</span>'
+def _picture(thumbs: SignedThumbs, frame: Frame) -> str:
+    return f'<span class="picture{_small(frame.width < _SMALL)}">{_image(thumbs.of_frame(frame), frame)}</span>'
 
 
-def _frames(dataset: Dataset, frames: ItemFrames) -> str:
+def _frames(thumbs: SignedThumbs, frames: ItemFrames) -> str:
     """Return all frames of an item and its color image. The page's layout decides which are visible."""
-    parts = "".join(_frame(dataset, part) for part in frames.parts)
+    parts = "".join(_frame(thumbs, part) for part in frames.parts)
     if frames.no_colour or frames.band is None:
         color = f'<span class="frame color none"><small>{escape(frames.no_colour)}</small></span>'
     else:
-        color = f'<span class="frame color">{_image(color_thumb_url(frames), frames.band, is_lazy=True)}</span>'
+        color = f'<span class="frame color">{_image(thumbs.of_colors(frames), frames.band, is_lazy=True)}</span>'
     return f'<span class="picture frames{_small(frames.is_small)}">{parts}{color}</span>'
 
 
-def _frame(dataset: Dataset, part: RoleFrame) -> str:
+def _frame(thumbs: SignedThumbs, part: RoleFrame) -> str:
     first, role = " on" if part.is_first else "", escape(printable(part.role))
     if part.frame is None:
         return f'<span class="frame{first} none"><small>no {role}</small></span>'
-    image = _image(thumb_url(part.frame, dataset), part.frame, is_lazy=True)
+    image = _image(thumbs.of_frame(part.frame), part.frame, is_lazy=True)
     return f'<span class="frame{first}">{image}<small>{role}</small></span>'
 
 

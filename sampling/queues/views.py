@@ -17,6 +17,7 @@ from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from labeling.display.prefetch import make_ahead
+from labeling.display.signed_thumbs import SignedThumbs
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
@@ -80,7 +81,8 @@ def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         page, status = Page(kind="", tiles=[], empty=Empty("These images can't be shown", str(problem))), 422
     except Refusal as problem:
         page = Page(kind="", tiles=[], empty=Empty(problem.message, problem.hint))
-    html = tiles_html(dataset, page.tiles, marks="close" if page.bar else "check")
+    thumbs = SignedThumbs(dataset, request.session.session_key or "")
+    html = tiles_html(thumbs, page.tiles, marks="close" if page.bar else "check")
     context = {"dataset": dataset, "page": page, "tiles_html": html}
     return render(request, "sampling/queues/_grid.html", context, status=status)
 

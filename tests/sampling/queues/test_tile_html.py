@@ -8,6 +8,7 @@ import pytest
 
 from labeling.decisions.provenance import Shown
 from labeling.display.item_frames import item_frames
+from labeling.display.signed_thumbs import SignedThumbs
 from labeling.models import Dataset, Frame, Item, LabelClass, State
 from modeling.predictions import Suggestion
 from sampling.queues.deal import Tile
@@ -57,7 +58,7 @@ def labeled_tile(name: str, role: str = "") -> Elements:
     item = Item(pk=4, dataset=dataset, row=2, path=name, state=State.LABELLED)
     frames = [frame_of(dataset, role or "image")]
     tile = tile_of(dataset, item, frames, label_of(name), Suggestion(label_of(name), 0.72))
-    return Elements(tiles_html(dataset, [tile]))
+    return Elements(tiles_html(SignedThumbs(dataset, "s"), [tile]))
 
 
 @pytest.mark.parametrize("role", ["", HOSTILE])
@@ -76,7 +77,10 @@ def test_names_stay_text(role: str) -> None:
 def test_a_tile() -> None:
     dataset = Dataset(pk=1, name="x", slug="x")
     item = Item(pk=12_345, dataset=dataset, row=1_234_567, path="a.png", newest_annotation_id=2_000)
-    html = tiles_html(dataset, [tile_of(dataset, item, [frame_of(dataset)], None, Suggestion(label_of("star"), 0.999))])
+    html = tiles_html(
+        SignedThumbs(dataset, "s"),
+        [tile_of(dataset, item, [frame_of(dataset)], None, Suggestion(label_of("star"), 0.999))],
+    )
     found = Elements(html)
     tile, image = found.attributes[0], found.attributes[found.tags.index("img")]
     assert tile["id"] == "item-12345"
@@ -84,22 +88,26 @@ def test_a_tile() -> None:
     assert tile["data-shown"] == '{"round_id":3,"rank":7,"score":0.25}'
     assert tile["aria-label"] == "a.png, unlabeled"
     assert "data-changed" not in tile
-    assert image["src"] == "/api/thumb/4?v=aaaaaaaaaaaa"
+    assert str(image["src"]).startswith("/api/thumb/4?v=aaaaaaaaaaaa&k=")
     assert (image["width"], image["height"]) == ("64", "48")
     assert "star" in found.texts
     assert "over 99 %" in found.texts
     assert "small" in str(found.attributes[1]["class"])
     assert "#i-check" in html
-    assert "#i-close" in tiles_html(dataset, [tile_of(dataset, item, [frame_of(dataset)])], marks="close")
+    assert "#i-close" in tiles_html(
+        SignedThumbs(dataset, "s"), [tile_of(dataset, item, [frame_of(dataset)])], marks="close"
+    )
 
 
 def test_missing_frames_are_named() -> None:
     dataset = Dataset(pk=1, name="x", slug="x", roles=["target", "ref", "diff"])
     item = Item(pk=4, dataset=dataset, row=2, path="a")
-    found = Elements(tiles_html(dataset, [tile_of(dataset, item, [frame_of(dataset, "target", 200)])]))
+    found = Elements(
+        tiles_html(SignedThumbs(dataset, "s"), [tile_of(dataset, item, [frame_of(dataset, "target", 200)])])
+    )
     tile = found.attributes[0]
     assert tile["aria-label"] == "a, no ref, no diff, unlabeled"
     assert str(tile["title"]).endswith("\nMissing: ref, diff")
     assert {"no ref", "no diff", "target"} <= set(found.texts)
     image = found.attributes[found.tags.index("img")]
-    assert image["src"] == "/api/thumb/4?frame=target&v=aaaaaaaaaaaa"
+    assert str(image["src"]).startswith("/api/thumb/4?frame=target&v=aaaaaaaaaaaa&k=")
