@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize, minimize_scalar
 
 from modeling.algorithms.features import Float32
 from modeling.algorithms.head import ABSENT_LOGIT
@@ -59,6 +58,8 @@ def fit_temperature(
     weight
         (n,) weight of each row; None: all equal.
     """
+    from scipy.optimize import minimize_scalar  # late: SciPy takes long to import, and the web server never fits
+
     logits, labels = np.asarray(logits), np.asarray(y)
     if np.isnan(logits).any():
         raise ValueError("Some logits are NaN. Leave those rows out.")
@@ -87,6 +88,8 @@ def fit_platt(logits: Float32, y: Integers) -> Calibration:
     from giving extreme confidence. Slopes are positive, so that the order of classes does not reverse. Classes without
     rows keep slope 1 and offset 0.
     """
+    from scipy.optimize import minimize  # late: SciPy takes long to import, and the web server never fits
+
     n, n_classes = logits.shape
     odds = log_odds(logits).astype(np.float64)
     counts = np.bincount(y, minlength=n_classes)
@@ -118,6 +121,8 @@ def fit_vector(logits: Float32, y: Integers, temperature: float) -> Calibration:
 
     Classes with few labels stay close to it; classes without labels stay at it.
     """
+    from scipy.optimize import minimize  # late: SciPy takes long to import, and the web server never fits
+
     n_classes = logits.shape[1]
     present = np.flatnonzero(np.bincount(y, minlength=n_classes))
     Z = logits[:, present].astype(np.float64) / temperature

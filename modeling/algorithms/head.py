@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 
 from modeling.algorithms.features import Float32, Rows, StandardizedRows, standardize
 from modeling.algorithms.rows import single_blas_thread
@@ -142,6 +141,8 @@ def solve(
     tol: float = 1e-5,
 ) -> Solution:
     """Fit as `fit_head` does, on rows (n, d) that are already standardized."""
+    from scipy.optimize import minimize  # late: SciPy takes long to import, and the web server never fits
+
     if weight is None:
         weight = np.ones(y.size, np.float32)
     present = np.flatnonzero(np.bincount(y, weights=weight, minlength=n_classes) > 0)

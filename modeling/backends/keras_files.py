@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import h5py
-
 # Layers with code in the file or in another library, or that read other files.
 _CODE = {"Lambda", "__lambda__", "TFOpLambda", "TensorFlowOpLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"}
 _READERS = {"TFSMLayer", "StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"}
@@ -53,6 +51,8 @@ def config_of(path: Path) -> str:
                 return archive.read(_CONFIG).decode()
         except zipfile.BadZipFile as error:
             raise ValueError(str(error)) from error
+    import h5py  # late: the web server opens no models
+
     with h5py.File(path) as file:
         config = file.attrs["model_config"]
         return config if isinstance(config, str) else bytes(config).decode()
@@ -96,6 +96,8 @@ def _require_keras(node: dict[str, Any]) -> None:
 
 def _require_own_weights(source: Path | IO[bytes]) -> None:
     """Raise UnsafeKerasFile if weights lie in another file, which HDF5 would read."""
+    import h5py
+
     with h5py.File(source) as file:
         waiting = [file]
         while waiting:
