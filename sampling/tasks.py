@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hoshina.core.errors import Refusal
+from hoshina.jobs.errors import Cancelled
+from hoshina.jobs.models import Job
 from hoshina.jobs.registry import background
 from hoshina.jobs.runner import Run
 
@@ -24,16 +26,28 @@ def run_rank(run: Run) -> dict[str, Any]:
 
     run.stage("Ranking the images")
     order = Order(**run.params["order"])
+
+    def check(stage: str, done: int, total: int) -> None:
+        run.check()
+        if order.queue == "auto":
+            _require_no_retrain(run)
+
     dataset = Dataset.objects.get(pk=run.dataset_id)
     # While an embedding job uses every core, threads that wait for each other make small tasks many times slower; only
     # large ones gain from threads.
     threads = 1 if dataset.n_items < SMALL else None
     try:
         with threadpool_limits(limits=threads):
-            round_ = order.pull(dataset)
+            round_ = order.pull(dataset, check)
     except BadParameter as problem:
         raise Refusal("These images cannot be ranked.", hint=str(problem)) from problem
     return {"round": round_.pk}
+
+
+def _require_no_retrain(run: Run) -> None:
+    """Raise Cancelled if a training waits: nobody waits for Auto's ranking, and a new model replaces it."""
+    if Job.objects.filter(kind="retrain", dataset_id=run.dataset_id, state=Job.State.QUEUED).exists():
+        raise Cancelled
 
 
 @background(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
 from labeling.models import Annotation, Dataset, Item, LabelClass, State
-from modeling.encoders.neighbor_cache import graph_of, principal_components_of
+from modeling.encoders.neighbor_cache import Tell, graph_of, principal_components_of, silently
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import Vectors, open_vectors
@@ -89,8 +89,12 @@ def gather(
     window: Window = NO_WINDOW,
     after: int = -1,
     is_continued: bool = False,
+    tell: Tell = silently,
 ) -> Inputs:
-    """Return the inputs of ``strategy``: the rows that pass the filters, and the arrays that it needs."""
+    """Return the inputs of ``strategy``: the rows that pass the filters, and the arrays that it needs.
+
+    ``tell`` gets the progress while an array is computed, and may raise an exception that stops it.
+    """
     predictions = active_predictions(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     vectors = open_vectors(embedding_set) if embedding_set else None
@@ -126,7 +130,7 @@ def gather(
         has_vector=None if vectors is None else vectors.has,
         labelled=labelled,
         labels=pool.labels[labelled],
-        projected=lambda: principal_components_of(*_of(embedding_set)),
+        projected=lambda: principal_components_of(*_of(embedding_set), tell),
         graph=lambda: graph_of(*_of(embedding_set)),
         oddness=lambda method: oddness_of(*_of(embedding_set), method),
         oddness_at_hand=lambda: oddness_at_hand(*_of(embedding_set)),
@@ -230,8 +234,8 @@ class Order:
     # Number of ranks to store if the ranking is one page; None: as many as the strategy keeps.
     k: int | None = None
 
-    def pull(self, dataset: Dataset) -> Round:
-        """Rank the dataset's items and save the first ranks as a new round.
+    def pull(self, dataset: Dataset, tell: Tell = silently) -> Round:
+        """Rank the dataset's items and save the first ranks as a new round; ``tell`` as for `gather`.
 
         The same seed, labels, model and leases give the same ranking.
 
@@ -244,8 +248,9 @@ class Order:
         filters = replace(filters, region=located(dataset, filters.region))
         window, is_continued = Window(self.holder, self.user_id), self.is_continued
         inputs = gather(
-            dataset, strategy, filters, seed=self.seed, window=window, after=self.after, is_continued=is_continued
-        )
+            dataset, strategy, filters, seed=self.seed, window=window, after=self.after, is_continued=is_continued,
+            tell=tell,
+        )  # fmt: skip
         if self.is_by_chance:
             inputs = replace(inputs, X=None)
         params = strategy.params(**self.params)

@@ -34,7 +34,7 @@ from sampling.queues.histogram import spread_of
 from sampling.queues.lease_views import window_of
 from sampling.queues.leases import Window, release
 from sampling.queues.pull import CHANGED, Filters, Order, basis_of, new_seed, order_after, ranked_rows
-from sampling.queues.registry import STRATEGIES, BandParams
+from sampling.queues.registry import BY_CHANCE, STRATEGIES, BandParams
 from sampling.queues.served import record
 from sampling.queues.similar_examples import examples_of
 from sampling.queues.strategy import BadParameter, Strategy, parse_params
@@ -67,6 +67,8 @@ class Page:
     model_version_id: int | None = None
     empty: Empty | None = None
     bar: ClassBar | CheckBar | GroupBar | None = None
+    # What is shown in place of what the queue promises; "" if it shows that.
+    note: str = ""
 
 
 @require_GET
@@ -248,7 +250,14 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
         next_url=_next_url(dataset, round_, page.next_offset, n),
         model_version_id=model.pk if model else None,
         bar=bar_of(dataset, round_, len(page.tiles)),
+        note=_note_of(round_),
     )
+
+
+def _note_of(round_: Round) -> str:
+    if all(reason != BY_CHANCE for _, reason in round_.reasons):
+        return ""
+    return "There is no ranking yet. This page is a random sample; later pages are ranked."
 
 
 def _deal(round_: Round, offset: int, n: int, me: Window, *, is_continued: bool) -> Deal:

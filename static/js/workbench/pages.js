@@ -164,8 +164,8 @@ export class Pages extends EventTarget {
     stretchPictures(template.content);
     const node = template.content.querySelector("#grid");
     if (!node) throw new ServerError("The server's response was not a page of images.");
-    const bar = template.content.querySelector("#sweep-bar");
-    return { node: document.adoptNode(node), bar: bar && document.adoptNode(bar) };
+    const [bar, note] = ["#sweep-bar", "#grid-note"].map((name) => template.content.querySelector(name));
+    return { node: document.adoptNode(node), bar: bar && document.adoptNode(bar), note: note && document.adoptNode(note) };
   }
 
   #show(page) {
@@ -174,8 +174,9 @@ export class Pages extends EventTarget {
     this.#showUnsent(page.node);
     stretchPictures(page.node);
     this.grid.replaceWith(page.node);
-    document.getElementById("sweep-bar")?.remove();
+    for (const name of ["sweep-bar", "grid-note"]) document.getElementById(name)?.remove();
     if (page.bar) this.stage.prepend(page.bar);
+    if (page.note) this.stage.append(page.note);
     this.cursor.isMarking = Boolean(page.bar);
     page.node.classList.toggle("marking", Boolean(page.bar));
     this.stage.scrollTop = 0;

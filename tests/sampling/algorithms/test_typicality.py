@@ -40,16 +40,27 @@ def test_small_clusters_wait_until_the_others_are_empty() -> None:
     assert sorted(whole.rows.tolist()) == list(range(len(X)))
 
 
-def test_many_rows_use_batches_and_a_sample_of_each_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typicality, "MINI_BATCH_FROM", 50)
+def test_many_rows_use_a_sample_of_all_and_of_each_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typicality, "SAMPLE", 300)
     monkeypatch.setattr(typicality, "MAX_MEMBERS", 100)
-    X, which = separated_clusters([200, 150])
+    X, which = separated_clusters([400, 250])
     got = typical(X, np.arange(len(X)), [], 2, rng=np.random.default_rng(0))
     assert which[got.rows].tolist() == [0, 1]
     for row in got.rows:
         members = np.flatnonzero(which == which[row])
         densities = sorted(slow_density(X, members, m, 20) for m in members)
         assert slow_density(X, members, row, 20) > densities[int(0.8 * len(densities))]
+
+
+def test_a_sample_keeps_the_labels_and_enough_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typicality, "SAMPLE", 60)
+    X, which = separated_clusters([500, 100])
+    for seed in range(10):  # the smaller cluster has no label
+        got = typical(X, np.arange(len(X)), np.flatnonzero(which == 0)[:1], 1, rng=np.random.default_rng(seed))
+        assert which[got.rows].tolist() == [1]
+    many = typical(X, np.arange(len(X)), np.arange(50), 100, rng=np.random.default_rng(0))
+    assert len(set(many.rows.tolist())) == 100
+    assert not set(many.rows.tolist()) & set(range(50))
 
 
 def test_same_seed_same_picks() -> None:

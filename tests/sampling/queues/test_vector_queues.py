@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from hoshina.core.errors import Refusal
-from hoshina.jobs.lifecycle import cancel, run_now
+from hoshina.jobs.lifecycle import cancel, claim, enqueue, execute, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import me
 from labeling.models import Dataset
@@ -32,7 +32,7 @@ from sampling.queues.registry import (
 )
 from sampling.queues.similar import SimilarParams
 from sampling.queues.strategy import BadParameter, NoParams
-from tests.factories import MakeDataset, assert_contains, command_json, command_output
+from tests.factories import MakeDataset, assert_contains, command_json, command_output, fresh, not_none
 from tests.modeling.factories import add_vectors, import_labels
 from tests.sampling.factories import add_model, two_class
 
@@ -192,6 +192,7 @@ def test_auto_without_vectors_is_chance_and_says_so(make_dataset: MakeDataset, c
     page = client.get("/d/pictures/grid/?queue=auto").context["page"]
     assert len(page.tiles) == 5
     assert page.tiles[0].reason.startswith("Random, until there is a ranking")
+    assert "random sample" in page.note
 
 
 @pytest.mark.parametrize("queue", ["diverse", "oddities", "similar"])
@@ -219,6 +220,17 @@ def test_a_worker_ranks_what_is_heavy(dataset: Dataset) -> None:
     assert ranked_rows(Round.objects.get(pk=job.result["round"]))[1] == 17
 
 
+@pytest.mark.parametrize(("queue", "state"), [("auto", Job.State.CANCELLED), ("diverse", Job.State.SUCCEEDED)])
+def test_a_ranking_that_nobody_waits_for_ends_when_a_training_waits(
+    dataset: Dataset, queue: str, state: Job.State
+) -> None:
+    params = {"order": order(queue, **({"by": "typical"} if queue == "diverse" else {})), "fingerprint": "x"}
+    job = enqueue("rank", dataset_id=dataset.pk, params=params)
+    enqueue("retrain", dataset_id=dataset.pk)
+    execute(not_none(claim(job.pk)))
+    assert fresh(job).state == state
+
+
 def test_a_worker_says_what_cannot_be(dataset: Dataset) -> None:
     bad = {"order": order("similar", to="none"), "fingerprint": "x"}
     with pytest.raises(Refusal) as refused:
@@ -241,11 +253,13 @@ def test_auto_deals_by_chance_until_its_ranking_is_there(
     monkeypatch.setattr(dispatch, "PATIENCE_OF_AUTO", 0.05)
     first = client.get("/d/pictures/grid/?queue=auto&n=5").context["page"]
     assert {tile.shown.queue for tile in first.tiles} == {"auto/random"}
+    assert "random sample" in first.note
     job = Job.objects.get(kind="rank")
     made = rank(dataset, job)
     # The worker's order came from a fresh page; the page that continues asks for its own.
     second = client.get(first.next_url).context["page"]
     assert second.round_id == made.pk
+    assert second.note == ""
     assert "auto/typical" in {tile.shown.queue for tile in second.tiles}
     assert not {t.item.pk for t in first.tiles} & {t.item.pk for t in second.tiles}
 
