@@ -1,14 +1,16 @@
 """Measure the coverage of the audited accuracy's interval while Auto selects most of the labels.
 
-    python -m benchmarks.audit [--data digits fashion] [--replays 200] [--processes 2] [--vectors FILE.npz]
-        [--audit-share 0.5] [--slips 0.02] [--grouped]
+    python -m benchmarks.audit [--data digits fashion stamps-two-networks] [--replays 200] [--first-seed 0]
+        [--processes 2] [--vectors FILE.npz] [--audit-share 0.5] [--slips 0.02] [--grouped] [--results FILE.jsonl]
 
 Replays the labeling with the true labels: Auto selects with its audit share, the model is trained as in the product,
 and after every retrain estimates are compared with three truths. The product's estimate is also made with confidences
 of temperature 0.5 (overconfident) and 2 (underconfident). ``--grouped`` keeps clusters of about six similar images
 together; held-out images are of other clusters. ``--vectors`` is an .npz with ``X`` (n, d) and
 ``y`` (n,) to use instead of the HOG vectors of Fashion-MNIST. Each replay draws its own collection, its own held-out
-images and its own seed.
+images and its own seed. The collections of ``benchmarks.label_efficiency`` with joined encoders are replayed with a
+head smoothed over the k-NN graph, until at most half of a collection is labeled. ``--results`` appends each replay to a
+file, skips those that it holds, and ends with a summary of all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,18 +30,16 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
+from benchmarks.audit_report import Snapshot, Task, append, by_size, read, summary
+from benchmarks.label_efficiency.data import CACHE, COLLECTIONS
+from benchmarks.label_efficiency.replay import N_NEIGHBORS, NewRows
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.neighbors import knn_graph, project
+from modeling.algorithms.smoothing import Smoothing, smoothed_rows
 from modeling.algorithms.train import Trained, train
 from modeling.backends.hog import HogEncoder
 from sampling.algorithms.auto import choose
-from sampling.algorithms.estimates import (
-    Estimate,
-    collection_accuracy,
-    lure_estimate,
-    wilson,
-)
-from sampling.algorithms.learning_curves import forecast, forecast_gain
+from sampling.algorithms.estimates import collection_accuracy, lure_estimate, wilson
 from sampling.algorithms.mixing import AUDIT, AUDIT_SHARE
 from sampling.algorithms.outliers import local_outlier_factor
 from sampling.algorithms.prediction_powered import powered_accuracy
@@ -48,35 +47,21 @@ from sampling.algorithms.prediction_powered import powered_accuracy
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 FASHION = Path("/usr/share/datasets/fashion-mnist")
-TRUTHS = ("collection", "held out", "unlabeled")
-ESTIMATES = (
-    "in the product", "… overconfident", "… underconfident", "of the collection", "… uncorrected Wilson",
-    "share, Wilson", "LURE, Wilson",
-)  # fmt: skip
 TEMPERATURES = (1.0, 0.5, 2.0)
+JOINED = tuple(name for name, collection in COLLECTIONS.items() if collection.base and not collection.is_imbalanced)
+# Beyond this share of labels, a collection is rarely labeled image by image.
+MAX_LABELED = 0.5
 GROUP_SIZE = 6
 # The product's policy: retrain after this many new labels, or this share of them.
 MIN_NEW, SHARE_NEW = 20, 0.1
-# The product forecasts from this many audit labels on.
-MIN_AUDIT = 20
-FORECAST_AT = (0.3, 0.5, 0.7)
-
-
-@dataclass
-class Snapshot:
-    """Hold a version of the model: its estimates and the true values."""
-
-    n_labels: int
-    n_audit: int
-    estimates: list[Estimate]  # as ESTIMATES
-    truths: list[float]  # as TRUTHS
 
 
 @dataclass
 class Collection:
     """Hold the items that a replay labels, and other images of the same kind.
 
-    ``given`` are the labels as a person gives them, with slips; ``groups`` None without groups.
+    ``given`` are the labels as a person gives them, with slips; ``groups`` None without groups; ``is_smoothed`` whether
+    the head is smoothed over the k-NN graph.
     """
 
     X: Floats
@@ -85,6 +70,13 @@ class Collection:
     other_y: Rows
     given: Rows
     groups: Rows | None = None
+    is_smoothed: bool = False
+
+
+def joined(name: str, seed: int, limit: int) -> Collection:
+    """Return components of joined encoders for at most ``limit`` images, fitted to a sample of the collection."""
+    drawn = COLLECTIONS[name].draw(CACHE, seed, limit)
+    return Collection(drawn.X, drawn.y, drawn.held_out_X, drawn.held_out_y, drawn.y, is_smoothed=True)
 
 
 def digits(seed: int) -> Collection:
@@ -138,17 +130,46 @@ def components(X: Floats, n: int) -> Floats:
     return np.asarray(centered @ axes[:, ::-1][:, :n], np.float32)
 
 
+class Model:
+    """Train and predict as the product does, with or without smoothing."""
+
+    def __init__(self, data: Collection, smoothing: Smoothing | None) -> None:
+        self.data, self.smoothing = data, smoothing
+        self.n_classes = int(max(data.y.max(), data.other_y.max())) + 1
+        self.new_rows = None if smoothing is None else NewRows.of(data.X, data.other_X)
+
+    def fit(self, rows: Rows, is_audit: NDArray[np.bool_]) -> Trained:
+        data = self.data
+        return train(
+            data.X[rows],
+            data.given[rows],
+            n_classes=self.n_classes,
+            is_audit=is_audit,
+            groups=None if data.groups is None else data.groups[rows],
+            smoothed=None if self.smoothing is None else smoothed_rows(self.smoothing, data.X, rows),
+        )
+
+    def predict(self, trained: Trained) -> tuple[Floats, Rows]:
+        """Return the probabilities of the collection, and the predicted classes of the other images."""
+        logits, other = trained.head.logits(self.data.X), trained.head.logits(self.data.other_X)
+        if self.smoothing is not None and self.new_rows is not None:
+            logits, other = self.new_rows.smooth(self.smoothing, logits, other, trained.steps)
+        return softmax(logits, trained.temperature), other.argmax(axis=1)
+
+
 def replay(data: Collection, *, budget: int, seed: int, audit_share: float = AUDIT_SHARE) -> list[Snapshot]:
     """Label ``budget`` items in Auto's order, retraining when the product would."""
     rng = np.random.default_rng(seed)
-    n_classes = int(max(data.y.max(), data.other_y.max())) + 1
     Z = project(data.X, rng=np.random.default_rng(0))
-    oddness = local_outlier_factor(knn_graph(Z, 20))
+    graph = knn_graph(Z, N_NEIGHBORS)
+    oddness = local_outlier_factor(graph)
+    model = Model(data, Smoothing.of(graph) if data.is_smoothed else None)
     labeled = np.empty(0, np.int64)
     is_audit = np.empty(0, bool)
     probabilities = np.empty(0)
     P: Floats | None = None
     snapshots = []
+    budget = min(budget, int(MAX_LABELED * len(data.X))) if data.is_smoothed else budget
     while len(labeled) < budget:
         left = np.setdiff1d(np.arange(len(data.X)), labeled)
         k = min(max(MIN_NEW, round(SHARE_NEW * len(labeled))), budget - len(labeled))
@@ -162,13 +183,12 @@ def replay(data: Collection, *, budget: int, seed: int, audit_share: float = AUD
             continue
         # In the product's order: by row.
         order = np.argsort(labeled)
-        rows = labeled[order]
-        groups = None if data.groups is None else data.groups[rows]
-        trained = train(data.X[rows], data.given[rows], n_classes=n_classes, is_audit=is_audit[order], groups=groups)
-        P = softmax(trained.head.logits(data.X), trained.temperature)
+        trained = model.fit(labeled[order], is_audit[order])
+        P, other = model.predict(trained)
         if trained.held_out is not None:
             held_out = trained.held_out[np.argsort(order)]
-            snapshots.append(measured(data, trained, Labels(labeled, is_audit, probabilities, held_out), P))
+            labels = Labels(labeled, is_audit, probabilities, held_out)
+            snapshots.append(measured(data, labels, P, other))
     return snapshots
 
 
@@ -182,13 +202,12 @@ class Labels:
     held_out: Floats
 
 
-def measured(data: Collection, trained: Trained, labels: Labels, P: Floats) -> Snapshot:
-    """Estimate the accuracy in every way, and measure it."""
+def measured(data: Collection, labels: Labels, P: Floats, other: Rows) -> Snapshot:
+    """Estimate the accuracy in every way, and measure it; ``other`` are the classes predicted for the other images."""
     n, is_audit = len(data.X), labels.is_audit
     predicted = labels.held_out.argmax(axis=1)
     right = predicted == data.given[labels.rows]
     rest = np.delete(P.argmax(axis=1) == data.y, labels.rows)
-    other = trained.head.logits(data.other_X).argmax(axis=1) == data.other_y
     groups = None if data.groups is None else data.groups[labels.rows]
     unlabeled = np.delete(P, labels.rows, axis=0)
     plain = collection_accuracy(right, is_audit, n, groups)
@@ -210,7 +229,7 @@ def measured(data: Collection, trained: Trained, labels: Labels, P: Floats) -> S
         ],
         [
             float((rest.sum() + (predicted == data.y[labels.rows]).sum()) / n),
-            float(other.mean()),
+            float((other == data.other_y).mean()),
             float(rest.mean()),
         ],
     )
@@ -220,27 +239,6 @@ def confidence(P: Floats, temperature: float) -> NDArray[np.float64]:
     """Return the highest probability of each row after another temperature."""
     powers = np.power(np.maximum(P, 1e-12), 1 / temperature)
     return np.asarray(powers.max(axis=1) / powers.sum(axis=1), np.float64)
-
-
-def is_forecast_covered(snapshots: list[Snapshot], share: float = 0.5) -> tuple[bool, bool, float] | None:
-    """Return whether forecasts at a share of the labels cover the later truths, or None without a forecast.
-
-    The first is that of the final accuracy, the second that of its gain, the third the share of all gains until then.
-    """
-    end = snapshots[-1]
-    early = [item for item in snapshots if item.n_labels <= share * end.n_labels and item.n_audit]
-    if len({item.n_labels for item in early}) < 3 or early[-1].n_audit < MIN_AUDIT:
-        return None
-    now, later = early[-1], [item for item in snapshots if item.n_labels > early[-1].n_labels]
-    points = (
-        [item.n_labels for item in early], [item.estimates[0].value for item in early],
-        [item.estimates[0].n for item in early], [item.n_labels for item in later],
-    )  # fmt: skip
-    truths = np.array([item.truths[0] for item in later])
-    curve = forecast(*points, rng=np.random.default_rng(0))
-    gain = forecast_gain(*points, rng=np.random.default_rng(0))
-    is_in = (gain.low <= truths - now.truths[0]) & (truths - now.truths[0] <= gain.high)
-    return bool(curve.low[-1] <= truths[-1] <= curve.high[-1]), bool(is_in[-1]), float(is_in.mean())
 
 
 _shared: dict[str, tuple[Floats, Rows]] = {}
@@ -253,21 +251,10 @@ def limit_worker() -> None:
     threadpool_limits(limits=1)
 
 
-@dataclass(frozen=True)
-class Task:
-    """Describe a replay to run."""
-
-    name: str
-    seed: int
-    n: int
-    budget: int
-    audit_share: float
-    slips: float
-    is_grouped: bool
-
-
-def one_replay(task: Task) -> list[Snapshot]:
-    if task.name == "digits":
+def one_replay(task: Task) -> tuple[Task, list[Snapshot]]:
+    if task.name in JOINED:
+        data = joined(task.name, task.seed, task.n + task.n // 2)
+    elif task.name == "digits":
         data = digits(task.seed)
     else:
         X, y = _shared["fashion"]
@@ -276,43 +263,41 @@ def one_replay(task: Task) -> list[Snapshot]:
         data = in_groups(data, task.seed)
     if task.slips:
         data = with_slips(data, task.slips, task.seed)
-    return replay(data, budget=task.budget, seed=task.seed, audit_share=task.audit_share)
-
-
-def report(name: str, runs: list[list[Snapshot]], sizes: Iterable[int]) -> None:
-    print(f"\n{name}: {len(runs)} replays")
-    print(
-        f"{'labels':>7}{'audit':>7}{'accuracy':>9}  {'estimate':<20}{'half':>7}{'bias':>8}  covers " + ", ".join(TRUTHS)
-    )
-    for size in sizes:
-        at = [next(item for item in run if item.n_labels >= size) for run in runs]
-        for which, title in enumerate(ESTIMATES):
-            estimates = [item.estimates[which] for item in at]
-            half = np.mean([(estimate.high - estimate.low) / 2 for estimate in estimates])
-            pairs = list(zip(estimates, at, strict=True))
-            bias = np.nanmean([estimate.value - snap.truths[0] for estimate, snap in pairs])
-            covers = [
-                np.mean([estimate.low <= snap.truths[t] <= estimate.high for estimate, snap in pairs])
-                for t in range(len(TRUTHS))
-            ]
-            print(
-                f"{size:>7}{np.mean([s.n_audit for s in at]):7.1f}{np.mean([s.truths[0] for s in at]):9.4f}  "
-                f"{title:<20}{half:7.3f}{bias:+8.4f}  " + "  ".join(f"{100 * share:5.1f} %" for share in covers)
-            )
-    for share in FORECAST_AT:
-        covered = [result for run in runs if (result := is_forecast_covered(run, share)) is not None]
-        if covered:
-            end, gain, gains = 100 * np.mean(covered, axis=0)
-            print(
-                f"forecasts at {share:.0%} of the labels cover: final accuracy {end:.1f} %, its gain {gain:.1f} %, "
-                f"all gains until then {gains:.1f} %, of {len(covered)}"
-            )
+    return task, replay(data, budget=task.budget, seed=task.seed, audit_share=task.audit_share)
 
 
 def main() -> None:
+    options = arguments().parse_args()
+    if options.grouped and set(options.data) & set(JOINED):
+        sys.exit("Groups are formed of the vectors of digits and fashion only; leave out the joined encoders.")
+    for name in options.data:
+        if name == "fashion":
+            if options.vectors:
+                with np.load(options.vectors) as arrays:
+                    _shared["fashion"] = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64)
+            else:
+                X, y = fashion(options.images)
+                _shared["fashion"] = components(X, options.components) if options.components else X, y
+        tasks = [
+            Task(name, seed, options.items, options.budget, options.audit_share, options.slips, options.grouped)
+            for seed in range(options.first_seed, options.first_seed + options.replays)
+        ]
+        started = time.perf_counter()
+        runs = replay_all(tasks, options.processes, options.results)
+        if runs:
+            by_size(name, runs, sorted({options.budget // 5, options.budget // 2, options.budget}))
+        print(f"{time.perf_counter() - started:.0f} s")
+    if options.results:
+        print(summary(read(options.results)))
+
+
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=["digits", "fashion"], default=["digits", "fashion"])
+    names = ["digits", "fashion", *JOINED]
+    parser.add_argument("--data", nargs="+", choices=names, default=["digits", "fashion"], metavar="COLLECTION",
+                        help=", ".join(names))  # fmt: skip
     parser.add_argument("--replays", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--items", type=int, default=6000, help="images of Fashion-MNIST per collection")
     parser.add_argument(
@@ -324,32 +309,26 @@ def main() -> None:
     parser.add_argument("--components", type=int, help="use this many principal components of the HOG vectors")
     parser.add_argument("--budget", type=int, help="labels per replay (default 500)", default=500)
     parser.add_argument("--vectors", type=Path, help="an .npz with X and y instead of Fashion-MNIST's HOG vectors")
-    options = parser.parse_args()
-    for name in options.data:
-        if name == "fashion":
-            if options.vectors:
-                with np.load(options.vectors) as arrays:
-                    _shared["fashion"] = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64)
-            else:
-                X, y = fashion(options.images)
-                _shared["fashion"] = components(X, options.components) if options.components else X, y
-        tasks = [
-            Task(name, seed, options.items, options.budget, options.audit_share, options.slips, options.grouped)
-            for seed in range(options.replays)
-        ]
-        started = time.perf_counter()
-        # Fork, so that the processes share the vectors.
-        runs: list[list[Snapshot]] = []
-        with get_context("fork").Pool(options.processes, initializer=limit_worker) as workers:
-            try:
-                for run in workers.imap_unordered(one_replay, tasks):
-                    runs.append(run)
-                    print(f"\r{name}: {len(runs)} of {options.replays}", end="", file=sys.stderr, flush=True)
-            except KeyboardInterrupt:
-                print("\nstopped; results so far:", file=sys.stderr)
-        if runs:
-            report(name, runs, sorted({options.budget // 5, options.budget // 2, options.budget}))
-        print(f"{time.perf_counter() - started:.0f} s")
+    parser.add_argument("--results", type=Path, help="append replays to this file of JSON lines, and skip those in it")
+    return parser
+
+
+def replay_all(tasks: list[Task], processes: int, results: Path | None) -> list[list[Snapshot]]:
+    """Return the replays, those in the file of results without running them again."""
+    done = read(results) if results else {}
+    runs = [done[task] for task in tasks if task in done]
+    todo = [task for task in tasks if task not in done]
+    # Fork, so that the processes share the vectors.
+    with get_context("fork").Pool(processes, initializer=limit_worker) as workers:
+        try:
+            for task, run in workers.imap_unordered(one_replay, todo):
+                runs.append(run)
+                if results:
+                    append(results, task, run)
+                print(f"\r{task.name}: {len(runs)} of {len(tasks)}", end="", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            print("\nstopped; results so far:", file=sys.stderr)
+    return runs
 
 
 if __name__ == "__main__":

@@ -79,11 +79,11 @@ class Collection:
     base: str = ""
     widths: tuple[int, ...] = ()
 
-    def draw(self, cache: Path, seed: int) -> Split:
-        """Return the split of a seed; each seed makes another class rare."""
+    def draw(self, cache: Path, seed: int, limit: int | None = None) -> Split:
+        """Return the split of a seed, of at most ``limit`` images; each seed makes another class rare."""
         X, y = self.load(cache)
         rng = np.random.default_rng(1000 + seed)
-        order = rng.permutation(len(X))
+        order = rng.permutation(len(X))[:limit]
         rare = None
         if self.is_imbalanced:
             rare = seed % (int(y.max()) + 1)

@@ -134,6 +134,29 @@ class Classifier:
         return self.head.logits(self.split.X), self.head.logits(self.split.held_out_X)
 
 
+@dataclass(frozen=True)
+class NewRows:
+    """Hold the neighbors in the pool of rows that its graph does not contain, and their weights: both (m, k)."""
+
+    near: Rows
+    weights: Floats
+
+    @classmethod
+    def of(cls, X: Floats, new: Floats) -> NewRows:
+        search = Search(np.asarray(X), N_SMOOTHED)
+        near, distances = search.nearest_to(np.asarray(new), search.columns, np.arange(len(X)))
+        weights = np.exp(-np.square(distances / (BANDWIDTH * distances[:, -1:])))
+        return cls(near, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
+
+    def smooth(self, smoothing: Smoothing, pool: Floats, own: Floats, steps: int) -> tuple[Floats, Floats]:
+        """Return the smoothed logits of the pool and of the new rows, given both before smoothing."""
+        smoothed = own
+        for _ in range(steps):
+            smoothed = (smoothed + np.einsum("ij,ijk->ik", self.weights, pool[self.near])) / 2
+            pool = smoothing.step @ pool
+        return pool, np.asarray((own + smoothed) / 2, np.float32)
+
+
 class SmoothedClassifier(Classifier):
     """Fit the head to rows smoothed over the graph of the pool, which held-out rows are no part of.
 
@@ -145,12 +168,8 @@ class SmoothedClassifier(Classifier):
         super().__init__(split)
         self.smoothing = Smoothing.of(graph)
         self.heads: dict[int, Head] = {}
+        self.new_rows = NewRows.of(split.X, split.held_out_X)
         self.steps, self.n_chosen = DEFAULT_STEPS, 0
-        positions = np.arange(len(split.X))
-        search = Search(np.asarray(split.X), N_SMOOTHED)
-        near, distances = search.nearest_to(np.asarray(split.held_out_X), search.columns, positions)
-        weights = np.exp(-np.square(distances / (BANDWIDTH * distances[:, -1:])))
-        self.near, self.weights = near, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def fit(self, labeled: Rows, labels: Rows) -> None:
         smoothed = smoothed_rows(self.smoothing, self.split.X, labeled)
@@ -162,11 +181,7 @@ class SmoothedClassifier(Classifier):
 
     def logits(self) -> tuple[Floats, Floats]:
         pool, own = super().logits()
-        held_out = own
-        for _ in range(self.steps):
-            held_out = (held_out + np.einsum("ij,ijk->ik", self.weights, pool[self.near])) / 2
-            pool = self.smoothing.step @ pool
-        return pool, (own + held_out) / 2
+        return self.new_rows.smooth(self.smoothing, pool, own, self.steps)
 
 
 def replay(

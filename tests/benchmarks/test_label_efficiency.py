@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.label_efficiency import __main__ as command
-from benchmarks.label_efficiency.data import Split
+from benchmarks.label_efficiency.data import COLLECTIONS, Split
 from benchmarks.label_efficiency.replay import OURS, Curve, f1, replay, shared_of
 from benchmarks.label_efficiency.report import Replay, labels_needed, read, rows, table
 
@@ -95,3 +95,8 @@ def test_the_tables_go_between_the_marks_of_the_page(tmp_path: Path, monkeypatch
     assert "old" not in text
     assert "| auto | 1.00 | 22.00 | +0.00 |" in text, "one seed has no interval"
     assert plotted == [tmp_path / "label-efficiency.svg"]
+
+
+def test_a_split_can_be_limited(tmp_path: Path) -> None:
+    split = COLLECTIONS["digits"].draw(tmp_path, 0, 100)
+    assert (len(split.X), len(split.held_out_X)) == (75, 25)
