@@ -1,4 +1,4 @@
-"""Build EfficientNet-Lite2 as a Keras model with ImageNet weights from a torch file.
+"""Build EfficientNet-Lite2 with ImageNet weights from a torch file, as a LiteRT file or as a Keras model.
 
 Tan and Le (2019), "EfficientNet: Rethinking model scaling for convolutional neural networks", ICML, in the variant for
 phones: no squeeze-and-excitation, ReLU6 as the activation, and first and last layers that are not widened. Convolutions
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modeling.backends.keras_graph import KerasGraph
+from modeling.backends.lite_graph import LiteGraph
 from modeling.backends.torch_file import read_tensors
 
 SIDE = 260
@@ -37,19 +39,28 @@ def efficientnet_lite2(keras: Any, file: Path, side: int) -> Any:
     ValueError, KeyError
         If the file does not contain weights of this network.
     """
+    graph = KerasGraph(keras, side)
+    return keras.Model(graph.image, _averages(graph, file, graph.image))
+
+
+def assembled(file: Path, side: int) -> bytes:
+    """Return the same as a LiteRT file, for pixels in 0 … 255. Raises ValueError and KeyError."""
+    graph = LiteGraph(side)
+    return graph.content(_averages(graph, file, graph.scale(graph.image, 1 / 128, -127 / 128)))
+
+
+def _averages(graph: LiteGraph | KerasGraph, file: Path, pixels: Any) -> Any:
     layers = fold_normalization(read_tensors(file))
-    pixels = keras.Input((side, side, 3))
-    values = _activated(keras, _convolve(keras, layers, "_conv_stem", pixels, stride=2))
+    values = graph.convolve(pixels, *layers["_conv_stem"], stride=2)
     numbers = itertools.count()
     for n_blocks, stride in STAGES:
         for block in range(n_blocks):
-            values = _block(keras, layers, f"_blocks.{next(numbers)}", values, 1 if block else stride)
-    values = _activated(keras, _convolve(keras, layers, "_conv_head", values))
-    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(values))
+            values = _block(graph, layers, f"_blocks.{next(numbers)}", values, 1 if block else stride)
+    return graph.average(graph.convolve(values, *layers["_conv_head"]))
 
 
 def fold_normalization(state: dict[str, NDArray[Any]]) -> Layers:
-    """Return each convolution with the following normalization folded in; kernels are (height, width, in, out)."""
+    """Return each convolution with the following normalization folded in, as `LiteGraph` takes them."""
     layers: Layers = {}
     for name in [name.removesuffix(".weight") for name, tensor in state.items() if tensor.ndim == 4]:
         folder, _, convolution = name.rpartition(".")
@@ -57,32 +68,17 @@ def fold_normalization(state: dict[str, NDArray[Any]]) -> Layers:
         factor = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + EPSILON)
         kernel = (state[f"{name}.weight"] * factor[:, None, None, None]).transpose(2, 3, 1, 0)
         bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * factor
+        if convolution == "_depthwise_conv":
+            kernel = kernel.transpose(0, 1, 3, 2)
         layers[name] = kernel.astype(np.float32), bias.astype(np.float32)
     return layers
 
 
-def _block(keras: Any, layers: Layers, name: str, values: Any, stride: int) -> Any:
+def _block(graph: LiteGraph | KerasGraph, layers: Layers, name: str, values: Any, stride: int) -> Any:
     """Add a block: widen, filter each channel and narrow again, plus the input where its shape is the same."""
     inner = values
     if f"{name}._expand_conv" in layers:
-        inner = _activated(keras, _convolve(keras, layers, f"{name}._expand_conv", inner))
-    inner = _activated(keras, _convolve(keras, layers, f"{name}._depthwise_conv", inner, stride))
-    inner = _convolve(keras, layers, f"{name}._project_conv", inner)
-    return keras.layers.Add()([inner, values]) if inner.shape == values.shape else inner
-
-
-def _activated(keras: Any, values: Any) -> Any:
-    return keras.layers.ReLU(max_value=6)(values)
-
-
-def _convolve(keras: Any, layers: Layers, name: str, values: Any, stride: int = 1) -> Any:
-    kernel, bias = layers[name]
-    options = {"strides": stride, "padding": "same", "name": name.replace(".", "_").strip("_")}
-    if name.endswith("_depthwise_conv"):
-        kernel = kernel.transpose(0, 1, 3, 2)
-        layer = keras.layers.DepthwiseConv2D(kernel.shape[0], **options)
-    else:
-        layer = keras.layers.Conv2D(kernel.shape[3], kernel.shape[0], **options)
-    output = layer(values)
-    layer.set_weights([kernel, bias])
-    return output
+        inner = graph.convolve(inner, *layers[f"{name}._expand_conv"])
+    inner = graph.filter_channels(inner, *layers[f"{name}._depthwise_conv"], stride=stride)
+    inner = graph.convolve(inner, *layers[f"{name}._project_conv"], relu6=False)
+    return graph.add(inner, values) if inner.shape == values.shape else inner

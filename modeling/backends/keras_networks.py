@@ -1,8 +1,8 @@
 """Run ImageNet networks built with Keras, by LiteRT on CPUs and by Keras on GPUs.
 
 MobileNetV2 (Sandler et al., CVPR 2018), EfficientNetB0 and EfficientNet-Lite2 (Tan and Le, ICML 2019), ResNet50 and
-ResNet18 (He et al., CVPR 2016), without the head; the last feature map is averaged. TensorFlow is imported only once,
-to freeze a network.
+ResNet18 (He et al., CVPR 2016), without the head; the last feature map is averaged. On CPUs TensorFlow is needed only
+for EfficientNetB0 and the ResNets, once, to freeze the network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.backends import efficientnet_lite2, gpu, resnet18, weights
+from modeling.backends import efficientnet_lite2, gpu, mobilenet_v2, resnet18, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
 from modeling.backends.litert import Network, Runner, cached, frozen, library
 from modeling.backends.model_client import freeze_network
@@ -39,7 +39,7 @@ class KerasNetwork:
     """An architecture: a ``function`` of keras.applications, or else ``make(keras, file, side)``.
 
     ``scaled(keras, pixels, model)`` converts 0 … 255 to the range on which its weights were trained. Images are
-    embedded as squares of ``side`` pixels.
+    embedded as squares of ``side`` pixels. ``assemble(file, side)`` makes the LiteRT file without TensorFlow.
     """
 
     backend: str
@@ -50,6 +50,7 @@ class KerasNetwork:
     scaled: Callable[[Any, Any, Any], Any]
     make: Callable[[Any, Any, int], Any] | None = None
     side: int = 224
+    assemble: Callable[[Path, int], bytes] | None = None
 
     def build(self, keras: Any, file: Path | None, side: int) -> Any:
         """Return the network for images of ``side`` pixels with the weights of a file; None initializes it randomly.
@@ -115,8 +116,9 @@ def _standardize(keras: Any, pixels: Any, model: Any) -> Any:
 
 
 MOBILENET_V2 = KerasNetwork(
-    "mobilenet_v2", weights.MOBILENET_V2, "MobileNetV2", "mobilenet_v2_1.0_224 average", "x/127.5-1", _scale_to_one
-)
+    "mobilenet_v2", weights.MOBILENET_V2, "MobileNetV2", "mobilenet_v2_1.0_224 average", "x/127.5-1", _scale_to_one,
+    assemble=mobilenet_v2.assembled,
+)  # fmt: skip
 EFFICIENTNET_B0 = KerasNetwork(
     "efficientnet_b0", weights.EFFICIENTNET_B0, "EfficientNetB0", "efficientnet_b0 average", "(x/255-mean)/deviation",
     _scale_for_efficientnet,
@@ -129,6 +131,7 @@ RESNET18 = KerasNetwork(
 EFFICIENTNET_LITE2 = KerasNetwork(
     "efficientnet_lite2", weights.EFFICIENTNET_LITE2, "", "efficientnet_lite2 average", "(x-127)/128",
     _scale_around_127, make=efficientnet_lite2.efficientnet_lite2, side=efficientnet_lite2.SIDE,
+    assemble=efficientnet_lite2.assembled,
 )  # fmt: skip
 NETWORKS = (MOBILENET_V2, EFFICIENTNET_B0, EFFICIENTNET_LITE2, RESNET50, RESNET18)
 
@@ -173,9 +176,7 @@ class KerasEncoder(Encoder):
         return runner, "keras " + importlib.metadata.version("keras").split(".")[0]
 
     def _on_cores(self, network: KerasNetwork, file: Path, sha256: str, graphs: Path | None) -> tuple[Runner, str]:
-        graph = cached(
-            graphs, f"{network.backend}-{sha256[:16]}", lambda: freeze_network(network.title, network.backend, file)
-        )
+        graph = _graph_of(network, file, sha256, graphs)
         try:
             runner = Network(graph)
         except BROKEN as error:
@@ -189,9 +190,26 @@ class KerasEncoder(Encoder):
         return runner, library()
 
 
+def _graph_of(network: KerasNetwork, file: Path, sha256: str, graphs: Path | None) -> bytes:
+    """Return the network as a LiteRT file, assembled or frozen."""
+    if network.assemble is None:
+        name = f"{network.backend}-{sha256[:16]}"
+        return cached(graphs, name, lambda: freeze_network(network.title, network.backend, file))
+    try:
+        return network.assemble(file, network.side)
+    except BROKEN as error:
+        raise weights.damaged(network.weights, file, one_line(error)) from error
+
+
 def is_installed() -> bool:
     """Return whether TensorFlow is installed, without importing it."""
     return importlib.util.find_spec(PACKAGE) is not None
+
+
+def require_libraries(network: KerasNetwork) -> None:
+    """Raise EncoderUnavailable if the network needs TensorFlow, and it is not installed."""
+    if network.assemble is None:
+        require_tensorflow(network.title)
 
 
 def require_tensorflow(title: str) -> None:

@@ -1,7 +1,7 @@
-"""Freeze networks to single files and run them by LiteRT (XNNPACK), several times faster than Keras on a CPU.
+"""Run networks by LiteRT (XNNPACK), several times faster than Keras on a CPU, and freeze Keras models to its files.
 
 LiteRT (the package ``ai-edge-litert``, formerly TensorFlow Lite) loads at once, whereas TensorFlow takes ten seconds.
-TensorFlow is only needed to freeze the network; the file is cached under the hash of its weights.
+TensorFlow is only needed to freeze a model; the file is cached under the hash of its weights.
 """
 
 from __future__ import annotations

@@ -65,12 +65,12 @@ class Line:
 
 # -- Each kind ---------------------------------------------------------------------------------------
 def _look_for_keras(network: KerasNetwork, places: Places) -> str:
-    keras_networks.require_tensorflow(network.title)
+    keras_networks.require_libraries(network)
     return f"Weights {weights.locate(network.weights, places.weights_dir, download=False)[1]}."
 
 
 def _make_keras(network: KerasNetwork, places: Places) -> Encoder:
-    keras_networks.require_tensorflow(network.title)
+    keras_networks.require_libraries(network)
     return KerasEncoder(network, *weights.locate(network.weights, places.weights_dir), places.graphs)
 
 
