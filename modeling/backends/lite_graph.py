@@ -59,7 +59,7 @@ class LiteGraph:
         return self._filter(code, options, values, kernel, bias, kernel.shape[3], stride, relu6=relu6)
 
     def filter_channels(self, values: Tensor, kernel: Floats, bias: Floats, *, stride: int = 1) -> Tensor:
-        """Add a convolution of each channel by itself (depthwise), followed by ReLU6."""
+        """Add a depthwise convolution, which filters each channel alone, followed by ReLU6."""
         options = self._schema.DepthwiseConv2DOptionsT()
         options.depthMultiplier = 1
         code = self._schema.BuiltinOperator.DEPTHWISE_CONV_2D
@@ -136,8 +136,8 @@ class LiteGraph:
 
     def _code(self, code: int) -> int:
         """Return the place of an operation in the file's list of operations."""
-        for place, known in enumerate(self._codes):
-            if known.builtinCode == code:
+        for place, existing in enumerate(self._codes):
+            if existing.builtinCode == code:
                 return place
         operation = self._schema.OperatorCodeT()
         operation.builtinCode = operation.deprecatedBuiltinCode = code
