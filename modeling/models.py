@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from hoshina.jobs import clock
 from labeling.models import Dataset
 
 # From this many later images on, and from this ratio of what the components leave out of them, a new fit is offered.
@@ -127,7 +128,7 @@ class Projection(models.Model):
     # trustworthiness on a sample, share of the fit's points …
     quality = models.JSONField(default=dict)
     seconds = models.FloatField(default=0)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
         ordering = ["-id"]

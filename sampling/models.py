@@ -10,6 +10,7 @@ import numpy as np
 from django.conf import settings
 from django.db import models
 
+from hoshina.jobs import clock
 from labeling.decisions.provenance import Shown
 from labeling.models import Action, Dataset, Item, LabelClass
 from modeling.models import ModelVersion
@@ -206,7 +207,7 @@ class ClassSplit(models.Model):
     actions = models.ManyToManyField(Action, related_name="+")
     is_closed = models.BooleanField(default=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
         ordering = ["-id"]

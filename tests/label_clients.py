@@ -38,6 +38,14 @@ class Browser:
         self.cookies: dict[str, str] = {}
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        response, content = self._exchange(method, path, body)
+        return response.status, content
+
+    def header(self, method: str, path: str, name: str) -> str:
+        """Return a header of the answer, "" without it."""
+        return self._exchange(method, path, None)[0].getheader(name, "")
+
+    def _exchange(self, method: str, path: str, body: object) -> tuple[http.client.HTTPResponse, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
@@ -48,7 +56,7 @@ class Browser:
             for cookie in response.headers.get_all("Set-Cookie") or []:
                 name, _, value = cookie.partition(";")[0].partition("=")
                 self.cookies[name] = value
-            return response.status, response.read()
+            return response, response.read()
         finally:
             connection.close()
 

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # ms; only what never happens takes that long: on two busy cores an answer may take half a minute.
 BROWSER_TIMEOUT = 90_000
-PARTS = ("redis", "postgres", "chromium", "caddy")
+PARTS = ("redis", "postgres", "chromium", "caddy", "faketime")
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
@@ -39,6 +39,11 @@ def postgres_folder() -> Path | None:
     folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/opt/homebrew/opt").glob("postgresql@*/bin")]
     usable = [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
     return max(usable, key=lambda folder: int("0" + "".join(filter(str.isdigit, str(folder)))), default=None)
+
+
+def fake_time_library() -> Path | None:
+    """Return the library that sets the clock of a process when it is preloaded."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 def chromium() -> str:
@@ -65,6 +70,8 @@ def require(part: str) -> None:
         chromium()
     if part == "caddy" and shutil.which("caddy") is None:
         missing("no Caddy on this machine")
+    if part == "faketime" and fake_time_library() is None:
+        missing("no libfaketime on this machine")
 
 
 def free_port() -> int:

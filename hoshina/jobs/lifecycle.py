@@ -15,7 +15,6 @@ from django.contrib.auth.models import User
 from django.db import Error as AnyDatabaseError
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
-from django.utils import timezone
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs import clock, notify, registry
@@ -153,7 +152,7 @@ def _execute(run: Run) -> BaseException | None:
             _end(run, State.FAILED, **failure(job, error))
         else:  # an outage of the database, which is not the job's fault; counted, in case it is not an outage
             log.warning("The database failed during %s, which returns to the queue: %s", job, error)
-            _update(run, state=State.QUEUED, worker="", sent_at=None, heartbeat_at=None)
+            _update(run, lambda: {"state": State.QUEUED, "worker": "", "sent_at": None, "heartbeat_at": None})
         return error
     except Exception as error:  # noqa: BLE001 - the job says it
         _end(run, State.FAILED, **failure(job, error))
@@ -162,15 +161,15 @@ def _execute(run: Run) -> BaseException | None:
 
 
 def _end(run: Run, state: str, **fields: Any) -> None:
-    _update(run, state=state, finished_at=timezone.now(), **fields)
+    _update(run, lambda: {"state": state, "finished_at": clock.now(), **fields})
 
 
-def _update(run: Run, **fields: Any) -> None:
+def _update(run: Run, fields: Callable[[], dict[str, Any]]) -> None:
     """Update the run's job unless another process took it over. Retry for a minute while the database is away."""
     until = time.monotonic() + 60
     while True:
         try:
-            run.held().update(**fields)
+            run.held().update(**fields())
         except (OperationalError, InterfaceError):
             if connection.in_atomic_block or time.monotonic() > until:
                 raise

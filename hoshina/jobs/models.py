@@ -8,6 +8,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from hoshina.jobs import clock
+
 
 class Job(models.Model):
     """A background job with its state, stage and progress, and an error that a person can act on."""
@@ -43,7 +45,7 @@ class Job(models.Model):
     hint = models.TextField(blank=True)
 
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     sent_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     stage_started_at = models.DateTimeField(null=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from datetime import timedelta
 
 from django.conf import settings
 
+from hoshina.jobs import clock
 from hoshina.jobs.models import Job
 
 log = logging.getLogger(__name__)
@@ -22,19 +23,24 @@ def send_run_job(job: Job) -> bool:
 
 
 def send_help_job(job: Job) -> bool:
-    """Ask idle workers for help. Return whether the broker accepted the message, which expires before the next."""
-    return _send(HELP_JOB, job, expires=settings.JOB_HELP)
+    """Ask idle workers for help. Return whether the broker accepted the message, which expires before the next.
+
+    Celery's own expiry compares the clocks of two machines, so the message carries the time of the database.
+    """
+    until = clock.now() + timedelta(seconds=settings.JOB_HELP)
+    return _send(HELP_JOB, job, until.isoformat())
 
 
-def _send(task: str, job: Job, **options: Any) -> bool:
+def _send(task: str, job: Job, *more: str) -> bool:
     # Celery is slow to import, and the first page does not need it.
     from kombu.exceptions import KombuError
 
     from hoshina.celery import app
 
     try:
-        settings.BROKER_DIR.mkdir(parents=True, exist_ok=True)
-        app.send_task(task, args=(str(job.pk),), queue=job.queue, retry=False, ignore_result=True, **options)
+        if not settings.BROKER_URL:
+            settings.BROKER_DIR.mkdir(parents=True, exist_ok=True)
+        app.send_task(task, args=(str(job.pk), *more), queue=job.queue, retry=False, ignore_result=True)
     except (KombuError, OSError) as error:
         log.warning("The broker cannot be reached; %s waits: %s", job, error)
         return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from hoshina.celery import app
-from hoshina.jobs import lifecycle, reaper
+from hoshina.jobs import clock, lifecycle, reaper
 from hoshina.jobs.chunks import help_with
 from hoshina.jobs.models import Job
 from hoshina.jobs.notify import HELP_JOB, RUN_JOB
@@ -25,8 +27,10 @@ def run_job(job_id: str) -> None:
 
 
 @app.task(name=HELP_JOB, ignore_result=True)
-def help_job(job_id: str) -> None:
-    """Help with the chunks of a job that runs elsewhere."""
+def help_job(job_id: str, until: str) -> None:
+    """Help with the chunks of a job that runs elsewhere, unless that was asked too long ago."""
+    if clock.now() > datetime.fromisoformat(until):
+        return
     job = Job.objects.filter(pk=job_id, state=Job.State.RUNNING).first()
     if job is not None:
         help_with(job)

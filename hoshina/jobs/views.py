@@ -14,14 +14,13 @@ from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
-from hoshina.jobs import lifecycle, registry
+from hoshina.jobs import clock, lifecycle, registry
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import missing_worker_message, worker_alive
 from hoshina.jobs.runner import rate, seconds_left
@@ -56,15 +55,14 @@ def span(seconds: float) -> str:
 
 def waiting_reason(job: Job) -> str:
     """Return why a queued job does not run yet, with what to do about it."""
-    if job.sent_at is None and timezone.now() - job.created_at > timedelta(seconds=2):
+    if job.sent_at is None and clock.now() - job.created_at > timedelta(seconds=2):
         return "The broker cannot be reached. The job starts when the broker is back."
     if not worker_alive(job.queue):
         return missing_worker_message(job.queue)
     return "Waiting for a worker"
 
 
-def _line(job: Job, names: dict[int, str]) -> Line:
-    now = timezone.now()
+def _line(job: Job, names: dict[int, str], now: datetime) -> Line:
     left = seconds_left(job, now) if job.state == Job.State.RUNNING else None
     if job.state == Job.State.QUEUED:
         message = waiting_reason(job)
@@ -100,7 +98,8 @@ def _lines(jobs: list[Job]) -> list[Line]:
     # The model is named in the settings, as AUTH_USER_MODEL is: its app is above this one.
     model = apps.get_model(settings.JOB_DATASET_MODEL)
     names = {row.pk: str(row) for row in model._default_manager.filter(pk__in=ids)} if ids else {}
-    return [_line(job, names) for job in jobs]
+    now = clock.now()
+    return [_line(job, names, now) for job in jobs]
 
 
 def _reap_if_due() -> None:
@@ -193,7 +192,7 @@ def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
         "lines": _lines(active),
         "ended": _lines(announced),
         "watch": ",".join(str(job.pk) for job in active),
-        "now": timezone.now().isoformat(),
+        "now": clock.now().isoformat(),
     }
     response = render(request, "jobs/_strip.html", context)
     if ended:
@@ -207,7 +206,7 @@ def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
 
 def _ended_since(request: HttpRequest, dataset_id: int) -> list[Job]:
     """Return the jobs that ended since the last poll, including those that also started since then."""
-    now = timezone.now()
+    now = clock.now()
     since = _moment(request.GET.get("since", ""))
     watched = _uuids(request.GET.get("watch", ""))
     if since is None:

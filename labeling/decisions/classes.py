@@ -16,9 +16,9 @@ from dataclasses import fields
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from hoshina.core.errors import Refusal
+from hoshina.jobs import clock
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.decisions.save import Shown, Tally, write_annotations
 from labeling.decisions.sql import items_for_update
@@ -230,7 +230,7 @@ def _move_labels(action: Action, items: dict[int, Item], into: LabelClass | None
     """Move one batch of labels. They keep their annotators and provenance, because only the class changes."""
     earlier = Annotation.objects.in_bulk([item.decision_id for item in items.values() if item.decision_id])
     tally = Tally(action.dataset)
-    now = timezone.now()
+    now = clock.now()
     annotations = []
     for item in items.values():
         moved = Annotation(

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.utils import timezone
 
 from hoshina.core.errors import Refusal
+from hoshina.jobs import clock
 from labeling.decisions import sql as decision_sql
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.decisions.save import Tally, reverted, send_decided, write_annotations
@@ -41,7 +41,7 @@ def relabel(
         }
         action = Action(uuid=uuid.uuid4(), dataset=dataset, kind=Action.Kind.SPLIT, annotator=user, holder=holder)
         decision_sql.insert_action(action)
-        now, tally = timezone.now(), Tally(dataset)
+        now, tally = clock.now(), Tally(dataset)
         annotations = [
             Annotation(
                 item_id=pk,

@@ -15,8 +15,8 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.utils import timezone
 
+from hoshina.jobs import clock
 from labeling.decisions import provenance
 from labeling.decisions import sql as decision_sql
 from labeling.decisions.content_changes import CONFIRMATION
@@ -286,9 +286,7 @@ def reverted(undone: Annotation, user_id: int | None) -> Annotation:
     """Return the annotation that restores the decision before ``undone``, with the provenance of that decision."""
     earlier = undone.previous
     if earlier is None:
-        return Annotation(
-            item_id=undone.item_id, state=State.UNLABELLED, annotator_id=user_id, decided_at=timezone.now()
-        )
+        return Annotation(item_id=undone.item_id, state=State.UNLABELLED, annotator_id=user_id, decided_at=clock.now())
     label = surviving(earlier.label)
     state = State.UNLABELLED if earlier.label is not None and label is None else earlier.state
     names = ("annotator_id", "decided_at", "seconds", *Shown.__dataclass_fields__)
@@ -323,7 +321,7 @@ def record_import(
     dataset: Dataset, decisions: Sequence[Decision], user: User | None, holder: str = ""
 ) -> tuple[int, int]:
     """Save the imported decisions that change something, as one action. Return the counts (applied, unchanged)."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         items = decision_sql.items_for_update(dataset, (decision.item_id for decision in decisions))
         changed = [

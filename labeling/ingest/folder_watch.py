@@ -23,8 +23,8 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import connections
 from django.db.models import Q
-from django.utils import timezone
 
+from hoshina.jobs import clock
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.images.folder_walk import walk
@@ -88,11 +88,11 @@ def params_of_last_ingest(dataset: Dataset) -> dict[str, Any]:
 
 def check_due_folders() -> None:
     """Poll all watched folders that are due, and ingest those that changed."""
-    due = Q(next_look_at=None) | Q(next_look_at__lte=timezone.now())
+    due = Q(next_look_at=None) | Q(next_look_at__lte=clock.now())
     for dataset in Dataset.objects.in_use().filter(due, is_watched=True):
         # Only one of several workers polls. The others find the time changed.
         claimed = Dataset.objects.filter(pk=dataset.pk, is_watched=True, next_look_at=dataset.next_look_at)
-        if claimed.update(next_look_at=timezone.now() + timedelta(seconds=_LONGEST_LOOK)):
+        if claimed.update(next_look_at=clock.now() + timedelta(seconds=_LONGEST_LOOK)):
             _check_folder(dataset)
 
 
@@ -111,7 +111,7 @@ def _check_folder(dataset: Dataset) -> None:
         if snapshot.n and snapshot.digest != dataset.last_look and _ingest(dataset, params):
             changes["last_look"] = snapshot.digest
     pause = timedelta(seconds=max(shortest, pause_after(time.monotonic() - began)))
-    Dataset.objects.filter(pk=dataset.pk).update(next_look_at=timezone.now() + pause, **changes)
+    Dataset.objects.filter(pk=dataset.pk).update(next_look_at=clock.now() + pause, **changes)
 
 
 def _ingest(dataset: Dataset, params: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
 from hoshina.core.roles import Role, requires
+from hoshina.jobs import clock
 from labeling.decisions import sql as decision_sql
 from labeling.decisions.provenance import MAX_RENDERING, OPENED, Claim
 from labeling.decisions.save import Request, Shown, Target, apply, with_provenance
@@ -54,10 +55,11 @@ def _requests(request: HttpRequest) -> list[Request]:
     actions = body.get("actions") if isinstance(body, dict) else None
     if not isinstance(actions, list) or len(actions) > MAX_ACTIONS:
         raise Refusal(f'Send {{"actions": […]}} with at most {MAX_ACTIONS} actions.')
-    return [_request(action) for action in actions]
+    now = clock.now()
+    return [_request(action, now) for action in actions]
 
 
-def _request(action: Any) -> Request:
+def _request(action: Any, now: datetime) -> Request:
     if not isinstance(action, dict):
         raise Refusal("Each action must be an object.")
     try:
@@ -77,7 +79,7 @@ def _request(action: Any) -> Request:
     return Request(
         uuid=identity,
         kind=kind,
-        at=_plausible(at),
+        at=_plausible(at, now),
         label_id=_whole(action.get("label"), "label"),
         overwrite=action.get("overwrite") is True,
         targets=tuple(targets.values()),
@@ -137,9 +139,8 @@ def _number(value: Any, name: str) -> float | None:
     return number
 
 
-def _plausible(at: datetime) -> datetime:
+def _plausible(at: datetime, now: datetime) -> datetime:
     """Return the browser's time of the decision in UTC, but never a time in the future, because clocks may be wrong."""
-    now = datetime.now(UTC)
     aware = at if at.tzinfo else at.replace(tzinfo=UTC)
     try:
         return min(aware.astimezone(UTC), now)

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from django.db.models import Q
-from django.utils import timezone
 
 from hoshina.core.errors import Refusal
+from hoshina.jobs import clock
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import missing_worker_message, worker_alive
@@ -85,7 +85,7 @@ def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> d
 def latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
     """Return the running job, or one that stopped recently: that is not restarted without a request."""
     same = Job.objects.filter(kind="oddness", dataset_id=dataset.pk, params=comparison)
-    lately = Q(finished_at__gt=timezone.now() - STOPPED_LATELY) & ~Q(state=Job.State.SUCCEEDED)
+    lately = Q(finished_at__gt=clock.now() - STOPPED_LATELY) & ~Q(state=Job.State.SUCCEEDED)
     return same.filter(Q(state__in=Job.ACTIVE) | lately).order_by("-created_at").first()
 
 
@@ -134,5 +134,5 @@ def _fingerprint(dataset: Dataset, order: Order) -> str:
 
 def _made_since(dataset: Dataset, fingerprint: str, fresh: timedelta) -> Job | None:
     done = Job.objects.filter(kind="rank", dataset_id=dataset.pk, state=Job.State.SUCCEEDED)
-    recent = done.filter(finished_at__gt=timezone.now() - fresh, params__fingerprint=fingerprint)
+    recent = done.filter(finished_at__gt=clock.now() - fresh, params__fingerprint=fingerprint)
     return recent.order_by("-finished_at").first()

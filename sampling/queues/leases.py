@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from django.db.models import Count, Max, Q
-from django.utils import timezone
 from numpy.typing import NDArray
 
+from hoshina.jobs import clock
 from labeling.models import Dataset, Item, Lease, State
 
 LEASE = timedelta(minutes=15)
@@ -49,7 +49,7 @@ class Holding:
 
 
 def _current(dataset_id: int) -> Q:
-    return Q(dataset=dataset_id, expires_at__gt=timezone.now())
+    return Q(dataset=dataset_id, expires_at__gt=clock.now())
 
 
 def available(
@@ -75,7 +75,7 @@ def available(
 
 def blocking(window: Window, *, is_continued: bool, avoids_own: bool) -> Q:
     """Return the condition for items that ``window`` may not show, by the rules of :func:`available`."""
-    held = Q(lease__expires_at__gt=timezone.now())
+    held = Q(lease__expires_at__gt=clock.now())
     here = Q(lease__holder=window.name)
     if avoids_own:
         return held if is_continued else held & ~here
@@ -85,7 +85,7 @@ def blocking(window: Window, *, is_continued: bool, avoids_own: bool) -> Q:
 
 def take(dataset: Dataset, items: Iterable[Item], window: Window) -> None:
     """Lease the items to the window, even if another one holds them."""
-    now = timezone.now()
+    now = clock.now()
     Lease.objects.filter(dataset=dataset, expires_at__lte=now).delete()
     Lease.objects.bulk_create(
         [_lease(dataset, item.pk, window, now) for item in items],
@@ -97,7 +97,7 @@ def take(dataset: Dataset, items: Iterable[Item], window: Window) -> None:
 
 def renew(dataset: Dataset, window: Window, item_ids: Collection[int] = ()) -> None:
     """Extend the window's leases, and renew expired ones among ``item_ids`` if unlabeled and not held by others."""
-    now = timezone.now()
+    now = clock.now()
     Lease.objects.filter(dataset=dataset, holder=window.name).update(expires_at=now + LEASE)
     if not item_ids:
         return

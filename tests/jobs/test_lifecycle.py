@@ -216,6 +216,24 @@ def test_chunks_that_are_done_are_kept(queue_job: MakeJob, tmp_path: Any) -> Non
     assert (claimed.done, claimed.total) == (40, 40)
 
 
+def test_help_is_asked_for_until_a_time_of_the_database(
+    queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Celery would compare the clocks of the two machines."""
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr("hoshina.celery.app.send_task", lambda name, **options: sent.append(options))
+    job = stale(queue_job("test_chunks", n=1), worker="elsewhere:1:1", heartbeat_at=clock.now())
+    Chunk.objects.create(job=job, start=0, stop=10)
+    assert notify.send_help_job(job)
+    [message] = sent
+    assert "expires" not in message
+    pk, until = message["args"]
+    tasks.help_job(pk, (clock.now() - timedelta(seconds=1)).isoformat())
+    assert not Chunk.objects.filter(done=True).exists()
+    tasks.help_job(pk, until)
+    assert Chunk.objects.filter(done=True).count() == 1
+
+
 def test_what_nobody_asks_for_is_forgotten(queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "quiet_kinds", lambda: ["test_again"])
     days_ago = timezone.now() - timedelta(days=2)

@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.parent_watch import is_child_of_up
+from hoshina.jobs import clock
 from hoshina.jobs.models import Worker
 from hoshina.jobs.presence import host
 from hoshina.jobs.registry import QUEUES
@@ -68,7 +68,7 @@ class Command(HoshinaCommand):
         sys.exit(worker.exitcode)
 
     def _check(self, names: str) -> None:
-        since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
+        since = clock.now() - timedelta(seconds=settings.JOB_STALE)
         here = f"{host()}:"
         if not Worker.objects.filter(name__startswith=here, queues=names, seen_at__gte=since).exists():
             raise CommandError(f"No worker for {names} is running on this machine.")
