@@ -51,7 +51,7 @@ def _classifier(version: ModelVersion) -> Head:
             hint="Train it again, or choose another version.",
         )
     raise Refusal(
-        f"Model {version.number} was trained before classifiers were stored, so it cannot predict again.", hint=_OTHERS
+        f"The classifier of model {version.number} is no longer stored, so it cannot predict again.", hint=_OTHERS
     )
 
 

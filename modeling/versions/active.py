@@ -13,10 +13,11 @@ from modeling.models import EmbeddingSet, ModelVersion
 from modeling.store import StoreError, open_vectors
 from modeling.versions import model_files
 
-# Older versions keep their row, metrics and classifier; their large arrays are deleted.
+# The newest versions keep the predictions of all images, which grow with the dataset.
 ARRAYS_KEPT = 5
-# Held-out predictions are much smaller; with them two versions can be compared image by image.
-HELD_OUT_KEPT = 50
+# More of them keep the classifier, with which they can predict again, and the held-out predictions, with which two
+# versions can be compared image by image. Older ones keep their row with its metrics, but no files.
+FILES_KEPT = 50
 
 
 def activate(version: ModelVersion, *, seconds: float | None = None, is_chosen: bool = False) -> None:
@@ -82,9 +83,12 @@ def _n_rows(embedding_set: EmbeddingSet) -> int:
 
 
 def _give_back_space(dataset_id: int) -> None:
-    """Delete the large arrays of old versions, except quick trainings, which take long to repeat."""
+    """Delete files of old versions, except quick trainings, which take long to repeat."""
     old = ModelVersion.objects.filter(dataset=dataset_id, is_active=False, kind=ModelVersion.Kind.ASSISTIVE)
-    for age, spent in enumerate(old.order_by("-number")[ARRAYS_KEPT:], ARRAYS_KEPT):
-        model_files.delete_probabilities(spent)
-        if age >= HELD_OUT_KEPT:
-            model_files.delete_held_out(spent)
+    # Only versions that have files, so that the cost of a retrain does not grow with the number of those before.
+    old = old.filter(pk__in=model_files.ids_with_files()).order_by("-number").only("pk")
+    for age, spent in enumerate(old[ARRAYS_KEPT:], ARRAYS_KEPT):
+        if age < FILES_KEPT:
+            model_files.delete_probabilities(spent)
+        else:
+            model_files.delete_files(spent)

@@ -50,6 +50,12 @@ def folder_of(model_version: ModelVersion) -> Path:
     return Path(settings.STORE_DIR) / "models" / str(model_version.pk)
 
 
+def ids_with_files() -> list[int]:
+    """Return the ids of the versions that have a folder, in no particular order."""
+    folder = Path(settings.STORE_DIR) / "models"
+    return [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+
+
 def quick_folder(model_version: ModelVersion) -> Path:
     """Return the folder of a quick training's files: the model in several formats, its card, classes, and a program."""
     return folder_of(model_version) / "quick"
@@ -110,11 +116,6 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
 def delete_probabilities(model_version: ModelVersion) -> None:
     """Delete the probabilities, which grow with the dataset; the classifier stays and can predict again."""
     remove(folder_of(model_version) / _PROBABILITIES)
-
-
-def delete_held_out(model_version: ModelVersion) -> None:
-    """Delete the held-out predictions, which grow with the labels; the version cannot be compared by image any more."""
-    remove(folder_of(model_version) / _HELD_OUT)
 
 
 def delete_files(model_version: ModelVersion) -> None:

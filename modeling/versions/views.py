@@ -191,6 +191,8 @@ def _head_context(dataset: Dataset, shown: ModelVersion) -> dict[str, Any]:
         "preparing": newest_job if newest_job and newest_job.is_active else None,
         "refused": newest_job if newest_job and newest_job.state in {Job.State.FAILED, Job.State.LOST} else None,
         "is_automatic": policy_of(dataset).is_automatic,
+        "has_files": model_files.has_head(shown) or model_files.probabilities_written(shown) > 0,
+        "n_with_files": active_version.FILES_KEPT,
         # The newest versions, to choose one for comparison.
         "choices": list(versions.only("number", "n_labels", "kind", "is_active")[:PAGE]),
     }

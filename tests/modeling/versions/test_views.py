@@ -407,7 +407,7 @@ def test_a_chosen_version_tells_of_images_embedded_later_and_is_not_replaced(mak
         (lambda version: EmbeddingSet.objects.all().delete(), "embeddings that model 1 was trained on were deleted"),
         (
             lambda version: (model_files.folder_of(version) / "head.npz").unlink(),
-            "trained before classifiers were stored",
+            "classifier of model 1 is no longer stored",
         ),
         (lambda version: (model_files.folder_of(version) / "head.npz").write_bytes(b"no"), "is damaged"),
         (lambda version: EmbeddingSet.objects.update(dim=5), "float32 with 5 columns"),
@@ -465,15 +465,31 @@ def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_p
 def test_what_is_kept_of_old_versions(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = make_dataset(40)
     monkeypatch.setattr(active_version, "ARRAYS_KEPT", 1)
-    monkeypatch.setattr(active_version, "HELD_OUT_KEPT", 2)
+    monkeypatch.setattr(active_version, "FILES_KEPT", 2)
     trained(dataset, *[30] * 5)
     kept = [
         (model_files.open_probabilities(one) is not None, model_files.has_held_out(one), model_files.has_head(one))
         for one in ModelVersion.objects.order_by("number")
     ]
     assert kept == [
-        (False, False, True), (False, False, True), (False, True, True), (True, True, True), (True, True, True),
+        (False, False, False), (False, False, False), (False, True, True), (True, True, True), (True, True, True),
     ]  # fmt: skip
+    newest = ModelVersion.objects.order_by("-number").values_list("pk", flat=True)
+    assert sorted(model_files.ids_with_files()) == sorted(newest[:3])
+
+
+def test_a_version_without_files_is_not_offered_for_use(
+    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(40)
+    monkeypatch.setattr(active_version, "FILES_KEPT", 1)
+    monkeypatch.setattr(active_version, "ARRAYS_KEPT", 0)
+    trained(dataset, *[30] * 3)
+    pages = [client.get(f"/d/pictures/model/{number}/").content.decode() for number in (1, 2)]
+    assert ['id="use"' in page for page in pages] == [False, True]
+    assert "only the metrics are stored" in pages[0]
+    with pytest.raises(Refusal, match="classifier of model 1 is no longer stored"):
+        run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
 
 
 # -- Honest accuracy, from the room above ---------------------------------------------------------

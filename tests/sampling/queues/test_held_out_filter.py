@@ -151,7 +151,7 @@ def test_what_cannot_be_is_refused_in_words(trained: Dataset, client: Client, qu
 
 def test_what_was_given_back_to_the_disk_is_said(trained: Dataset, client: Client) -> None:
     first = ModelVersion.objects.get(number=1)
-    model_files.delete_held_out(first)
+    model_files.delete_files(first)
     for query in ("confused=1", "differ=1-2&right=first"):
         told = client.get(f"/d/{trained.slug}/grid/?queue=all&state=any&{query}").content.decode()
         assert_contains(told, "No longer stored", "The held-out predictions of model")
