@@ -17,6 +17,7 @@ class HoshinaConfig(AppConfig):
 
         from hoshina import checks
         from hoshina.core import database_file, links, parent_watch, url_converters
+        from hoshina.jobs import lifecycle, presence, upkeep
         from hoshina.jobs.reaper import leave
         from hoshina.web import error_reports, groups
 
@@ -28,4 +29,13 @@ class HoshinaConfig(AppConfig):
         links.register(manage_dataset="dataset_manage")
         post_migrate.connect(groups.create_groups, sender=apps.get_app_config("sampling"), dispatch_uid="groups")
         post_save.connect(groups.add_to_labelers, sender="auth.User", dispatch_uid="hoshina.add_to_labelers")
+        for function in (presence.forget_old, lifecycle.forget_old, _forget_expired_sessions):
+            upkeep.register(function)
         parent_watch.watch_parent(leave)
+
+
+def _forget_expired_sessions() -> None:
+    """Delete the sessions of people who did not come back."""
+    from django.contrib.sessions.backends.db import SessionStore
+
+    SessionStore.clear_expired()

@@ -11,12 +11,14 @@ class SamplingConfig(AppConfig):
 
         import sampling.queues.export  # noqa: F401  (joins the export's registry)
         from hoshina.core import links
+        from hoshina.jobs import upkeep
         from labeling.decisions import provenance
         from labeling.models import Dataset
         from labeling.signals import regrouped
         from modeling.signals import trained
         from modeling.versions import audited_accuracy
         from sampling.accuracy import estimate as accuracy_estimate
+        from sampling.queues.retention import forget_old_rankings
         from sampling.queues.served import look_up
 
         links.register(
@@ -27,6 +29,7 @@ class SamplingConfig(AppConfig):
             merge_preview="sampling:merge_preview",
         )
         provenance.register(look_up)
+        upkeep.register(forget_old_rankings)
         audited_accuracy.register(accuracy_estimate.audited, accuracy_estimate.newest_audited)
         trained.connect(accuracy_estimate.estimate_version, dispatch_uid="sampling.estimate_version")
         regrouped.connect(forget_rounds, dispatch_uid="sampling.forget_rounds")

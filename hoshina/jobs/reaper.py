@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import connections
 
-from hoshina.jobs import beat_process, lifecycle, presence
+from hoshina.jobs import beat_process, lifecycle, presence, upkeep
 from hoshina.jobs.runner import is_busy, stopping
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,10 @@ _beats: list[subprocess.Popen[bytes]] = []
 
 def _care(queues: str) -> None:
     try:
-        presence.forget_old()
-        lifecycle.forget_old()
         while True:
             presence.say_alive(queues)
             lifecycle.take_care()
+            upkeep.run_if_due()
             if _ended.wait(settings.JOB_HEARTBEAT):
                 break
     finally:

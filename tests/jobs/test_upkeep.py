@@ -1,0 +1,51 @@
+"""What workers delete every hour, however long they run."""
+
+from typing import Any
+
+import pytest
+
+from hoshina.apps import _forget_expired_sessions
+from hoshina.jobs import lifecycle, presence, upkeep
+from sampling.queues.retention import forget_old_rankings
+
+
+@pytest.fixture
+def functions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Provide the registered functions, and let the last time be long ago."""
+    monkeypatch.setattr(upkeep, "_functions", list(upkeep._functions))
+    monkeypatch.setattr(upkeep, "_ran_at", float("-inf"))
+    return upkeep._functions
+
+
+def test_every_hour(functions: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    functions.clear()
+    calls: list[float] = []
+    now = [100.0]
+    monkeypatch.setattr(upkeep.time, "monotonic", lambda: now[0])
+    upkeep.register(lambda: calls.append(now[0]))
+    assert [upkeep.run_if_due(), upkeep.run_if_due()] == [True, False]
+    now[0] += upkeep.EVERY_SECONDS
+    assert upkeep.run_if_due()
+    assert calls == [100.0, now[0]]
+
+
+def test_an_error_makes_it_run_again(functions: list[Any]) -> None:
+    functions.clear()
+
+    def fail() -> None:
+        raise ConnectionError
+
+    upkeep.register(fail)
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            upkeep.run_if_due()
+
+
+def test_all_apps_have_registered(functions: list[Any]) -> None:
+    wanted = {presence.forget_old, lifecycle.forget_old, _forget_expired_sessions, forget_old_rankings}
+    assert set(functions) == wanted
+
+
+@pytest.mark.django_db
+def test_they_run(functions: list[Any]) -> None:
+    assert upkeep.run_if_due()
