@@ -18,6 +18,7 @@ from django.http.response import HttpResponseBase
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 access_log = logging.getLogger("hoshina.access")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 REPEAT_SECONDS = 60.0
 # Causes that are remembered; the oldest are forgotten.
@@ -55,18 +56,26 @@ class RepetitionFilter(logging.Filter):
 
 
 class LineFormatter(logging.Formatter):
-    """Format a record as a line for people, with the request's id and the number of lines left out."""
+    """Format a record as one line for people, with the request's id and the number of lines left out.
+
+    Control characters are escaped: the name of a file or of a person could otherwise forge lines.
+    """
 
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname} {name}: {message}", style="{")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        line = super().formatMessage(record)
+        line = _CONTROL.sub(_escaped, super().formatMessage(record))
         if n := getattr(record, "n_left_out", 0):
             line += f" ({n} more like this since the last line)"
         if identity := request_id.get():
             line += f" [{identity}]"
         return line
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Return a control character as it is written in JSON."""
+    return json.dumps(found[0])[1:-1]
 
 
 class JsonFormatter(logging.Formatter):
@@ -86,7 +95,8 @@ class JsonFormatter(logging.Formatter):
         content |= getattr(record, "facts", {})
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return json.dumps(content, ensure_ascii=False, default=str)
+        # Some control characters that JSON allows end a line for some programs.
+        return _CONTROL.sub(_escaped, json.dumps(content, ensure_ascii=False, default=str))
 
 
 def request_id_middleware(

@@ -67,7 +67,11 @@ def map_array(file: Path, hint: str, dtype: DTypeLike | None = None, row_shape: 
 @cached(_maps, lock=_maps_lock)
 def _map(file: str, mtime_ns: int, n_bytes: int) -> Any:
     # An array without elements cannot be mapped.
-    return np.load(file, mmap_mode="r" if n_bytes > 128 else None, allow_pickle=False)
+    array = np.load(file, mmap_mode="r" if n_bytes > 128 else None, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError("it is an archive of arrays")
+    return array
 
 
 def _has_rows(array: Any, dtype: np.dtype[Any], row_shape: Shape) -> bool:

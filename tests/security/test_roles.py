@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
-from django.urls import URLPattern, reverse
 
 from hoshina.core.roles import Role
 from labeling.models import Dataset, LabelClass
 from tests.people import account
-from tests.security.addresses import VALUES, addresses
+from tests.security.addresses import addresses, path_of
 
 pytestmark = pytest.mark.django_db
 
@@ -62,19 +61,6 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
 }  # fmt: skip
 
 
-def path_of(name: str, pattern: URLPattern, dataset: Dataset) -> str:
-    values: dict[str, Any] = {}
-    for parameter, converter in pattern.pattern.converters.items():
-        if parameter == "pk":
-            is_uuid = type(converter).__name__ == "UUIDConverter"
-            values[parameter] = "0" * 8 + "-0000-4000-8000-" + "0" * 12 if is_uuid else dataset.classes.first().pk  # type: ignore[union-attr]
-        elif parameter in ("item_id", "frame_id"):
-            values[parameter] = dataset.items.order_by("row").first().pk  # type: ignore[union-attr]
-        else:
-            values[parameter] = dataset.pk if parameter == "dataset_id" else VALUES[parameter]
-    return reverse(name, kwargs=values)
-
-
 def is_let_in(client: Client, method: str, path: str) -> bool:
     """Return whether a request passes the check of roles. What the view answers then is not the question here."""
     response = client.generic(method, path)
@@ -95,6 +81,7 @@ def dataset(make_dataset: Any, settings: Any, store: Any) -> Dataset:
     return made
 
 
+@pytest.mark.attack("addresses of another role")
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("role", [None, *Role])
 @pytest.mark.parametrize("is_signed_in", [True, False])
@@ -143,6 +130,7 @@ def test_only_administrators_manage_people(client: Client, dataset: Dataset, rol
     assert client.get("/admin/labeling/labelclass/").status_code == (302 if role is Role.LABELER else 200)
 
 
+@pytest.mark.attack("addresses of another role")
 def test_managers_cannot_move_a_dataset_to_another_folder(client: Client, dataset: Dataset) -> None:
     client.force_login(account(Role.MANAGER))
     path = f"/admin/labeling/dataset/{dataset.pk}/change/"

@@ -33,6 +33,7 @@ def test_a_folder_under_the_root_is_a_dataset(folders: dict[str, Path]) -> None:
     assert dataset_for(folders["beside"] / "leads-in").name == "stars"  # where a link leads is what counts
 
 
+@pytest.mark.attack("folders outside of AL_ROOTS")
 @pytest.mark.parametrize(
     "path", ["/", "/etc", "{beside}", "{beside}/secret", "{allowed}/leads-out", "{allowed}/../images-private", "/none"]
 )
@@ -46,6 +47,7 @@ def test_other_folders_are_refused(client: Client, folders: dict[str, Path], pat
     assert not Dataset.objects.exists()
 
 
+@pytest.mark.attack("folders outside of AL_ROOTS")
 def test_the_admin_moves_no_dataset_out(client: Client, folders: dict[str, Path]) -> None:
     dataset = dataset_for(folders["allowed"] / "stars")
     path = f"/admin/labeling/dataset/{dataset.pk}/change/"

@@ -70,6 +70,7 @@ def test_usual_bodies_need_no_permit(port: int) -> None:
     assert post(port, "/", MIB) == (200, b"1048576 from 127.0.0.1")
 
 
+@pytest.mark.attack("large bodies")
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("query", ["", "?permit=", "?permit=1:x:y", "?permit=" + "9" * 300, "?" + "a=1&" * 50])
 def test_large_bodies_need_a_permit(port: int, query: str, chunked: bool) -> None:
@@ -82,12 +83,14 @@ def test_with_a_permit_they_are_read(port: int, chunked: bool) -> None:
     assert post(port, f"/?permit={permit}", 2 * MIB, chunked=chunked)[:1] == (200,)
 
 
+@pytest.mark.attack("large bodies")
 def test_a_permit_expires(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     permit = upload_permit.issue(1)
     monkeypatch.setattr(upload_permit, "_SECONDS", -1)
     assert post(port, f"/?permit={permit}", 2 * MIB)[0] == 413
 
 
+@pytest.mark.attack("slow and idle connections")
 @pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX-"])
 def test_a_header_that_never_ends_is_not_waited_for(port: int, start: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -103,12 +106,14 @@ def test_a_header_that_never_ends_is_not_waited_for(port: int, start: bytes) -> 
         wait_until(sends_on, why="the server to hang up")
 
 
+@pytest.mark.attack("slow and idle connections")
 def test_a_body_that_never_ends_is_not_waited_for(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
         wait_until(lambda: is_closed(connection), why="the server to hang up")
 
 
+@pytest.mark.attack("slow and idle connections")
 def test_idle_connections_make_room(port: int) -> None:
     """More connections than the server takes are open; a new one is answered all the same."""
     opened = []
@@ -124,10 +129,16 @@ def test_idle_connections_make_room(port: int) -> None:
         connection.close()
 
 
+@pytest.mark.attack("malformed requests")
 @pytest.mark.parametrize(
     "request_", [b"\x00" * 100 + b"\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
                  b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                 b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"]
+                 b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+                 b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+                 b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+                 b"POST / HTTP/1.1\r\nTransfer-Encoding: identity, chunked, x\r\n\r\n0\r\n\r\n",
+                 b"POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\nx", b"GET / HTTP/1.1\r\nX : y\r\n\r\n",
+                 b"GET / HTTP/1.1\r\nContent-Length: 1e9\r\n\r\n", b"GET / HTTP/1.1\nX: y\r\rZ: 1\r\n\r\n"]
 )  # fmt: skip
 def test_malformed_requests_are_refused(port: int, request_: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:

@@ -27,12 +27,14 @@ def by_link(settings: Any, store: Any) -> None:
 
 
 class TestLink:
+    @pytest.mark.attack("no sign-in")
     @pytest.mark.parametrize("path", ["/", "/datasets/", "/jobs/", "/admin/", "/account/", "/docs/"])
     def test_without_the_link_pages_lead_to_the_sign_in_page(self, client: Client, by_link: None, path: str) -> None:
         response = client.get(path, follow=True)
         assert "sign_in_link" in response.content.decode()
         assert not User.objects.exists()
 
+    @pytest.mark.attack("no sign-in")
     @pytest.mark.parametrize("path", ["/api/thumb/1", "/api/file/1", "/media/1/full/", "/media/1/values/"])
     def test_without_the_link_images_are_refused(self, client: Client, by_link: None, path: str) -> None:
         assert client.get(path).status_code == 401
@@ -49,6 +51,7 @@ class TestLink:
         assert "This link has been used" in again.content.decode()
         assert other.get("/jobs/").status_code == 302
 
+    @pytest.mark.attack("false links")
     @pytest.mark.parametrize("token", ["x", "0" * 43, "ä", "%00", "." * 5000])
     def test_a_wrong_token_is_refused_and_spends_nothing(self, client: Client, by_link: None, token: str) -> None:
         valid = sign_in_token.current()
@@ -102,6 +105,7 @@ class TestPasswords:
         data = {"username": "labeler", "password": password}
         return client.post("/sign-in/", data, headers=headers).status_code
 
+    @pytest.mark.attack("guessed passwords")
     def test_guessing_is_locked_out(self, client: Client, settings: Any, caplog: Any) -> None:
         account(Role.LABELER)
         tries = [self.sign_in(client, f"guess {number}") for number in range(settings.AXES_FAILURE_LIMIT)]
@@ -121,12 +125,14 @@ class TestPasswords:
         elsewhere = Client(REMOTE_ADDR="192.0.2.7")
         assert self.sign_in(elsewhere, PASSWORD) == 302
 
+    @pytest.mark.attack("guessed passwords")
     def test_an_address_of_the_clients_own_making_counts_for_nothing(self, client: Client, settings: Any) -> None:
         account(Role.LABELER)
         for number in range(settings.AXES_FAILURE_LIMIT):
             self.sign_in(client, "guess", **{"X-Forwarded-For": f"192.0.2.{number}"})
         assert self.sign_in(client, PASSWORD, **{"X-Forwarded-For": "192.0.2.99"}) == 429
 
+    @pytest.mark.attack("guessed passwords")
     @pytest.mark.parametrize("password", ["short", "12345678901", "password123", "labeler1"])
     def test_weak_passwords_are_refused(self, client: Client, password: str) -> None:
         client.force_login(account(Role.LABELER))
@@ -134,6 +140,7 @@ class TestPasswords:
         assert client.post("/account/", data).status_code == 200
         assert User.objects.get(username="labeler").check_password(PASSWORD)
 
+    @pytest.mark.attack("forged sessions")
     def test_changing_the_password_signs_out_other_browsers(self, client: Client) -> None:
         user, elsewhere = account(Role.LABELER), Client()
         client.force_login(user)
