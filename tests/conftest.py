@@ -9,6 +9,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from PIL import Image
 
@@ -135,6 +136,11 @@ SLOW_FIXTURES = frozenset(
 SLOW_MARKS = ("browser", "redis", "postgres")
 
 
+def pytest_configure() -> None:
+    """Hash passwords fast in this process; the programs that tests start hash them as the product does."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the whole suite in several processes. Named tests run in this one, and so does everything with `-n 0`."""
@@ -142,16 +148,24 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     is_worker = "PYTEST_XDIST_WORKER" in os.environ  # or each worker would start workers of its own
     if is_whole and not is_worker and getattr(option, "numprocesses", 0) is None and not option.usepdb:
-        option.numprocesses = min(4, os.cpu_count() or 1)
+        # One more than there are cores: many tests wait for other processes, browsers and timeouts.
+        option.numprocesses = min(4, 1 + (os.cpu_count() or 1))
         option.dist = "loadfile"
+        option.loadscopereorder = False  # in the order of pytest_collection_modifyitems
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what needs another program or process; other tests that take long carry the mark themselves."""
+    """Mark as slow what needs another program or process; other tests that take long carry the mark themselves.
+
+    Files with slow tests come first, so that no process is left with a long one at the end.
+    """
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if SLOW_FIXTURES.intersection(fixtures) or any(item.get_closest_marker(name) for name in SLOW_MARKS):
             item.add_marker("slow")
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_files)
 
 
 _slow_tests_run: set[str] = set()

@@ -48,7 +48,14 @@ def fake_time_library() -> Path | None:
 
 def chromium() -> str:
     """Return the browser's program."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"):
+    for name in (
+        "chromium-headless-shell",
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+        "chrome",
+    ):
         if found := shutil.which(name):
             return found
     mac = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")

@@ -1,17 +1,52 @@
 """The workbench as a test sees it: tiles, keys, and what the database says."""
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from labeling.models import Annotation, Dataset, Item
+from tests.parts import BROWSER_TIMEOUT
 
 
 def tell_job_finished(page: Page, *kinds: str) -> None:
     """Tell a page that jobs of these kinds have ended well, as its strip of jobs does."""
     detail = {"kinds": kinds, "states": dict.fromkeys(kinds, "succeeded")}
     page.evaluate("detail => document.body.dispatchEvent(new CustomEvent('hoshina:job-finished', { detail }))", detail)
+
+
+def wait_while_the_page_runs(page: Page, condition: Callable[[], object], *, why: str) -> None:
+    """Wait for what the page's requests bring about: their handlers run only while Playwright waits."""
+    until = time.monotonic() + BROWSER_TIMEOUT / 1000
+    while not condition():
+        assert time.monotonic() < until, f"Waited in vain for {why}."
+        page.wait_for_timeout(20)
+
+
+def open_whole(page: Page, address: str) -> None:
+    """Open a page and wait for all that it asks for by itself; "networkidle" would wait half a second longer."""
+    running: set[Request] = set()
+
+    def begin(request: Request) -> None:
+        running.add(request)
+
+    def end(request: Request) -> None:
+        running.discard(request)
+
+    page.on("request", begin)
+    page.on("requestfinished", end)
+    page.on("requestfailed", end)
+    page.goto(address)
+    n_quiet = 0
+    while n_quiet < 4:
+        page.wait_for_timeout(25)
+        # The answer comes once the page has worked off what arrived before.
+        is_waiting = page.evaluate("document.querySelector('.htmx-request, .htmx-settling, .htmx-swapping') !== null")
+        n_quiet = 0 if running or is_waiting else n_quiet + 1
+    page.remove_listener("request", begin)
+    page.remove_listener("requestfinished", end)
+    page.remove_listener("requestfailed", end)
 
 
 class Held:
@@ -28,11 +63,7 @@ class Held:
             self.routes.append(route)
 
     def wait_for(self, n: int) -> None:
-        for _ in range(200):
-            if len(self.routes) >= n:
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(f"{len(self.routes)} of {n} requests came")
+        wait_while_the_page_runs(self.page, lambda: len(self.routes) >= n, why=f"{n} requests")
 
     def release(self, at: int = 0) -> None:
         self.routes.pop(at).continue_()

@@ -119,6 +119,6 @@ def test_an_example_from_a_file(page: Page, site: Site, dataset: Dataset) -> Non
         {"name": "photo.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
     )
     expect(page.locator("#queues .examples img")).to_have_count(1)
-    assert "file=" in page.url
+    expect(page).to_have_url(re.compile("file="))
     assert bench.n_tiles() == 0, "the vectors of this test are of no encoder, and the page says so"
     expect(page.locator("#grid")).to_contain_text("were computed with")

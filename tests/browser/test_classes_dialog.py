@@ -61,6 +61,7 @@ def test_rename_swap_and_reorder_by_keyboard(bench: Bench) -> None:
 def test_deleting_a_class_in_use_asks_and_moves_the_labels(bench: Bench) -> None:
     page = bench.open().page
     bench.press("1", "1", "1")
+    bench.settle()
     expect(page.locator("#class-pane [data-class-count]").first).to_have_text("3")
     bench.press("c")
     page.get_by_role("button", name="Delete cat").press("Enter")

@@ -23,8 +23,8 @@ def test_pages_search_and_theme_work_without_another_server(site: Site, page: Pa
     page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
     page.goto(f"{site.address}/docs/")
     expect(page.get_by_role("heading", name="HOSHINA", exact=False).first).to_be_visible()
-    scheme = page.locator("body").get_attribute("data-md-color-scheme")
-    assert scheme == "slate", "follows the system's dark theme"
+    # It follows the system's dark theme.
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
     page.wait_for_load_state("networkidle")  # the key is of use once the scripts of the page have run
     page.keyboard.press("/")
     page.keyboard.type("clopper pearson")

@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from labeling.decisions import classes
 from labeling.models import Annotation, Item, LabelClass
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, wait_while_the_page_runs
 from tests.browser.conftest import Site
 from tests.factories import not_none
 
@@ -52,6 +52,8 @@ def test_the_wheel_zooms_where_the_pointer_is(item_page: Page) -> None:
     for _ in range(4):
         item_page.mouse.wheel(0, -400)
     expect(zoom).to_have_class(re.compile("zoomed"))
+    # Playwright does not wait until a turn of the wheel has an effect.
+    wait_while_the_page_runs(item_page, lambda: box_of(image)["height"] > before["height"] * 2, why="the zoom")
     after = box_of(image)
     assert after["height"] > before["height"] * 2
     assert after["y"] + share * after["height"] == pytest.approx(y, abs=2)

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from labeling.models import Annotation, Item, LabelClass
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, Held
 
 
 @pytest.fixture
@@ -41,14 +41,13 @@ def test_unsure_skip_clear(bench: Bench) -> None:
 
 
 def test_the_mark_does_not_wait_for_the_server(bench: Bench) -> None:
-    held: list[Route] = []
-    bench.page.route("**/annotate/", lambda route: held.append(route))
+    held = Held(bench.page, "**/annotate/")
     bench.press("1")
     assert bench.chip(0) == "1 cat"
-    bench.page.wait_for_timeout(100)
+    held.wait_for(1)
     expect(bench.tiles.first).to_have_attribute("data-pending", "1")
     assert bench.n_annotations() == 0
-    held[0].continue_()
+    held.release()
     bench.settle()
     assert bench.n_annotations() == 1
 

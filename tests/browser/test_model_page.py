@@ -13,7 +13,7 @@ from modeling.models import ModelVersion
 from modeling.versions import model_files
 from modeling.versions.comparison import shared
 from tests.browser.axe import require_accessible, require_no_wider_than_the_window, watch_layout_shifts
-from tests.browser.bench import Bench, Held, tell_job_finished
+from tests.browser.bench import Bench, Held, open_whole, tell_job_finished
 from tests.browser.conftest import Site
 from tests.factories import not_none
 from tests.modeling.factories import add_vectors, import_labels
@@ -37,8 +37,7 @@ def dataset(site: Site) -> Dataset:
 
 
 def _open(page: Page, site: Site, path: str = "") -> None:
-    page.goto(f"{site.address}/d/pictures/model/{path}")
-    page.wait_for_load_state("networkidle")
+    open_whole(page, f"{site.address}/d/pictures/model/{path}")
 
 
 def _tip(page: Page, plot: str) -> Locator:
@@ -82,7 +81,7 @@ def test_labels_are_corrected_where_a_cell_led(page: Page, site: Site, dataset: 
     page.get_by_role("link", name="Show all images").click()
     expect(page.locator("#unseen")).to_have_count(0)
     expect(page.locator("#choice-label")).to_be_visible()
-    assert "confused" not in page.url
+    expect(page).not_to_have_url(re.compile("confused"))
 
 
 def test_what_two_versions_differ_on_is_opened_from_their_comparison(page: Page, site: Site, dataset: Dataset) -> None:
@@ -113,7 +112,7 @@ def test_a_plot_is_walked_through_by_keys(page: Page, site: Site, dataset: Datas
     for key, words in (("ArrowLeft", "Model 3, 45"), ("Home", "Model 2, 30"), ("ArrowLeft", "Model 2, 30")):
         page.keyboard.press(key)
         expect(tip).to_contain_text(f"{words} labels")
-    assert page.locator("#plot-labels .plot-cross").is_visible(), "plots of versions share their crosshair"
+    expect(page.locator("#plot-labels .plot-cross")).to_be_visible()  # plots of versions share their crosshair
     page.keyboard.press("End")
     page.keyboard.press("Escape")
     expect(tip).to_be_hidden()

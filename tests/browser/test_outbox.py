@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from labeling.decisions import save as decisions
 from labeling.models import Action, Annotation, LabelClass
 from labeling.views import decisions as decisions_view
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, Held
 from tests.browser.conftest import Site
 from tests.parts import wait_until
 
@@ -123,16 +123,15 @@ def test_a_server_in_trouble_is_asked_again(bench: Bench, status: int) -> None:
 
 
 def test_fast_keys_go_in_batches_and_in_order(bench: Bench) -> None:
-    held: list[Route] = []
-    bench.page.route("**/annotate/", lambda route: route.continue_() if held else held.append(route))
+    held = Held(bench.page, "**/annotate/")
     ids = bench.ids()
     bench.press("1")
     expect(bench.tiles.first).to_have_attribute("data-pending", "1")
-    bench.page.wait_for_timeout(200)
+    held.wait_for(1)
     bench.press(*"23123")
     bench.page.wait_for_timeout(200)
     assert len(bench.sent) == 1  # one at a time
-    held[0].continue_()
+    held.release_all()
     bench.settle()
     sizes = [len(json.loads(request.post_data or "")["actions"]) for request in bench.sent]
     assert sizes == [1, 5]
@@ -166,20 +165,20 @@ def test_a_refused_label_is_taken_off_and_said(bench: Bench) -> None:
 
 
 def test_undo_of_a_label_that_is_refused_takes_nothing_else_back(bench: Bench) -> None:
-    held: list[Route] = []
     ids = bench.ids()
     bench.press("1")
     bench.settle()
     LabelClass.objects.filter(dataset=bench.dataset, name="dog").update(is_retired=True)
-    bench.page.route("**/annotate/", lambda route: held.append(route))
+    held = Held(bench.page, "**/annotate/")
+    n_before = len(bench.sent)
     bench.press("2", "z")  # undone before the server said no
-    bench.page.wait_for_timeout(100)
-    held[0].continue_()
+    held.wait_for(1)
+    held.release()
     expect(bench.toasts).to_contain_text("That class no longer exists")
     assert bench.waiting() == 0
     assert bench.states()[:2] == ["1", "0"]
     assert [bench.outcome(pk)[0] for pk in ids[:2]] == [1, 0]
-    assert len(held) == 1
+    assert len(bench.sent) == n_before + 1
 
 
 def test_a_page_that_cannot_be_had_comes_later(bench: Bench) -> None:

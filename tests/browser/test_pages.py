@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from hoshina.jobs.models import Job
 from labeling.models import Annotation, Dataset, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from modeling.versions.model_files import save_probabilities
 from tests.browser.axe import require_accessible, watch_layout_shifts
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, Held, open_whole, wait_while_the_page_runs
 from tests.browser.conftest import Site
 from tests.factories import decide, not_none
 from tests.modeling.factories import make_version
@@ -74,8 +74,7 @@ def furnished(site: Site) -> Dataset:
 
 
 def _open(page: Page, address: str) -> None:
-    page.goto(address)
-    page.wait_for_load_state("networkidle")
+    open_whole(page, address)
     if page.locator("#bench").count():
         expect(page.locator("#grid:not(.is-waiting)")).to_be_visible()
 
@@ -151,14 +150,12 @@ def test_as_many_tiles_as_fit(page: Page, site: Site, presses: str, at_least: in
 # -- Without jumps ------------------------------------------------------------------------------------
 def test_nothing_moves_while_thumbnails_load(page: Page, site: Site) -> None:
     watch_layout_shifts(page)
-    held: list[Route] = []
-    page.route("**/api/thumb/**", lambda route: held.append(route))
+    held = Held(page, "**/api/thumb/**")
     bench = Bench(page, site.address, site.dataset()).open()
+    held.wait_for(1)
     page.wait_for_timeout(500)
-    assert held
     before = [tile.bounding_box() for tile in bench.tiles.all()[:5]]
-    for route in held:
-        route.continue_()
+    held.release_all()
     page.wait_for_function(
         "() => [...document.querySelectorAll('.tile img')].every(image => image.complete && image.naturalWidth)"
     )
@@ -201,6 +198,7 @@ def test_a_page_fetched_ahead_for_an_older_model_is_dropped(page: Page, site: Si
     n = bench.n_tiles()
     bench.press(*["1"] * (n // 2 + 1))
     bench.settle()
+    wait_while_the_page_runs(page, lambda: asked, why="the next page")
     page.wait_for_load_state("networkidle")
     assert len(asked) == 1
     ModelVersion.objects.update(is_active=False)
@@ -215,7 +213,7 @@ def test_a_page_fetched_ahead_for_an_older_model_is_dropped(page: Page, site: Si
     shown = bench.ids()
     bench.press(*["1"] * (n - n // 2 - 1))
     expect(page.locator(f"#item-{shown[0]}")).to_have_count(0)
-    assert len(asked) >= 2
+    wait_while_the_page_runs(page, lambda: len(asked) >= 2, why="a page of the new model")
     expect(page.locator("#grid")).to_have_attribute("data-model", str(new.pk))
 
 

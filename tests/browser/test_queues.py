@@ -11,7 +11,7 @@ from labeling.models import Dataset, Item, State
 from modeling.models import RetrainPolicy
 from modeling.predictions import active_predictions
 from sampling.queues.registry import STRATEGIES
-from tests.browser.bench import Bench, tell_job_finished
+from tests.browser.bench import Bench, tell_job_finished, wait_while_the_page_runs
 from tests.browser.conftest import Site
 from tests.factories import assert_contains, not_none
 from tests.modeling.factories import add_vectors, import_labels
@@ -88,7 +88,8 @@ def test_queues_are_chosen_by_keyboard_and_keep_the_filters(page: Page, site: Si
     expect(page.locator('#grid[data-kind="all"]')).to_be_visible()
     expect(page.locator("#choice-predicted option:checked")).to_have_text("dog")
     expect(bench.focused).to_be_focused()
-    assert_contains(page.url, "queue=all", "predicted=")
+    expect(page).to_have_url(re.compile("queue=all"))
+    assert_contains(page.url, "predicted=")
 
 
 def test_a_menu_that_is_open_stays_when_a_job_ends(page: Page, site: Site, dataset: Dataset) -> None:
@@ -120,7 +121,7 @@ def test_the_similar_icon_of_a_tile(page: Page, site: Site, dataset: Dataset, br
     row = bench.tiles.nth(3).get_attribute("data-row")
     icon.click()
     expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
-    assert f"to={row}" in page.url
+    expect(page).to_have_url(re.compile(rf"\bto={row}\b"))
     expect(page.locator("#queues .examples img")).to_have_count(1)
     touch = browser.new_context(viewport={"width": 820, "height": 1180}, has_touch=True, is_mobile=True)
     tablet = touch.new_page()
@@ -162,7 +163,7 @@ def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset)
     expect(told).to_have_text("Probability 0.30 to 0.30")
     expect(count).to_have_text("0 images")
     expect(page.get_by_role("button", name="Pull 0 images")).to_be_disabled()
-    assert "low=0.3&high=0.3" in page.url
+    expect(page).to_have_url(re.compile("low=0.3&high=0.3"))
 
 
 def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: Dataset) -> None:
@@ -193,7 +194,7 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
     expect(bench.tiles).to_have_count(len(inside))
     assert set(bench.rows()) == inside
     bars = page.locator(".band-slider rect")
-    assert bars.count() == 100
+    expect(bars).to_have_count(100)
     assert sum(int(bar) for bar in bars.evaluate_all("bars => bars.map(bar => bar.dataset.n)")) == len(everything)
 
 
@@ -229,7 +230,7 @@ def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Sit
     assert set(near) < set(bench.rows()) <= {row for row in range(N) if alike[row] >= 0.95 and row not in chosen}
     page.get_by_role("link", name="Back to Uncertain").click()
     expect(page.locator('#grid[data-kind="uncertain"]')).to_be_visible()
-    assert "measure=entropy" in page.url
+    expect(page).to_have_url(re.compile("measure=entropy"))
     expect(page.locator("#choice-measure")).to_have_value("entropy")
     page.go_back()
     expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
@@ -250,7 +251,8 @@ def test_a_job_that_ends_does_not_move_the_slider_back(page: Page, site: Site, d
     page.route("**/queues/**", late)
     tell_job_finished(page)
     expect(page.locator("#range-text")).to_have_text("Probability 0.30 to 0.81")
-    page.wait_for_timeout(800)
-    assert high.input_value() == "0.81"
-    assert len(asked) >= 3, "the words, and the form once more"
+    wait_while_the_page_runs(page, lambda: len(asked) >= 3, why="the words, and the form once more")
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(300)
+    expect(high).to_have_value("0.81")
     expect(high).to_be_focused()

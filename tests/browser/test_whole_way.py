@@ -157,7 +157,7 @@ def _find_similar(page: Page) -> None:
     row = tile.get_attribute("data-row")
     tile.locator(".tile-similar").click()
     expect(page.locator('#grid[data-kind="similar"] .tile').first).to_be_visible()
-    assert f"to={row}" in page.url
+    expect(page).to_have_url(re.compile(rf"\bto={row}\b"))
 
 
 def _pull_the_band(page: Page) -> None:
