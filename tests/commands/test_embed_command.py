@@ -17,11 +17,10 @@ from hoshina.core.errors import Refusal
 from hoshina.jobs.models import Job
 from labeling.management.datasets import pick_dataset
 from labeling.models import Dataset
-from modeling.backends import keras_networks
 from modeling.encoders.pipeline import CHUNK_ROWS
 from modeling.models import EmbeddingSet, EncoderChoice
 from tests.factories import MakeDataset, MakeFolder, assert_contains, fresh
-from tests.modeling.weights import WEIGHTS_FILE, hide_lite2, real_weights_dir
+from tests.modeling.weights import WEIGHTS_FILE, hide_lite2, hide_weights, real_weights_dir
 from tests.parts import ROOT
 
 pytestmark = pytest.mark.slow
@@ -186,10 +185,15 @@ class TestInProcess:
         assert listed["encoders"][-1]["backend"] == "file:birds.tflite"
 
     def test_vectors_of_the_old_fallback_are_listed_as_auto(
-        self, dataset: Dataset, settings: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+        self,
+        dataset: Dataset,
+        settings: Any,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
     ) -> None:
-        settings.EMBEDDING_BACKEND = "auto"
-        monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
+        settings.EMBEDDING_BACKEND, settings.WEIGHTS_DIR = "auto", None
+        hide_weights(monkeypatch, tmp_path)
         facts = {"fingerprint": "f", "encoder": "Scattering", "dim": 1456, "backend": "patches"}
         EmbeddingSet.objects.create(dataset=dataset, is_active=True, **facts)
         call_command("embed", "--list", "--dataset", "pictures", "--json")

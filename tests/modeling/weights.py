@@ -1,6 +1,7 @@
 """The real weights of MobileNetV2 and EfficientNet-Lite2, where this machine has them."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,17 @@ def hide_lite2(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     )
+
+
+def hide_weights(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Hide cached and installed weights, and set an unreachable proxy, so that none can be downloaded."""
+    hide_lite2(monkeypatch, folder / "hidden")
+    monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")

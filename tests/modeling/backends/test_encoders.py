@@ -36,7 +36,7 @@ from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
 from tests.modeling.backends.torch_files import resnet18_forward, resnet18_state, save_as_torch_does
 from tests.modeling.factories import noise_pictures, unavailable
-from tests.modeling.weights import WEIGHTS_FILE, hide_lite2, real_weights_dir
+from tests.modeling.weights import WEIGHTS_FILE, hide_weights, real_weights_dir
 from tests.processes import run_python
 
 # Frozen networks shared by the tests of this module.
@@ -45,17 +45,8 @@ FROZEN = Path(tempfile.mkdtemp(prefix="hoshina-frozen-"))
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Remove cached and installed weights and set an unreachable proxy. Return Keras's (empty) cache folder."""
-    hide_lite2(monkeypatch, tmp_path / "hidden")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "")
+    """Hide all weights, and return Keras's (empty) cache folder."""
+    hide_weights(monkeypatch, tmp_path)
     return tmp_path / "keras" / "models"
 
 

@@ -17,7 +17,6 @@ from hoshina.core.roles import Role
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from modeling.backends import keras_networks
 from modeling.backends.scattering import PatchesEncoder
 from modeling.encoders import choice as encoder_choice
 from modeling.encoders import pipeline as encoder_pipeline
@@ -26,6 +25,7 @@ from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
 from tests.factories import MakeDataset, assert_contains, call_before, text
 from tests.modeling.factories import add_item_with_file, make_version
+from tests.modeling.weights import hide_weights
 from tests.people import account
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -397,16 +397,17 @@ class TestFallbackOfEarlierVersions:
     """Stores from when Scattering was the fallback."""
 
     @pytest.fixture(autouse=True)
-    def _no_weights(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings.EMBEDDING_BACKEND = "auto"
-        monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
+    def _no_weights(self, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        settings.EMBEDDING_BACKEND, settings.WEIGHTS_DIR = "auto", None
+        hide_weights(monkeypatch, tmp_path)
         monkeypatch.setattr(encoder_pipeline, "_encoders", {})
 
     def test_a_new_dataset_gets_the_new_fallback(self, dataset: Dataset) -> None:
         embed(dataset)
         made = EmbeddingSet.objects.get(is_active=True)
         assert (made.backend, made.encoder) == ("hog+patches", "HOG + color + Scattering")
-        assert "TensorFlow is not installed; using HOG + color + Scattering" in made.reason
+        assert "could not be downloaded" in made.reason
+        assert "; using HOG + color + Scattering" in made.reason
 
     def test_vectors_of_scattering_stay_and_grow(self, dataset: Dataset, settings: Any) -> None:
         settings.EMBEDDING_BACKEND = "patches"
