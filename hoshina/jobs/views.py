@@ -193,6 +193,7 @@ def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
         "ended": _lines(announced),
         "watch": ",".join(str(job.pk) for job in active),
         "now": clock.now().isoformat(),
+        "pause": _pause(active),
     }
     response = render(request, "jobs/_strip.html", context)
     if ended:
@@ -202,6 +203,12 @@ def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
         response["HX-Trigger"] = json.dumps(event)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def _pause(active: list[Job]) -> str:
+    """Return the time between polls: a short one while a person probably waits for a job that takes seconds."""
+    recent = clock.now() - timedelta(seconds=5)
+    return "250ms" if any(job.queue == "interactive" and job.created_at > recent for job in active) else "1s"
 
 
 def _ended_since(request: HttpRequest, dataset_id: int) -> list[Job]:

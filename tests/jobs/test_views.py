@@ -137,7 +137,7 @@ def test_strip_while_something_runs_and_after(client: Client, make_job: MakeJob)
     assert_contains(client.get(url), 'id="strip"', lacks=["every 1s"])
     make_job(S.RUNNING, dataset_id=2)
     assert "every 1s" not in client.get(url).content.decode()
-    job = make_job(S.RUNNING, dataset_id=1, kind="embed", stage="Fitting", done=1, total=3)
+    job = make_job(S.RUNNING, dataset_id=1, kind="embed", queue="heavy", stage="Fitting", done=1, total=3)
     response = client.get(url)
     assert "HX-Trigger" not in response
     html = response.content.decode()
@@ -151,6 +151,16 @@ def test_strip_while_something_runs_and_after(client: Client, make_job: MakeJob)
     assert told == {"kind": "embed", "kinds": ["embed"], "states": {"embed": "succeeded"}}
     # Told once: the next answer has no toast.
     assert "data-toast" not in client.get(re.search(r'hx-get="([^"]+)"', html)[1]).content.decode()  # type: ignore[index]
+
+
+def test_the_strip_polls_often_while_a_person_waits(client: Client, make_job: MakeJob) -> None:
+    url = reverse("jobs:strip", args=[1])
+    job = make_job(S.QUEUED, dataset_id=1, kind="retrain", queue="interactive")
+    assert "every 250ms, " in client.get(url).content.decode()
+    Job.objects.filter(pk=job.pk).update(created_at=timezone.now() - timedelta(seconds=6))
+    assert "every 1s, " in client.get(url).content.decode()
+    make_job(S.QUEUED, dataset_id=1, kind="embed", queue="heavy")
+    assert "every 1s, " in client.get(url).content.decode()
 
 
 def test_an_idle_strip_tells_once_what_has_just_ended(client: Client, make_job: MakeJob) -> None:
