@@ -47,7 +47,8 @@ RUN uv pip install --no-deps /dist/*.whl
 RUN useradd --system --uid 10001 --create-home hoshina \
     && mkdir /store /images /data /backups \
     && chown hoshina /store /backups
-USER hoshina
+# By its number, so that Kubernetes can tell that it is not root.
+USER 10001
 
 # Reachable from the host, so people sign in. Other names than localhost: -e AL_ALLOWED_HOSTS=labels.example.org
 ENV AL_STORE_DIR=/store \
