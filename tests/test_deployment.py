@@ -24,7 +24,7 @@ import yaml
 
 from hoshina import health
 from tests.factories import MakeFolder, new_folder, not_none
-from tests.parts import ROOT, free_port, postgres_server, redis_server, require, wait_until
+from tests.parts import ROOT, free_port, missing, postgres_server, redis_server, require, wait_until
 from tests.processes import environment
 
 SECRETS = {
@@ -61,9 +61,12 @@ def test_services(compose: dict[str, Any]) -> None:
         assert name == "prepare" or "test" in service["healthcheck"], name
         # Scalable: nothing that only one container may have.
         assert "container_name" not in service
-        if name in ours:
+        if name in {*ours, "backup"}:
             assert (service["read_only"], service["cap_drop"], service["tmpfs"]) == (True, ["ALL"], ["/tmp"])
             assert service["security_opt"] == ["no-new-privileges:true"]
+            assert service["environment"]["HOME"] == "/tmp"
+            assert "user" not in service, "the user of the image"
+        if name in ours:
             assert filled_in(service["volumes"][1]) == "/data/images:/images:ro"
             assert service["volumes"][0] == "store:/store"
             assert filled_in(service["volumes"][2]) == "store:/weights:ro"
@@ -115,8 +118,11 @@ def test_dockerfile() -> None:
     assert re.fullmatch(r"python:3\.(11|12|13)\.\d+-slim-bookworm", stages[0][0]), "a pinned version"
     assert {base for base, _ in stages[1:]} == {"base"}
     assert re.search(r"pip install --no-cache-dir uv==\d+\.\d+\.\d+$", text, re.MULTILINE)
-    user = not_none(re.search(r"^USER (\w+)$", text, re.MULTILINE))
-    assert user[1] != "root"
+    _, instructions = text.rsplit("\nFROM ", 1)
+    [user] = re.findall(r"^USER (.+)$", instructions, re.MULTILINE)
+    assert int(user) > 0, "not root"
+    assert f"useradd --system --uid {user} " in instructions
+    assert "\nRUN " not in instructions.split("\nUSER ")[1], "what is installed belongs to root"
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     for name in _copied(text):
         assert f"!{name}" in ignored, name
@@ -187,16 +193,58 @@ def _dockerfile() -> tuple[dict[str, str], list[str]]:
     return variables, json.loads(command[1])
 
 
+# Makes the given folders writable and everything else read-only, then becomes the user of the image.
+CONFINE = """
+checkout=$1 store=$2 temporary=$3 user=$4
+shift 4
+for folder in "$checkout" "$store" "$temporary"; do mount --bind "$folder" "$folder"; done
+for folder in "$checkout" /; do mount -o remount,bind,ro "$folder"; done
+exec unshare --user --map-user="$user" --map-group="$user" setpriv --no-new-privs "$@"
+"""
+
+
+def confined(command: list[str], store: Path, temporary: Path) -> list[str]:
+    """Return a command as a container runs it with --read-only --tmpfs /tmp --cap-drop ALL: by namespaces of Linux."""
+    private = ["unshare", "--user", "--map-root-user", "--mount"]
+    if not all(map(shutil.which, ("unshare", "setpriv"))) or subprocess.run([*private, "true"], check=False).returncode:
+        missing("no namespaces for users and mounts on this machine")
+    [user] = re.findall(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    return [*private, "sh", "-euc", CONFINE, "sh", str(ROOT), str(store), str(temporary), user, *command]
+
+
+def test_a_confined_command_has_no_privileges(tmp_path: Path) -> None:
+    store, temporary = new_folder(tmp_path / "store"), new_folder(tmp_path / "temporary")
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        words = confined(list(command), store, temporary)
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    status = dict(line.split(":\t", 1) for line in run("cat", "/proc/self/status").stdout.splitlines())
+    assert status["Uid"].split() == ["10001"] * 4
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    for folder in (store, temporary):
+        assert run("touch", str(folder / "file")).returncode == 0
+        assert (folder / "file").exists()
+    for folder in (ROOT, tmp_path, Path("/etc"), Path("/tmp")):
+        assert "Read-only file system" in run("mktemp", str(folder / "fileXXXXXX")).stderr, folder
+
+
 @pytest.mark.slow
 def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: MakeFolder) -> None:
-    """Its very command and variables: migrated, ingested, reached by the host's name, signed in to with one link."""
+    """Its very command and variables: migrated, ingested, reached by the host's name, signed in to with one link.
+
+    It has no privileges, and writes nothing but the store and temporary files.
+    """
     variables, command = _dockerfile()
+    store, temporary = new_folder(tmp_path / "store"), new_folder(tmp_path / "temporary")
     port = free_port()
-    variables |= {"AL_STORE_DIR": str(tmp_path / "store"), "AL_PORT": str(port), "AL_DATA_DIR": str(picture_folder(12))}
-    variables |= {name: str(tmp_path / "store" / name) for name in ("KERAS_HOME", "NUMBA_CACHE_DIR")}
+    variables |= {"AL_STORE_DIR": str(store), "AL_PORT": str(port), "AL_DATA_DIR": str(picture_folder(12))}
+    variables |= {name: str(store / name) for name in ("KERAS_HOME", "NUMBA_CACHE_DIR")}
+    variables |= {name: str(temporary) for name in ("HOME", "TMPDIR")}
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
-        in_this_environment(command),
+        confined(in_this_environment(command), store, temporary),
         cwd=ROOT, env=environment(**variables, AL_EMBEDDING_BACKEND="hog"), stdout=log, stderr=log,
     )  # fmt: skip
     log.close()
