@@ -36,6 +36,8 @@ class HoshinaConfig(AppConfig):
 
 def _forget_expired_sessions() -> None:
     """Delete the sessions of people who did not come back."""
-    from django.contrib.sessions.backends.db import SessionStore
+    from django.contrib.sessions.models import Session
 
-    SessionStore.clear_expired()
+    from hoshina.jobs import clock
+
+    Session.objects.filter(expire_date__lt=clock.now()).delete()

@@ -29,7 +29,8 @@ def run_rank(run: Run) -> dict[str, Any]:
 
     def check(stage: str, done: int, total: int) -> None:
         run.check()
-        if order.queue == "auto":
+        # Only before an array is computed, which later rankings use as well: otherwise none might ever be complete.
+        if order.queue == "auto" and not done:
             _require_no_retrain(run)
 
     dataset = Dataset.objects.get(pk=run.dataset_id)

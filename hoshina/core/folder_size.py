@@ -1,8 +1,9 @@
-"""Add up the sizes of the files in a folder that others may be changing."""
+"""Measure the size of a folder that others may be changing, and the free space around it."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,3 +48,9 @@ def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
                     yield entry
     except FileNotFoundError:  # removed while it was being read
         return
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free space where a folder is, or will be: the store's folder may not exist before the first job."""
+    place = next(place for place in (folder, *folder.parents) if place.exists())
+    return shutil.disk_usage(place).free

@@ -56,9 +56,10 @@ class RepetitionFilter(logging.Filter):
 
 
 class LineFormatter(logging.Formatter):
-    """Format a record as one line for people, with the request's id and the number of lines left out.
+    """Format a record's message as one line for people, with the request's id and the number of lines left out.
 
-    Control characters are escaped: the name of a file or of a person could otherwise forge lines.
+    Control characters are escaped: the name of a file or of a person could otherwise forge lines. Tracebacks follow as
+    they are, so that they can be read.
     """
 
     def __init__(self) -> None:

@@ -27,9 +27,12 @@ def run_job(job_id: str) -> None:
 
 
 @app.task(name=HELP_JOB, ignore_result=True)
-def help_job(job_id: str, until: str) -> None:
-    """Help with the chunks of a job that runs elsewhere, unless that was asked too long ago."""
-    if clock.now() > datetime.fromisoformat(until):
+def help_job(job_id: str, until: str = "") -> None:
+    """Help with the chunks of a job that runs elsewhere, unless that was asked too long ago.
+
+    Messages of earlier versions have no time: they are old.
+    """
+    if not until or clock.now() > datetime.fromisoformat(until):
         return
     job = Job.objects.filter(pk=job_id, state=Job.State.RUNNING).first()
     if job is not None:

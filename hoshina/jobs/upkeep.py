@@ -5,8 +5,11 @@ Apps register their functions when they are loaded. Several workers may run one 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 3600.0
 
@@ -21,11 +24,17 @@ def register(function: Callable[[], None]) -> None:
 
 
 def run_if_due() -> bool:
-    """Call all registered functions if that is an hour ago in this process. Return whether they ran."""
+    """Call all registered functions if that is an hour ago in this process. Return whether they ran.
+
+    A function that fails is logged, and called again an hour later: the thread that calls it has more important work.
+    """
     global _ran_at
     if time.monotonic() - _ran_at < EVERY_SECONDS:
         return False
-    for function in _functions:
-        function()
     _ran_at = time.monotonic()
+    for function in _functions:
+        try:
+            function()
+        except Exception:
+            log.exception("%s failed, and is called again in an hour.", function.__qualname__)
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from typing import Any
 
@@ -15,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from hoshina.core import database_file, schema
+from hoshina.core.folder_size import free_bytes
 from hoshina.jobs import registry
 from hoshina.jobs.notify import broker_answers
 from hoshina.jobs.presence import seconds_since_seen, worker_alive
@@ -52,7 +52,7 @@ def _check(content: dict[str, Any]) -> None:
         if not database_file.is_in_place():
             content["broker"] = broker_answers()
             return
-        content["free_bytes"] = free = _free_bytes()
+        content["free_bytes"] = free = free_bytes(settings.STORE_DIR)
         content["workers"] = {queue: worker_alive(queue) for queue in registry.QUEUES}
         content["worker_seconds"] = {queue: seconds_since_seen(queue) for queue in registry.QUEUES}
         content["schema"] = schema.state()
@@ -65,9 +65,3 @@ def _check(content: dict[str, Any]) -> None:
     finally:
         connections.close_all()
         _checking.release()
-
-
-def _free_bytes() -> int:
-    """Return the free space of the store, whose folder may not exist before the first job."""
-    folder = next(folder for folder in (settings.STORE_DIR, *settings.STORE_DIR.parents) if folder.exists())
-    return shutil.disk_usage(folder).free

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterable
 
@@ -25,6 +24,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hoshina.core.folder_size import free_bytes
 from hoshina.jobs import registry as job_registry
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import alive, seconds_since_seen
@@ -65,7 +65,7 @@ class StateCollector(Collector):
                 ages.add_metric([queue], age)
         yield workers
         yield ages
-        free = shutil.disk_usage(settings.STORE_DIR).free
+        free = free_bytes(settings.STORE_DIR)
         yield GaugeMetricFamily("hoshina_free_bytes", "Free disk space of the store.", value=free)
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qsl
 from wsgiref.types import StartResponse, WSGIApplication
 
 from django.conf import settings
 from django.http import parse_cookie
-from django.urls import get_script_prefix
 
 from labeling.display.signed_thumbs import picture_of
 from labeling.images.decoder_pool import pictures
@@ -37,14 +35,12 @@ def thumbs_first(application: WSGIApplication) -> WSGIApplication:
 
 
 def _find(environ: dict[str, Any]) -> Callable[[StartResponse], list[bytes]] | None:
-    query = environ.get("QUERY_STRING", "")
     session_key = parse_cookie(environ.get("HTTP_COOKIE", "")).get(settings.SESSION_COOKIE_NAME, "")
-    url = f"{get_script_prefix().rstrip('/')}{environ['PATH_INFO']}?{query}"
-    picture_hash = picture_of(url, session_key)
-    if picture_hash is None:
+    url = f"{environ.get('SCRIPT_NAME', '')}{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"
+    named = picture_of(url, session_key)
+    if named is None:
         return None
-    # "0123456789ab", or "0123456789ab-key" with a rendering (labeling.models.Frame.version).
-    _, _, rendering_key = dict(parse_qsl(query)).get("v", "").partition("-")
+    picture_hash, rendering_key = named
     etag = f'"{picture_hash}-{TILE}{rendering_key and "-"}{rendering_key}"'
     if etag in environ.get("HTTP_IF_NONE_MATCH", ""):
         return lambda start_response: _respond(start_response, "304 Not Modified", etag, [])

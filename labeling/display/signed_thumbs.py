@@ -39,8 +39,11 @@ class SignedThumbs:
         return _signed(color_thumb_url(item), item.colour_hash, self.session_key)
 
 
-def picture_of(url: str, session_key: str) -> str | None:
-    """Return the hash of the picture that a URL names; None if it was not signed for this session."""
+def picture_of(url: str, session_key: str) -> tuple[str, str] | None:
+    """Return the hash of the picture that a URL names, and the key of its rendering.
+
+    None if the URL was not signed for this session, also if its signature is written in another way.
+    """
     address, _, signature = url.rpartition(_END)
     try:
         content = urlsafe_b64decode(signature)
@@ -48,7 +51,10 @@ def picture_of(url: str, session_key: str) -> str | None:
         return None
     picture, mac = content[:_HASH_BYTES], content[_HASH_BYTES:]
     is_valid = session_key and hmac.compare_digest(mac, _mac(address, picture, session_key))
-    return picture.hex() if is_valid else None
+    if not is_valid or urlsafe_b64encode(content).decode() != signature:
+        return None
+    # The version ends the address: "0123456789ab", or "0123456789ab-key" (labeling.models.Frame.version).
+    return picture.hex(), address.rpartition("v=")[2].partition("-")[2]
 
 
 def _signed(address: str, picture_hash: str, session_key: str) -> str:

@@ -81,6 +81,7 @@ class WatchedProcess:
             except queue.Empty:
                 self._stop_at_limit(time.monotonic() > deadline)
         if message is None:
+            self._responses.put(None)  # for whoever asks again
             # It may have closed its output and live on, so it gets a moment to end, and then is killed.
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=1)
@@ -96,7 +97,7 @@ class WatchedProcess:
         self._requests.put(None)
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            with suppress(BrokenPipeError):  # of a request that is no longer read
+            with suppress(OSError):  # of a request that is no longer read: a broken pipe, on Windows another error
                 stream.close()
 
     def _stop_at_limit(self, is_late: bool) -> None:

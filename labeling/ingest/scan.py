@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import threading
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from hoshina.core.errors import Refusal
+from hoshina.core.folder_size import free_bytes
 from hoshina.jobs.runner import Run
 from labeling.images.decoder_pool import decoders, pictures, squares
 from labeling.images.encoder_inputs import Squares
@@ -245,7 +245,7 @@ class _Ingestion:
 def _encoder_inputs_to_cache(dataset: Dataset) -> Squares | None:
     """Return the cache of encoder inputs; None if no encoder will use it or free disk space is low."""
     side = encoder_side(dataset)
-    is_roomy = shutil.disk_usage(settings.STORE_DIR).free > _ROOMY * settings.SQUARES_MEGABYTES * 2**20
+    is_roomy = free_bytes(settings.STORE_DIR) > _ROOMY * settings.SQUARES_MEGABYTES * 2**20
     if not side or not settings.SQUARES_MEGABYTES or not is_roomy:
         return None
     return squares(dataset.pk, side, dataset.shown_as)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from django import template
 
-from labeling.display.picture_urls import color_file_url, color_thumb_url, file_url, thumb_url
+from labeling.display.picture_urls import color_file_url, file_url, thumb_url
 from labeling.images.composite import side_by_side
-from labeling.models import Dataset, Frame, State
+from labeling.models import Dataset, Frame
 
 register = template.Library()
 
@@ -35,14 +35,7 @@ def version(frame: Frame, dataset: Dataset) -> str:
 
 register.filter("thumb", thumb_url)
 register.filter("full_view", file_url)
-register.filter("color_thumb", color_thumb_url)
 register.filter("color_view", color_file_url)
-
-
-@register.filter
-def state_name(state: int) -> str:
-    """Return the name of an item's state."""
-    return State(state).display_name
 
 
 @register.filter

@@ -38,6 +38,8 @@ def _fields_of(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
+        if tag >= 2**32:  # other readers keep the lower 32 bits, and so would see another field
+            raise ValueError("a field has too large a number")
         kind = tag & 7
         if kind == _VARINT:
             value, place = _varint(message, place)

@@ -21,7 +21,7 @@ from hoshina.jobs.chunks import work_through
 from hoshina.jobs.errors import Superseded
 from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
-from hoshina.jobs.runner import Run
+from hoshina.jobs.runner import Run, is_busy
 from labeling.images.decoder_pool import forget_squares, squares
 from labeling.images.encoder_inputs import Squares
 from labeling.models import Dataset, Item
@@ -211,17 +211,25 @@ def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
 
 
 def _release_later() -> None:
-    """Release the encoders when none has been asked for during a while."""
+    """Release the encoders when none has been asked for during a while, and no job may be using one."""
     global _release
     if _release is not None:
         _release.cancel()
-    _release = threading.Timer(_KEEP_SECONDS, release_encoders)
+    _release = threading.Timer(_KEEP_SECONDS, _release_unless_busy)
     _release.daemon = True
     _release.start()
 
 
+def _release_unless_busy() -> None:
+    if is_busy():  # a slow network needs longer for a chunk
+        with _encoders_lock:
+            _release_later()
+    else:
+        release_encoders()
+
+
 def release_encoders() -> None:
-    """Drop the cached encoders, and return their memory to the system. Those in use stay until their work is done."""
+    """Drop the cached encoders, and return their memory to the system."""
     with _encoders_lock:
         _encoders.clear()
     memory.trim()

@@ -86,8 +86,9 @@ def _give_back_space(dataset_id: int) -> None:
     """Delete files of old versions, except quick trainings, which take long to repeat."""
     old = ModelVersion.objects.filter(dataset=dataset_id, is_active=False, kind=ModelVersion.Kind.ASSISTIVE)
     # Only versions that have files, so that the cost of a retrain does not grow with the number of those before.
-    old = old.filter(pk__in=model_files.ids_with_files()).order_by("-number").only("pk")
-    for age, spent in enumerate(old[ARRAYS_KEPT:], ARRAYS_KEPT):
+    has_files = model_files.ids_with_files()
+    with_files = [version for version in old.order_by("-number").only("pk") if version.pk in has_files]
+    for age, spent in enumerate(with_files[ARRAYS_KEPT:], ARRAYS_KEPT):
         if age < FILES_KEPT:
             model_files.delete_probabilities(spent)
         else:

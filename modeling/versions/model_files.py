@@ -50,10 +50,10 @@ def folder_of(model_version: ModelVersion) -> Path:
     return Path(settings.STORE_DIR) / "models" / str(model_version.pk)
 
 
-def ids_with_files() -> list[int]:
-    """Return the ids of the versions that have a folder, in no particular order."""
+def ids_with_files() -> set[int]:
+    """Return the ids of the versions that have a folder."""
     folder = Path(settings.STORE_DIR) / "models"
-    return [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+    return {int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()} if folder.is_dir() else set()
 
 
 def quick_folder(model_version: ModelVersion) -> Path:

@@ -43,6 +43,8 @@ def look_up(dataset_id: int, user_id: int | None, claims: Collection[Claim]) -> 
     by_key = {(claim.round_id, claim.rank, claim.item_id): claim for claim in claims}
     found: dict[Claim, Shown] = {}
     for page in pages.select_related("round").defer("round__rows").order_by("pk"):
+        if not page.round.scores:  # its ranking was deleted while the page was being sent
+            continue
         ranks_and_items = zip(np.frombuffer(page.ranks, "<u4"), np.frombuffer(page.item_ids, "<i8"), strict=True)
         for at, (rank, item_id) in enumerate(ranks_and_items):
             if claim := by_key.get((page.round_id, int(rank), int(item_id))):

@@ -29,16 +29,19 @@ def test_every_hour(functions: list[Any], monkeypatch: pytest.MonkeyPatch) -> No
     assert calls == [100.0, now[0]]
 
 
-def test_an_error_makes_it_run_again(functions: list[Any]) -> None:
+def test_an_error_stops_no_other_function(functions: list[Any], caplog: pytest.LogCaptureFixture) -> None:
     functions.clear()
+    calls: list[str] = []
 
     def fail() -> None:
-        raise ConnectionError
+        raise ConnectionError("the disk is full")
 
     upkeep.register(fail)
-    for _ in range(2):
-        with pytest.raises(ConnectionError):
-            upkeep.run_if_due()
+    upkeep.register(lambda: calls.append("second"))
+    assert [upkeep.run_if_due(), upkeep.run_if_due()] == [True, False]
+    assert calls == ["second"]
+    assert "fail failed, and is called again in an hour" in caplog.text
+    assert "the disk is full" in caplog.text
 
 
 def test_all_apps_have_registered(functions: list[Any]) -> None:

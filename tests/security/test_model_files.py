@@ -317,6 +317,13 @@ class TestONNX:
         with pytest.raises(ValueError, match=r"it ends|unknown type"):
             onnx_files.has_other_files(content)
 
+    @pytest.mark.attack("hostile model files")
+    def test_a_number_that_other_readers_cut(self) -> None:
+        """Protobuf in C++ keeps 32 bits of it: the field of the graph."""
+        graph = field(7, IN_GRAPH["an initializer"])
+        with pytest.raises(ValueError, match="too large a number"):
+            onnx_files.has_other_files(b"\xba\x80\x80\x80\x10" + graph[1:])
+
 
 def proc(process: psutil.Process, name: str) -> list[str]:
     return Path(f"/proc/{process.pid}/{name}").read_text().splitlines()

@@ -105,7 +105,7 @@ def test_layers_of_a_made_up_file(tmp_path: Path) -> None:
     assert len(layers) == 1 + 2 + 20 * 3 + 1
     kernel, bias = layers["_conv_stem"]
     assert (kernel.shape, bias.shape) == ((3, 3, 3, 32), (32,))
-    assert layers["_blocks.20._depthwise_conv"][0].shape == (3, 3, 1, 6 * 208)
+    assert layers["_blocks.20._depthwise_conv"][0].shape == (3, 3, 6 * 208, 1)
     assert layers["_conv_head"][0].shape == (1, 1, 352, 1280)
     window = np.random.default_rng(1).normal(size=(3, 3, 3))
     folded = np.einsum("abc,abco->o", window, kernel) + bias

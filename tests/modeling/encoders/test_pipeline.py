@@ -1,6 +1,7 @@
 """The job that computes vectors: every image once, changed ones again, nothing lost and nothing done twice."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
 from tests.factories import assert_contains, call_before, fresh, interrupt_at, new_folder, not_none
 from tests.modeling.factories import add_item_with_file
+from tests.parts import wait_until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -236,6 +238,19 @@ class TestTrouble:
         assert sum(encoded) == 22  # nothing was computed twice
         assert (result["items"], result["computed"]) == (22, 22 - done)
         np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(22))), atol=1e-6)
+
+
+def test_idle_encoders_are_released_but_not_while_a_job_runs(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder_pipeline, "_KEEP_SECONDS", 0.01)
+    pause = threading.Event()
+
+    def wait(*_: object) -> None:
+        assert not pause.wait(0.2)  # many times as long as an idle encoder stays
+        assert encoder_pipeline._encoders
+
+    call_before(monkeypatch, encoder_pipeline, "encode_items", wait)
+    embed(dataset)
+    wait_until(lambda: not encoder_pipeline._encoders, why="the release of the encoder")
 
 
 class TestEncoders:
