@@ -88,8 +88,15 @@ def _add_rows(dataset: Dataset, pool: Pool) -> None:
     states = np.full(dataset.n_items, UNAVAILABLE, np.uint8)
     labels = np.zeros(dataset.n_items, np.int64)
     states[:n_known], labels[:n_known] = pool.states, pool.labels
-    new = Item.objects.filter(dataset=dataset, row__gte=n_known).order_by("row").values_list(*_COLUMNS)
-    _set(states, labels, new.iterator(chunk_size=10_000))
+    new = Item.objects.filter(dataset=dataset, row__gte=n_known, row__lt=dataset.n_items)
+    parts = [new]
+    if new.count() == dataset.n_items - n_known:
+        # No row is missing, and most items are available and have no label: only the others are read.
+        states[n_known:] = State.UNLABELLED
+        parts = [new.filter(state__gt=State.UNLABELLED)]
+        parts += [new.filter(is_available=False)] if dataset.n_missing else []
+    for part in parts:
+        _set(states, labels, part.values_list(*_COLUMNS).iterator(chunk_size=10_000))
     pool.states, pool.labels = states, labels
 
 
