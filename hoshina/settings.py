@@ -335,7 +335,10 @@ LOGGING = {
         "line": {"()": "hoshina.core.logs.LineFormatter"},
         "json": {"()": "hoshina.core.logs.JsonFormatter"},
     },
-    "filters": {"repetition": {"()": "hoshina.core.logs.RepetitionFilter"}},
+    "filters": {
+        "repetition": {"()": "hoshina.core.logs.RepetitionFilter"},
+        "no_traceback": {"()": "hoshina.core.logs.TracebackFilter"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
@@ -347,6 +350,8 @@ LOGGING = {
     "loggers": {
         # Logged whenever there are more requests than threads, which is normal.
         "waitress.queue": {"level": "ERROR"},
+        # Anyone can request another host.
+        "django.security.DisallowedHost": {"filters": ["no_traceback"]},
         "hoshina.access": {"level": "INFO" if env.boolean("AL_ACCESS_LOG", default=False) else "WARNING"},
     },
     "root": {

@@ -55,6 +55,14 @@ class RepetitionFilter(logging.Filter):
         return True
 
 
+class TracebackFilter(logging.Filter):
+    """Leave the traceback out of records whose message says everything."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = None
+        return True
+
+
 class LineFormatter(logging.Formatter):
     """Format a record's message as one line for people, with the request's id and the number of lines left out.
 

@@ -129,3 +129,15 @@ def test_sentry_is_started_only_with_an_address(tmp_path: Path) -> None:
     assert run_python("-c", code, store=tmp_path / "store").stdout.strip() == "False"
     with_address = run_python("-c", code, store=tmp_path / "store", AL_SENTRY_DSN="http://key@127.0.0.1:9/1")
     assert with_address.stdout.strip() == "True"
+
+
+def test_another_host_is_one_line_of_the_log(tmp_path: Path) -> None:
+    program = (
+        "import django; django.setup()\n"
+        "from django.test import Client\n"
+        "print(Client(headers={'host': 'evil.example'}).get('/healthz').status_code)"
+    )
+    done = run_python("-c", program, store=tmp_path)
+    assert done.stdout.strip() == "400"
+    assert "evil.example" in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -183,6 +183,13 @@ class TestCommand:
         assert client.get("/account/").status_code == 200
         assert "This link has been used" in Client().get(path, follow=True).content.decode()
 
+    def test_behind_a_proxy_it_has_the_address_that_people_use(self, settings: Any, capsys: Any) -> None:
+        settings.LOGIN_REQUIRED = settings.BEHIND_HTTPS = settings.LOCAL_ONLY = True
+        settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS = ["labels.example.org"], ["https://*.example.org"]
+        assert self.run(capsys, "ann").startswith("https://labels.example.org/sign-in/first/")
+        settings.CSRF_TRUSTED_ORIGINS = ["https://labels.example.org:8443/"]
+        assert self.run(capsys, "ann").startswith("https://labels.example.org:8443/sign-in/first/")
+
     def test_the_role_replaces_the_one_before(self, capsys: Any) -> None:
         account(Role.ADMINISTRATOR, "ann")
         self.run(capsys, "ann", "--role", "labeler")

@@ -54,8 +54,11 @@ def _account(name: str, role: str | None) -> User:
 
 
 def _server() -> str:
-    """Return the address of the server: of the ``up`` that runs on this store, else as the settings have it."""
-    if settings.LOCAL_ONLY:
+    """Return the address that people use: that of the proxy, of the ``up`` on this store, or of the settings."""
+    origins = [origin for origin in settings.CSRF_TRUSTED_ORIGINS if "*" not in origin]
+    if settings.BEHIND_HTTPS and origins:
+        return str(origins[0]).rstrip("/")
+    if settings.LOCAL_ONLY and not settings.BEHIND_HTTPS:
         try:
             running = json.loads((settings.STORE_DIR / "up.json").read_text(encoding="utf-8"))
             return str(running["url"]).rstrip("/")
