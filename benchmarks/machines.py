@@ -84,7 +84,7 @@ def be_worker(file: Path) -> None:
 
 # -- Around them ------------------------------------------------------------------------------------
 class Site:
-    """A database and a store that processes share."""
+    """Hold a database and a store that processes share."""
 
     def __init__(self, folder: Path, database: str, broker: str, encoder: str) -> None:
         self.folder = folder

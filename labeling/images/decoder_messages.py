@@ -33,7 +33,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The reason why a call has no result: a ``problem`` of the file, an ``os`` error, or a ``fault`` (a traceback).
+    """Say why a call has no result: a ``problem`` of the file, an ``os`` error, or a ``fault`` (a traceback).
 
     ``hint`` says what to do about a problem.
     """

@@ -23,11 +23,11 @@ _PIPE = 2**20
 
 
 class ProcessStopped(Exception):
-    """The process was stopped at a limit; the message names it, such as "longer than 120 s"."""
+    """Signal that a process was stopped at a limit; the message names it, such as "longer than 120 s"."""
 
 
 class ProcessCrashed(Exception):
-    """The process ended unexpectedly; the message says how, such as "signal 11"."""
+    """Signal that a process ended unexpectedly; the message says how, such as "signal 11"."""
 
 
 class WatchedProcess:

@@ -26,7 +26,7 @@ _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 
 
 class UnsafeKerasFile(ValueError):
-    """The file contains what is not allowed; the message says what."""
+    """Signal that a file contains what is not allowed; the message says what."""
 
 
 def require_harmless(path: Path) -> None:

@@ -8,7 +8,7 @@ from modeling.backends.lite_graph import Floats
 
 
 class KerasGraph:
-    """A Keras model under construction; see `LiteGraph` for the methods."""
+    """Build a Keras model layer by layer; see `LiteGraph` for the methods."""
 
     def __init__(self, keras: Any, side: int) -> None:
         self._layers = keras.layers

@@ -15,14 +15,14 @@ _IDENTIFIER = b"TFL3"
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value of the graph: its number, and its shape (1, height, width, channels) or (1, channels)."""
+    """Name a value of the graph: its number, and its shape (1, height, width, channels) or (1, channels)."""
 
     number: int
     shape: tuple[int, ...]
 
 
 class LiteGraph:
-    """A graph under construction: each method adds a layer and returns its output.
+    """Build a graph layer by layer: each method adds a layer and returns its output.
 
     Weights are those of Keras: kernels (height, width, in, out), or (height, width, channels, 1) for `filter_channels`.
     Images are padded as TensorFlow's "SAME" does. The result is float32, from an image (1, side, side, 3).

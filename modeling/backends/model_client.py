@@ -28,7 +28,7 @@ Rest = TypeVarTuple("Rest")
 
 
 class ModelProcess:
-    """A process for one model, named ``title`` in messages. It ends with this object. Thread-safe.
+    """Run one model in a process, named ``title`` in messages. The process ends with this object. Thread-safe.
 
     It may write files of at most ``largest_file`` MB, for which it has an empty folder of its own.
     """

@@ -28,7 +28,7 @@ from modeling.backends.user_model_runners import Input
 
 @dataclass(frozen=True)
 class Opened:
-    """A model that is ready to run; ``scaling_reason`` says why its pixels are scaled to ``preprocessing``."""
+    """Describe a model that is ready to run; ``scaling_reason`` says why its pixels are scaled to ``preprocessing``."""
 
     input: Input
     dim: int
@@ -39,7 +39,7 @@ class Opened:
 
 
 class _Running:
-    """The model of this process."""
+    """Hold the model of this process."""
 
     input: Input
     runner: PerCore

@@ -143,7 +143,7 @@ def json_files(path: Path) -> list[Path]:
 
 
 class UserModelEncoder(Encoder):
-    """A user's model file, run by a separate process."""
+    """Encode images by a user's model file, which a separate process runs."""
 
     batch_size = BATCH
     is_plain = False

@@ -36,7 +36,7 @@ class Shared:
 
 @dataclass
 class Host:
-    """A host with a web server, a worker for interactive jobs and two for heavy ones.
+    """Run a host with a web server, a worker for interactive jobs and two for heavy ones.
 
     Its clock is ``hours`` ahead, and each operation on a file of the store takes ``slow_seconds``.
     """
