@@ -17,7 +17,7 @@ import psutil
 from labeling.images.decoder_messages import receive, send
 
 # Seconds between checks of the memory of a working process.
-_LOOK = 0.25
+_LOOK = 0.05
 # Bytes that a pipe holds where the system can set it: batches of images have megabytes.
 _PIPE = 2**20
 

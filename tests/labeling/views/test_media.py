@@ -145,7 +145,7 @@ def test_whether_browsers_can_show_a_file_is_asked_once_for_each_content_and_ren
 def test_a_full_view_whose_decoder_fails_is_404_with_the_reason(
     client: Client, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (frame,) = frames(a_png=Image.new("RGB", (9_000, 9_000)))
+    (frame,) = frames(a_png=Image.new("RGB", (14_000, 14_000)))
     strict = Decoders(1, seconds=60, megabytes=150)
     monkeypatch.setattr(media, "decoders", lambda: strict)
     try:
