@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from modeling.backends.lite_graph import Floats
+import numpy as np
+
+from modeling.backends.batch_norm import Floats
+from modeling.backends.lite_graph import Activation, Scales
 
 
 class KerasGraph:
@@ -14,21 +17,42 @@ class KerasGraph:
         self._layers = keras.layers
         self.image = keras.Input((side, side, 3))
 
-    def convolve(self, values: Any, kernel: Floats, bias: Floats, *, stride: int = 1, relu6: bool = True) -> Any:
-        layer = self._layers.Conv2D(kernel.shape[3], kernel.shape[0], strides=stride, padding="same")
-        return self._with_weights(layer, values, kernel, bias, relu6=relu6)
+    def scale(self, values: Any, factor: Scales, offset: Scales) -> Any:
+        return self._layers.Rescaling(*(np.asarray(numbers).tolist() for numbers in (factor, offset)))(values)
 
-    def filter_channels(self, values: Any, kernel: Floats, bias: Floats, *, stride: int = 1) -> Any:
-        layer = self._layers.DepthwiseConv2D(kernel.shape[0], strides=stride, padding="same")
-        return self._with_weights(layer, values, kernel, bias, relu6=True)
+    def convolve(
+        self, values: Any, kernel: Floats, bias: Floats, *, stride: int = 1, activation: Activation = "linear",
+        is_padded: bool = True,
+    ) -> Any:  # fmt: skip
+        padding = "same" if is_padded else "valid"
+        layer = self._layers.Conv2D(
+            kernel.shape[3], kernel.shape[0], strides=stride, padding=padding, activation=activation
+        )
+        return _with_weights(layer, values, kernel, bias)
 
-    def add(self, first: Any, second: Any) -> Any:
-        return self._layers.Add()([first, second])
+    def filter_channels(
+        self, values: Any, kernel: Floats, bias: Floats, *, stride: int = 1, activation: Activation = "linear"
+    ) -> Any:
+        layer = self._layers.DepthwiseConv2D(kernel.shape[0], strides=stride, padding="same", activation=activation)
+        return _with_weights(layer, values, kernel, bias)
 
-    def average(self, values: Any) -> Any:
-        return self._layers.GlobalAveragePooling2D()(values)
+    def pad(self, values: Any, n: int) -> Any:
+        return self._layers.ZeroPadding2D(n)(values)
 
-    def _with_weights(self, layer: Any, values: Any, kernel: Floats, bias: Floats, *, relu6: bool) -> Any:
-        output = layer(values)
-        layer.set_weights([kernel, bias])
-        return self._layers.ReLU(max_value=6)(output) if relu6 else output
+    def max_pool(self, values: Any, size: int, *, stride: int) -> Any:
+        return self._layers.MaxPooling2D(size, strides=stride)(values)
+
+    def add(self, first: Any, second: Any, *, activation: Activation = "linear") -> Any:
+        return self._layers.Activation(activation)(self._layers.Add()([first, second]))
+
+    def multiply(self, values: Any, factors: Any) -> Any:
+        return self._layers.Multiply()([values, factors])
+
+    def average(self, values: Any, *, keeps_axes: bool = False) -> Any:
+        return self._layers.GlobalAveragePooling2D(keepdims=keeps_axes)(values)
+
+
+def _with_weights(layer: Any, values: Any, kernel: Floats, bias: Floats) -> Any:
+    output = layer(values)
+    layer.set_weights([kernel, bias])
+    return output

@@ -1,7 +1,7 @@
 """Run networks by LiteRT (XNNPACK), several times faster than Keras on a CPU, and freeze Keras models to its files.
 
 LiteRT (the package ``ai-edge-litert``, formerly TensorFlow Lite) loads at once, whereas TensorFlow takes ten seconds.
-TensorFlow is only needed to freeze a model; the file is cached under the hash of its weights.
+TensorFlow is only needed to freeze a Keras model; the file is cached under the hash of its weights.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class PerCore:
 
 
 class Network(PerCore):
-    """A network :func:`frozen` by this module: float32 (1, side, side, 3) in 0 … 255 to (1, dim)."""
+    """A network as a LiteRT file, frozen or assembled: float32 (1, side, side, 3) in 0 … 255 to (1, dim)."""
 
     def __init__(self, graph: bytes) -> None:
         interpreters = interpreters_of(graph)

@@ -98,10 +98,3 @@ def freeze(title: str, call: Callable[[First, *Rest], bytes], first: First, *res
         return process.ask(call, first, *rest)
     finally:
         process.end()
-
-
-def freeze_network(title: str, backend: str, weights: Path) -> bytes:
-    """Return one of the networks of ``keras_networks`` with the weights of a file as a LiteRT file."""
-    from modeling.backends import model_process  # it imports the module of the networks, which calls this
-
-    return freeze(title, model_process.freeze_network, backend, weights)

@@ -20,7 +20,7 @@ import numpy as np
 from labeling.images import decoder_messages, process_limits
 from labeling.images.decoder_messages import Failure, Outcome, Request
 from labeling.images.request_loop import serve
-from modeling.backends import keras_networks, user_model_runners
+from modeling.backends import user_model_runners
 from modeling.backends.encoder import EncoderUnavailable
 from modeling.backends.litert import PerCore
 from modeling.backends.user_model_runners import Input
@@ -50,12 +50,6 @@ def freeze_file(path: Path, side: int) -> bytes:
     return user_model_runners.frozen_file(path, side)
 
 
-def freeze_network(backend: str, weights: Path) -> bytes:
-    """Return one of the networks with the weights of a file as a LiteRT file."""
-    network = next(network for network in keras_networks.NETWORKS if network.backend == backend)
-    return keras_networks.frozen_network(network, weights)
-
-
 def open_file(path: Path, graph: bytes, side: int, preprocessing: str) -> Opened:
     """Open a model file; ``graph`` is the frozen model of a Keras file. Guess its preprocessing unless it is given."""
     model = user_model_runners.open_model(path, graph, side)
@@ -72,9 +66,7 @@ def encode(pixels: bytes) -> bytes:
     return _Running.runner.run(images).astype("<f4", copy=False).tobytes()
 
 
-CALLS: dict[str, Callable[..., Any]] = {
-    call.__name__: call for call in (freeze_file, freeze_network, open_file, encode)
-}
+CALLS: dict[str, Callable[..., Any]] = {call.__name__: call for call in (freeze_file, open_file, encode)}
 
 
 def answers(call: Callable[..., Any], request: Request) -> Iterator[list[Outcome[Any]]]:

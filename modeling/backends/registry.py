@@ -24,7 +24,7 @@ NO_WEIGHTS = "Needs no weights; less accurate on photos."
 
 @dataclass(frozen=True)
 class Places:
-    """Folders: pretrained weights, and frozen networks with users' model files in a subfolder."""
+    """Folders: pretrained weights, and frozen Keras files with users' model files in a subfolder."""
 
     weights_dir: Path | None = None
     graphs: Path | None = None
@@ -65,13 +65,11 @@ class Line:
 
 # -- Each kind ---------------------------------------------------------------------------------------
 def _look_for_keras(network: KerasNetwork, places: Places) -> str:
-    keras_networks.require_libraries(network)
     return f"Weights {weights.locate(network.weights, places.weights_dir, download=False)[1]}."
 
 
 def _make_keras(network: KerasNetwork, places: Places) -> Encoder:
-    keras_networks.require_libraries(network)
-    return KerasEncoder(network, *weights.locate(network.weights, places.weights_dir), places.graphs)
+    return KerasEncoder(network, *weights.locate(network.weights, places.weights_dir))
 
 
 def _keras_kind(network: KerasNetwork, about: str) -> Kind:
@@ -204,14 +202,14 @@ def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path |
     Parameters
     ----------
     backend
-        ``auto`` joins EfficientNet-Lite2 and MobileNetV2 with HOG, or one of them if TensorFlow and its weights are
-        available but not the other's; else HOG with Scattering, which need no weights (``auto/patches``: else
-        Scattering alone). Any other name has no fallback: one of BACKENDS, ``file:<name>`` for a model file (see
-        ``modeling.backends.user_models``), or several such names joined by plus signs.
+        ``auto`` joins EfficientNet-Lite2 and MobileNetV2 with HOG, or only the network whose weights are available;
+        else HOG with Scattering, which need no weights (``auto/patches``: else Scattering alone). Any other name has no
+        fallback: one of BACKENDS, ``file:<name>`` for a model file (see ``modeling.backends.user_models``), or several
+        such names joined by plus signs.
     weights_dir
         Folder of pretrained weight files, if any.
     graphs
-        Cache of frozen networks, so that TensorFlow need not be loaded again; users' model files are in a subfolder.
+        Cache of frozen Keras files, so that TensorFlow need not be loaded again; users' files are in a subfolder.
 
     Raises
     ------

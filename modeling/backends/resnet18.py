@@ -1,7 +1,7 @@
-"""Build ResNet18 as a Keras model with torchvision's ImageNet weights.
+"""Describe ResNet18 with torchvision's ImageNet weights.
 
 He et al. (2016), "Deep residual learning for image recognition", CVPR. Needs neither torch nor torchvision: the network
-is small, and its weights are a dictionary of arrays. The normalization of each layer is folded into its convolution.
+is small, and its weights are a dictionary of arrays.
 """
 
 from __future__ import annotations
@@ -10,43 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from modeling.backends.torch_file import read_tensors
+from modeling.backends.batch_norm import Layers
+from modeling.backends.keras_graph import KerasGraph
+from modeling.backends.lite_graph import LiteGraph
+from modeling.backends.torch_file import fold_convolutions, read_tensors
 
-_EPSILON = 1e-5
-# Kernel (height, width, in, out) and bias (out,) of each convolution, by torchvision's name.
-Layers = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+EPSILON = 1e-5
+# ImageNet means and standard deviations of red, green and blue in 0 … 1.
+_MEAN, _DEVIATION = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
 
 
-def resnet18(keras: Any, file: Path, side: int) -> Any:
-    """Return the network with a file's weights: normalized (side, side, 3) to the 512 averages of its last feature map.
+def averages(graph: LiteGraph | KerasGraph, file: Path) -> Any:
+    """Return the 512 averages of the last feature map, from pixels in 0 … 255.
 
     Raises
     ------
-    ValueError, KeyError
+    OSError, ValueError, KeyError
         If the file does not contain weights of this network.
     """
-    layers = fold_normalization(read_tensors(file))
-    pixels = keras.Input((side, side, 3))
-    values = _convolve(keras, layers, "conv1", pixels, stride=2)
-    values = keras.layers.MaxPooling2D(3, strides=2)(keras.layers.ZeroPadding2D(1)(keras.layers.ReLU()(values)))
+    layers = fold_convolutions(read_tensors(file), _norm_of, EPSILON)
+    pixels = graph.scale(graph.image, 1 / (255 * _DEVIATION), -_MEAN / _DEVIATION)
+    values = _convolve(graph, layers, "conv1", pixels, stride=2, activation="relu")
+    values = graph.max_pool(graph.pad(values, 1), 3, stride=2)
     for stage in (1, 2, 3, 4):
         for block in (0, 1):
-            values = _block(keras, layers, f"layer{stage}.{block}", values, 2 if stage > 1 and block == 0 else 1)
-    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(values))
-
-
-def fold_normalization(state: dict[str, NDArray[Any]]) -> Layers:
-    """Return each convolution with the following normalization folded in."""
-    layers: Layers = {}
-    for name in [name.removesuffix(".weight") for name, tensor in state.items() if tensor.ndim == 4]:
-        norm = _norm_of(name)
-        factor = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + _EPSILON)
-        kernel = state[f"{name}.weight"] * factor[:, None, None, None]
-        bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * factor
-        layers[name] = kernel.transpose(2, 3, 1, 0).astype(np.float32), bias.astype(np.float32)
-    return layers
+            values = _block(graph, layers, f"layer{stage}.{block}", values, 2 if stage > 1 and block == 0 else 1)
+    return graph.average(values)
 
 
 def _norm_of(convolution: str) -> str:
@@ -56,21 +46,17 @@ def _norm_of(convolution: str) -> str:
     return convolution.replace("conv", "bn")
 
 
-def _block(keras: Any, layers: Layers, name: str, values: Any, stride: int) -> Any:
-    residual = _convolve(keras, layers, f"{name}.conv1", values, stride)
-    residual = _convolve(keras, layers, f"{name}.conv2", keras.layers.ReLU()(residual))
+def _block(graph: LiteGraph | KerasGraph, layers: Layers, name: str, values: Any, stride: int) -> Any:
+    inner = _convolve(graph, layers, f"{name}.conv1", values, stride=stride, activation="relu")
+    inner = _convolve(graph, layers, f"{name}.conv2", inner)
     if f"{name}.downsample.0" in layers:
-        values = _convolve(keras, layers, f"{name}.downsample.0", values, stride)
-    return keras.layers.ReLU()(keras.layers.Add()([values, residual]))
+        values = _convolve(graph, layers, f"{name}.downsample.0", values, stride=stride)
+    return graph.add(values, inner, activation="relu")
 
 
-def _convolve(keras: Any, layers: Layers, name: str, values: Any, stride: int = 1) -> Any:
-    """Apply a convolution with torch's padding: half of the kernel on each side, whatever the stride."""
+def _convolve(graph: LiteGraph | KerasGraph, layers: Layers, name: str, values: Any, **options: Any) -> Any:
+    """Add a convolution with torch's padding: half of the kernel on each side, whatever the stride."""
     kernel, bias = layers[name]
-    size = kernel.shape[0]
-    if size > 1:
-        values = keras.layers.ZeroPadding2D(size // 2)(values)
-    layer = keras.layers.Conv2D(kernel.shape[3], size, strides=stride, name=name.replace(".", "_"))
-    output = layer(values)
-    layer.set_weights([kernel, bias])
-    return output
+    if kernel.shape[0] > 1:
+        values = graph.pad(values, kernel.shape[0] // 2)
+    return graph.convolve(values, kernel, bias, is_padded=False, **options)

@@ -13,11 +13,14 @@ import pickle
 import struct
 import zipfile
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modeling.backends.batch_norm import Layers, fold
 
 Array = NDArray[Any]
 _DTYPES = {
@@ -47,6 +50,18 @@ def read_tensors(file: Path) -> dict[str, Array]:
     if not isinstance(tensors, dict) or not all(isinstance(value, np.ndarray) for value in tensors.values()):
         raise ValueError("it contains no dictionary of tensors")
     return {name: np.array(value) for name, value in tensors.items()}
+
+
+def fold_convolutions(tensors: dict[str, Array], norm_of: Callable[[str], str], epsilon: float) -> Layers:
+    """Return each convolution with the normalization ``norm_of`` its name folded in. Raises KeyError."""
+    layers: Layers = {}
+    for name in [name.removesuffix(".weight") for name, tensor in tensors.items() if tensor.ndim == 4]:
+        kernel, norm = tensors[f"{name}.weight"], norm_of(name)
+        # Torch's order is (out, in, height, width); a depthwise convolution has one input for each output.
+        kernel = kernel.transpose(2, 3, 0, 1) if kernel.shape[1] == 1 else kernel.transpose(2, 3, 1, 0)
+        parts = [tensors[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+        layers[name] = fold(kernel, parts, epsilon)
+    return layers
 
 
 def _read_zip(stream: IO[bytes]) -> Any:

@@ -61,7 +61,7 @@ class UserModelFile:
 
 
 def own_folder(store_dir: Path) -> Path:
-    """Return the folder of uploaded and trained model files, beside the frozen networks."""
+    """Return the folder of uploaded and trained model files, beside those frozen to LiteRT."""
     return Path(store_dir) / "encoders" / FOLDER
 
 

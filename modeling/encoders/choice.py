@@ -23,7 +23,7 @@ from modeling.models import MAX_BACKEND, EmbeddingSet, EncoderChoice, ModelVersi
 
 # -- Requested encoder -------------------------------------------------------------------------------
 def graphs_dir() -> Path:
-    """Return the folder of frozen networks, with a subfolder for uploaded model files."""
+    """Return the folder of frozen Keras files, with a subfolder for uploaded model files."""
     return Path(settings.STORE_DIR) / "encoders"
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from labeling.images.encoder_inputs import Pixels
 from modeling.backends import gpu, litert
 from modeling.backends.encoder import FloatArray
-from modeling.backends.keras_networks import NETWORKS, import_tensorflow, quiet
+from modeling.backends.keras_networks import import_tensorflow, quiet
+from modeling.backends.quick.applications import APPLICATIONS
 from modeling.quick.options import QuickOptions
 
 Positions = NDArray[np.int64]
@@ -35,7 +36,7 @@ class QuickNetwork:
 
     def __init__(self, options: QuickOptions, n_classes: int, file: Path | None) -> None:
         """Build the network with ImageNet weights from ``file``; None initializes it randomly with ``options.seed``."""
-        self._architecture = next(network for network in NETWORKS if network.backend == options.backbone)
+        application = APPLICATIONS[options.backbone]
         self.tensorflow, self.keras = import_tensorflow()
         # The same seed gives the same weights; the cost is not measurable.
         self.tensorflow.config.experimental.enable_op_determinism()
@@ -45,13 +46,13 @@ class QuickNetwork:
         layers = self.keras.layers
         side = options.image_side
         with quiet():
-            self.backbone = self._architecture.build(self.keras, file, side)
+            self.backbone = application.build(self.keras, file, side)
             self.dim = int(self.backbone.output.shape[-1])
             pixels = self.keras.Input((side, side, 3), name="pixels")
             # With ImageNet weights, the stored means and deviations are better than those of a batch of few images. A
             # randomly initialized network has to learn its own.
             training = False if options.weights == "imagenet" else None
-            features = self.backbone(self._architecture.scaled(self.keras, pixels, self.backbone), training=training)
+            features = self.backbone(application.scaled(self.keras, pixels, self.backbone), training=training)
             logits = layers.Dense(n_classes, name="logits")(layers.Dropout(DROPOUT, name="dropout")(features))
             self.features_model = self.keras.Model(pixels, features)
             self.model = self.keras.Model(pixels, logits)

@@ -13,7 +13,7 @@ import skimage.data
 from PIL import Image
 
 from modeling.backends import EncoderUnavailable, choose_encoder, efficientnet_lite2, likely, survey, weights
-from modeling.backends.torch_file import read_tensors
+from modeling.backends.torch_file import fold_convolutions, read_tensors
 from tests.modeling.backends.torch_files import State, save_as_torch_does
 from tests.modeling.factories import noise_pictures
 from tests.modeling.weights import WEIGHTS_FILE, hide_lite2, real_lite2_file
@@ -100,7 +100,7 @@ def forward(state: State, pixels: np.ndarray) -> np.ndarray:
 def test_layers_of_a_made_up_file(tmp_path: Path) -> None:
     state = random_state(np.random.default_rng(0))
     save_as_torch_does(tmp_path / FILE, state, is_old=True)
-    layers = efficientnet_lite2.fold_normalization(read_tensors(tmp_path / FILE))
+    layers = fold_convolutions(read_tensors(tmp_path / FILE), efficientnet_lite2._norm_of, efficientnet_lite2.EPSILON)
     assert len(blocks()) == sum(n for n, _ in efficientnet_lite2.STAGES) == 21
     assert len(layers) == 1 + 2 + 20 * 3 + 1
     kernel, bias = layers["_conv_stem"]
@@ -169,7 +169,6 @@ class TestNetwork:
         assert vectors.shape == (2, encoder.dim) == (2, 1280)
         expected = forward(state, encoder.prepare(images[0]))
         np.testing.assert_allclose(vectors[0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-        # The graph is cached: `auto` takes it from there, beside HOG.
         encoder = choose_encoder("efficientnet_lite2+hog", tmp_path, tmp_path / "graphs")
         assert (encoder.dim, encoder.input_side) == (1280 + 1828, 260)
         np.testing.assert_allclose(encoder.encode(images)[:, :1280], vectors, rtol=1e-5, atol=1e-6)

@@ -1,6 +1,5 @@
 """Test encoders: their vectors, the choice between them, and the messages when one is unavailable."""
 
-import hashlib
 import http.server
 import importlib
 import importlib.metadata
@@ -26,14 +25,26 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from hoshina import settings as settings_module
 from labeling.images.encoder_inputs import squash
-from modeling.backends import BACKENDS, EncoderUnavailable, choose_encoder, gpu, keras_networks, likely, survey, weights
+from modeling.backends import (
+    BACKENDS,
+    EncoderUnavailable,
+    choose_encoder,
+    gpu,
+    keras_networks,
+    likely,
+    survey,
+    weights,
+)
 from modeling.backends import encoder as encoder_module
 from modeling.backends.encoder import file_sha256, fingerprint
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
 from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.keras_networks import KerasEncoder, quiet
+from modeling.backends.lite_graph import LiteGraph
+from modeling.backends.quick.applications import APPLICATIONS, Application
 from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
+from modeling.quick.options import BackboneName
 from tests.modeling.backends.torch_files import resnet18_forward, resnet18_state, save_as_torch_does
 from tests.modeling.factories import noise_pictures, unavailable
 from tests.modeling.weights import WEIGHTS_FILE, hide_weights, real_weights_dir
@@ -230,7 +241,6 @@ class TestChoice:
     def test_auto_needs_no_tensorflow(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
         assert "MobileNetV2" in choose_encoder("auto", real_weights_dir()).name
-        unavailable("TensorFlow is not installed", "resnet50", real_weights_dir())
 
     @pytest.mark.slow
     @pytest.mark.parametrize("damage", ["garbage", "cut short", "other layers"])
@@ -358,12 +368,14 @@ def keras() -> Any:
         return keras_networks.import_tensorflow()[1]
 
 
-def random_weights(keras: Any, network: keras_networks.KerasNetwork, file: Path) -> None:
+def random_weights(keras: Any, application: Application, file: Path) -> None:
     """Write random weights of the right shapes in the layout of the published files."""
     from keras.src.legacy.saving import legacy_h5_format
 
     keras.utils.set_random_seed(1)
-    model = getattr(keras.applications, network.function)(weights=None, include_top=False, input_shape=(224, 224, 3))
+    model = getattr(keras.applications, application.function)(
+        weights=None, include_top=False, input_shape=(224, 224, 3)
+    )
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):  # the values in Keras's file
@@ -374,34 +386,79 @@ def random_weights(keras: Any, network: keras_networks.KerasNetwork, file: Path)
         legacy_h5_format.save_weights_to_hdf5_group(stream, model)
 
 
+def rename_as_in_keras_2(file: Path) -> None:
+    """Give layers and arrays other names: those of Keras 2 end in ":0", and layers were renamed later."""
+    with h5py.File(file, "r+") as stream:
+        names = [str(name) for name in stream.attrs["layer_names"]]
+        for number, name in enumerate(names):
+            group = stream[name]
+            arrays = [np.asarray(group[array]) for array in group.attrs["weight_names"]]
+            del stream[name]
+            renamed = stream.create_group(f"old_{number}")
+            renamed.attrs["weight_names"] = [f"old_{number}/array_{k}:0".encode() for k in range(len(arrays))]
+            for weight, array in zip(renamed.attrs["weight_names"], arrays, strict=True):
+                renamed[weight] = array
+        stream.attrs["layer_names"] = [f"old_{number}".encode() for number in range(len(names))]
+
+
+def cosines(vectors: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return (vectors * expected).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(expected, axis=1)
+
+
 @pytest.mark.slow
 class TestOtherNetworksWithRandomWeights:
     """Networks whose published weights are unavailable in tests: random weights under the same file names."""
 
-    @pytest.mark.parametrize("network", [keras_networks.EFFICIENTNET_B0, keras_networks.RESNET50])
+    @pytest.mark.parametrize("backend", ["efficientnet_b0", "resnet50"])
     def test_same_numbers_as_keras_with_its_own_preprocessing(
-        self, network: keras_networks.KerasNetwork, keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, backend: BackboneName, keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        file = tmp_path / network.weights.file
+        application = APPLICATIONS[backend]
+        file = tmp_path / application.weights.file
         with quiet():
-            random_weights(keras, network, file)
+            random_weights(keras, application, file)
             # Keras loads the file itself, as if it had just been downloaded.
-            module = importlib.import_module(f"keras.src.applications.{network.weights.title.lower().rstrip('0b5')}")
+            module = importlib.import_module(f"keras.src.applications.{backend.removesuffix('_b0').removesuffix('50')}")
             monkeypatch.setattr(module.file_utils, "get_file", lambda *args, **kwargs: str(file))
-            model = getattr(keras.applications, network.function)(
+            model = getattr(keras.applications, application.function)(
                 weights="imagenet", include_top=False, pooling="avg", input_shape=(224, 224, 3)
             )
             images = noise_pictures(3, seed=2)
-            pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
-            expected = model.predict(module.preprocess_input(pixels), verbose=0)
-        encoder = choose_encoder(network.backend, tmp_path, tmp_path / "graphs")
+            pixels = np.stack([squash(image, 224) for image in images])
+            expected = model.predict(module.preprocess_input(pixels.astype(np.float32)), verbose=0)
+        assert expected.std() > 1e-6
+        monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
+        encoder = choose_encoder(backend, tmp_path)
         vectors = encoder.encode(images)
         assert vectors.shape == (3, encoder.dim) == expected.shape
-        assert expected.std() > 1e-6
-        cosines = (vectors * expected).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(expected, axis=1)
-        assert cosines.min() >= 0.9999
+        assert cosines(vectors, expected).min() >= 0.999999
         assert "AL_WEIGHTS_DIR" in encoder.reason
-        assert [path.name.split("-")[0] for path in (tmp_path / "graphs").iterdir()] == [network.backend]
+        # GPUs run the same network in Keras.
+        network = next(network for network in keras_networks.NETWORKS if network.backend == backend)
+        on_gpu = gpu.KerasRunner(network.keras_model(keras, file)).run(pixels)
+        assert cosines(on_gpu, expected).min() >= 0.999999
+        rename_as_in_keras_2(file)
+        np.testing.assert_array_equal(choose_encoder(backend, tmp_path).encode(images), vectors)
+
+    def test_fingerprints_are_those_of_earlier_versions(self, keras: Any, tmp_path: Path) -> None:
+        facts = {
+            "efficientnet_b0": ("efficientnet_b0 average", "(x/255-mean)/deviation"),
+            "resnet50": ("resnet50 average", "bgr - mean"),
+        }
+        for backend, (architecture, normalization) in facts.items():
+            application = APPLICATIONS[backend]
+            file = tmp_path / application.weights.file
+            random_weights(keras, application, file)
+            assert choose_encoder(backend, tmp_path).fingerprint == fingerprint(
+                architecture=architecture, weights=file_sha256(file), side=224, resize="bilinear squash",
+                normalisation=normalization, library="litert 2",
+            )  # fmt: skip
+
+    @pytest.mark.parametrize("backend", ["efficientnet_b0", "resnet50"])
+    def test_weights_of_another_network_are_refused(self, backend: BackboneName, tmp_path: Path) -> None:
+        file = tmp_path / APPLICATIONS[backend].weights.file
+        file.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
+        assert "Delete it" in unavailable("damaged or of the wrong kind", backend, tmp_path).hint
 
 
 @pytest.mark.slow
@@ -537,13 +594,17 @@ class TestMobileNet:
         done = run_python("-c", program, real_weights_dir(), tmp_path / "graphs")
         assert done.stdout.split() == [mobile.fingerprint, "False"]
 
-    def test_a_frozen_network_that_does_not_run_is_told_with_what_to_delete(self, tmp_path: Path) -> None:
-        file = tmp_path / weights.EFFICIENTNET_B0.file
-        file.write_bytes(b"weights")
-        content = b"written whole, and no network"
-        name = f"efficientnet_b0-{file_sha256(file)[:16]}.{hashlib.sha256(content).hexdigest()[:16]}.tflite"
-        (tmp_path / name).write_bytes(content)
-        assert str(tmp_path) in unavailable("LiteRT could not run", "efficientnet_b0", tmp_path, tmp_path).hint
+    def test_names_in_the_file_make_no_difference(self, mobile: KerasEncoder, tmp_path: Path) -> None:
+        (tmp_path / WEIGHTS_FILE).write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
+        rename_as_in_keras_2(tmp_path / WEIGHTS_FILE)
+        images = noise_pictures(2)
+        np.testing.assert_array_equal(choose_encoder("mobilenet_v2", tmp_path).encode(images), mobile.encode(images))
+
+    def test_a_network_that_does_not_run_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(LiteGraph, "content", lambda graph, output: b"no network")
+        assert (
+            "Reinstall ai-edge-litert" in unavailable("LiteRT could not run", "mobilenet_v2", real_weights_dir()).hint
+        )
 
     def test_says_where_the_weights_came_from(self, mobile: KerasEncoder) -> None:
         assert "AL_WEIGHTS_DIR" in mobile.reason
