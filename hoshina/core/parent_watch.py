@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -32,8 +33,15 @@ def watch_parent(leave: Callable[[], None]) -> None:
         threading.Thread(target=_watch, args=(parent, leave), name="parent-watch", daemon=True).start()
 
 
+def _is_alive(parent: str) -> bool:
+    pid = parent.partition(":")[0]
+    if sys.platform != "win32" and os.getppid() == int(pid):  # a process whose parent has ended gets another one
+        return True
+    return lives(parent)
+
+
 def _watch(parent: str, leave: Callable[[], None]) -> None:
-    while lives(parent):
+    while _is_alive(parent):
         time.sleep(0.5)
     log.warning("Stopping, because the parent process has ended.")
     leave()

@@ -54,6 +54,11 @@ class Bars:
         self._bars: dict[UUID, Bar | None] = {}
         self._draws = sys.stderr.isatty()
 
+    @property
+    def active(self) -> bool:
+        """Return whether a job was active at the last call of :meth:`show`."""
+        return bool(self._bars)
+
     def show(self, active: Sequence[Job]) -> None:
         """Draw the active jobs, and print how jobs ended that were active at the last call."""
         ended = self._bars.keys() - {job.pk for job in active}

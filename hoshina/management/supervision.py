@@ -142,6 +142,11 @@ class Tree:
     children: list[Child] = field(default_factory=list)
     on_death: Callable[[str], None] = lambda identity: None
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether all children run."""
+        return all(child.process is not None and child.process.poll() is None for child in self.children)
+
     def look(self) -> list[str]:
         """Restart children that died. Return messages for the user."""
         messages = []

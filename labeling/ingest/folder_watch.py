@@ -40,7 +40,7 @@ _PAUSE_PER_LOOK = 19
 _PAUSE_WHEN_AWAY = 30.0
 # After this many seconds, another process may take over a poll, because its process may be dead.
 _LONGEST_LOOK = 60.0
-_TICK = 1.0
+_TICK = 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The embedded broker, and brokers that are away."""
 
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,8 @@ def send(folder: Path, name: str, *bodies: int) -> None:
             producer.publish({"n": body}, exchange=to.exchange, routing_key=name, declare=[to])
 
 
-def receive(folder: Path, name: str, into: list[int]) -> None:
-    """Take messages until none comes for a moment."""
+def receive(folder: Path, name: str, into: list[int], seconds: float = 0.5) -> None:
+    """Take messages until none comes for some seconds."""
 
     def take(body: dict[str, int], message: Any) -> None:
         into.append(body["n"])
@@ -44,7 +46,7 @@ def receive(folder: Path, name: str, into: list[int]) -> None:
     with connect(folder) as connection, Consumer(connection, [queue(name)], callbacks=[take]):
         while True:
             try:
-                connection.drain_events(timeout=0.5)
+                connection.drain_events(timeout=seconds)
             except TimeoutError:
                 return
 
@@ -68,6 +70,23 @@ def test_several_readers_get_each_message_once(tmp_path: Path) -> None:
     for reader in readers:
         reader.join()
     assert sorted(got) == list(range(200))
+
+
+@pytest.mark.parametrize("keeps_time", [False, True])
+def test_a_message_that_comes_later_is_delivered_even_if_the_time_of_the_folder_does_not_change(
+    tmp_path: Path, keeps_time: bool
+) -> None:
+    """Check a reader that waits; file systems round times, some to two seconds."""
+    got: list[int] = []
+    os.utime(tmp_path, (1_000, 1_000))
+    reader = threading.Thread(target=receive, args=(tmp_path, "heavy", got, 3.0))
+    reader.start()
+    time.sleep(0.5)
+    send(tmp_path, "heavy", 1)
+    if keeps_time:
+        os.utime(tmp_path, (1_000, 1_000))
+    reader.join()
+    assert got == [1]
 
 
 def test_an_unfinished_message_is_not_read(tmp_path: Path) -> None:

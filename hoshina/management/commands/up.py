@@ -251,11 +251,15 @@ class _Up:
                 self._note()
                 self._look_at_ingest()
                 self._show_jobs()
-                self.stopped.wait(0.1 if not opened else 0.5)
+                self.stopped.wait(self._pause() if opened else 0.1)
         finally:
             self.bars.close()
             self.say("Stopping…")
             self._stop()
+
+    def _pause(self) -> float:
+        """Return the seconds until this process looks again: few while something goes on, to save power otherwise."""
+        return 2.0 if self.ingest is None and not self.bars.active and self.tree.is_running else 0.5
 
     def _is_abandoned(self) -> bool:
         """Return whether `uv run`, which waits for this process and forwards signals to it, was killed."""
