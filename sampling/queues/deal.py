@@ -12,12 +12,12 @@ from labeling.decisions.provenance import Shown
 from labeling.display.item_frames import ItemFrames, item_frames
 from labeling.models import Dataset, Frame, Item, ItemQuerySet, LabelClass, State
 from modeling.models import ModelVersion
-from modeling.predictions import Suggestion, active_predictions, held_out_of
+from modeling.predictions import Suggestion, active_model, held_out_of, predictions_of
 from sampling.models import Round
 from sampling.queues.leases import Window, blocking, take
 from sampling.queues.pull import filters_from, leases, ranked_rows
 from sampling.queues.registry import STRATEGIES
-from sampling.sweeps.checks import waiting_among
+from sampling.sweeps.checks import has_open_check
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Deal:
 
     tiles: list[Tile]
     next_offset: int
+    # The active model.
+    model: ModelVersion | None
 
 
 def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool, user_id: int | None = None) -> Deal:
@@ -64,6 +66,7 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool,
     With ``is_continued`` the page continues an earlier one: items that the window (``holder``) shows are left out,
     whichever round they came from.
     """
+    model = active_model(round_.dataset)
     window = Window(holder, user_id)
     strategy = STRATEGIES[round_.queue]
     filters = filters_from(round_.params["filters"])
@@ -72,7 +75,7 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool,
         items = items.changed_since_decision()
     if not (holder and leases(strategy, filters)):
         found, next_offset = _collect(round_, offset, n, items, filters.state)
-        return Deal(_tiles(round_, found), next_offset)
+        return Deal(_tiles(round_, found, model), next_offset, model)
     with transaction.atomic():
         # A concurrent request waits here for this one, so that no item goes to both.
         Dataset.objects.select_for_update().get(pk=round_.dataset_id)
@@ -81,45 +84,61 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool,
             found, next_offset = _collect(round_, offset, n, items.exclude(blocked), filters.state)
             if found:
                 break
-        take(round_.dataset, [item for _, item in found], window)
-    return Deal(_tiles(round_, found), next_offset)
+        take(round_.dataset, [place.item for place in found], window)
+    return Deal(_tiles(round_, found, model), next_offset, model)
 
 
-def _collect(
-    round_: Round, offset: int, n: int, free: ItemQuerySet, state: State | None
-) -> tuple[list[tuple[int, Item]], int]:
-    """Return up to ``n`` pairs of rank and item, and the rank after the last of them."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An item at its rank, with its frames; ``is_hidden`` if its label and suggestion would influence a check."""
+
+    rank: int
+    frames: list[Frame]
+    is_hidden: bool
+
+    @property
+    def item(self) -> Item:
+        return self.frames[0].item
+
+
+def _collect(round_: Round, offset: int, n: int, free: ItemQuerySet, state: State | None) -> tuple[list[_Place], int]:
+    """Return up to ``n`` items, and the rank after the last of them."""
     rows, items = ranked_rows(round_), free if state is None else free.filter(state=state)
-    chosen: list[tuple[int, Item]] = []
+    chosen: list[_Place] = []
+    size = n
     while offset < len(rows) and len(chosen) < n:
-        block = rows[offset : offset + max(n, 100)].tolist()
-        by_row = {item.row: item for item in items.filter(row__in=block)}
+        block = rows[offset : offset + size].tolist()
+        size *= 2  # many of these ranks may be decided
+        frames = _frames_by_row(items.filter(row__in=block))
         for row in block:
             if len(chosen) == n:
                 break
-            if row in by_row:
-                chosen.append((offset, by_row[row]))
+            if row in frames:
+                chosen.append(_Place(offset, frames[row], is_hidden=frames[row][0].is_hidden))  # type: ignore[attr-defined]
             offset += 1
     return chosen, offset
 
 
-def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
-    frames: dict[int, list[Frame]] = {}
-    for frame in Frame.objects.filter(item__in=[item.pk for _, item in items]).order_by("pk"):
-        frames.setdefault(frame.item_id, []).append(frame)
-    labels = LabelClass.objects.in_bulk({item.label_id for _, item in items if item.label_id})
-    rows = [item.row for _, item in items]
-    voices = _voices(round_, rows)
-    hidden = waiting_among(round_.dataset_id, rows)
+def _frames_by_row(items: ItemQuerySet) -> dict[int, list[Frame]]:
+    """Return the frames of each item with their items and ``is_hidden``, by one query."""
+    by_row: dict[int, list[Frame]] = {}
+    frames = Frame.objects.filter(item__in=items).select_related("item").annotate(is_hidden=has_open_check("item"))
+    for frame in frames.order_by("pk"):
+        by_row.setdefault(frame.item.row, []).append(frame)
+    return by_row
+
+
+def _tiles(round_: Round, places: list[_Place], model: ModelVersion | None) -> list[Tile]:
+    labels = LabelClass.objects.in_bulk({place.item.label_id for place in places if place.item.label_id})
+    voices = _voices(round_, [place.item.row for place in places], model)
     later = set(round_.params.get("facts", {}).get("checks", ()))
-    pairs = _pairs(round_, [rank for rank, _ in items])
+    pairs = _pairs(round_, [place.rank for place in places])
     sources = np.frombuffer(round_.sources, dtype=np.uint8)
     tiles = []
-    for at, (rank, item) in enumerate(items):
-        if item.pk not in frames:
-            continue
-        suggestion = None if item.row in hidden or not voices else voices[-1].suggestions[at]
-        if item.row in hidden:  # the label must not influence a check
+    for at, place in enumerate(places):
+        rank, item = place.rank, place.item
+        suggestion = None if place.is_hidden or not voices else voices[-1].suggestions[at]
+        if place.is_hidden:
             item.state, item.label_id = State.UNLABELLED, None
         _, reason = round_.reasons[sources[rank] if len(sources) else 0]
         shown = replace(
@@ -133,8 +152,8 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
         if label and suggestion and opinions:
             reason = "; ".join([f"Labeled {label.name}", *opinions])
         reason = f"{reason}; rank {rank + 1:,}"
-        all_frames = item_frames(round_.dataset, frames[item.pk])
-        first = all_frames.first if all_frames else frames[item.pk][0]
+        all_frames = item_frames(round_.dataset, place.frames)
+        first = all_frames.first if all_frames else place.frames[0]
         is_later = item.row in later
         tiles.append(
             Tile(item, first, all_frames, rank, shown, reason, suggestion, label, pairs.get(rank), is_later=is_later)
@@ -174,13 +193,13 @@ class _Voice:
         return f"{self.introduction} {suggestion.label.name} ({probability})"
 
 
-def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
+def _voices(round_: Round, rows: list[int], model: ModelVersion | None) -> list[_Voice]:
     """Return the versions whose suggestions the page uses; that of the last one is shown."""
     unseen = filters_from(round_.params["filters"]).unseen
     if unseen is not None:
         models = ModelVersion.objects.filter(dataset=round_.dataset_id, number__in=unseen.numbers).order_by("number")
         return [_unseen_voice(model, rows, f"{model} predicted") for model in models]
-    predictions = active_predictions(round_.dataset)
+    predictions = predictions_of(model) if model else None
     if predictions is None:
         return []
     if STRATEGIES[round_.queue].needs_held_out:  # the model itself may have been trained on the label in doubt

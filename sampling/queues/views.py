@@ -242,13 +242,12 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     record(round_, page.tiles, me.user_id)
     coming = ranked_rows(round_)[page.next_offset : page.next_offset + n].tolist()
     make_ahead(dataset.pk, [*(tile.item.row for tile in page.tiles), *coming], me.name)
-    model = active_model(dataset)
     return Page(
         kind=round_.queue,
         tiles=page.tiles,
         round_id=round_.pk,
         next_url=_next_url(dataset, round_, page.next_offset, n),
-        model_version_id=model.pk if model else None,
+        model_version_id=page.model.pk if page.model else None,
         bar=bar_of(dataset, round_, len(page.tiles)),
         note=_note_of(round_),
     )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Sum
 
 from labeling.decisions.save import surviving
 from labeling.models import Annotation, Dataset, Item, LabelClass, State
@@ -192,6 +192,11 @@ def waiting_among(dataset_id: int, rows: Collection[int]) -> set[int]:
     """Return those of ``rows`` with an open check, whose suggestion must stay hidden."""
     waiting = Check.objects.filter(dataset=dataset_id, outcome__in=_OPEN, item__row__in=rows)
     return set(waiting.values_list("item__row", flat=True))
+
+
+def has_open_check(item: str) -> Exists:
+    """Return the condition of :func:`waiting_among` for a query whose field ``item`` leads to the item."""
+    return Exists(Check.objects.filter(item=OuterRef(item), outcome__in=_OPEN))
 
 
 def risk_of(dataset: Dataset) -> Risk:
