@@ -100,7 +100,7 @@ def _read(content: bytes) -> dict[str, Any] | None:
 
 
 class Transport(virtual.Transport):
-    """The transport for Celery's ``broker_transport``; its transport options name the ``folder``."""
+    """The transport for Celery's ``broker_transport``; its options: ``folder``, and ``polling_interval`` in seconds."""
 
     Channel = Channel
     # Every process knows which queue listens to which exchange: there are only direct exchanges.
@@ -113,14 +113,17 @@ class Transport(virtual.Transport):
         super().__init__(client, **kwargs)
         self.state = self.global_state
         self._folder = str(client.transport_options["folder"])
+        self._shortest_pause = float(client.transport_options["polling_interval"])
         self._delivered_at = time.monotonic()
 
     def driver_version(self) -> str:
         return "1"
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Any, **kwargs: Any) -> None:
         """Deliver the next message. Raises TimeoutError after ``timeout`` seconds without one, as Celery expects."""
+        timeout: float | None = kwargs.get("timeout")
         deadline = math.inf if timeout is None else time.monotonic() + timeout
+        assert self.cycle is not None
         while True:
             changed_at = self._changed_at()
             try:
@@ -143,8 +146,8 @@ class Transport(virtual.Transport):
         """Sleep until the folder may have changed since ``changed_at``, or until ``deadline``."""
         if abs(time.time() - changed_at) < _ROUNDING:  # another change may have had the same time
             deadline = 0.0
-        shortest, idle = self.polling_interval, time.monotonic() - self._delivered_at
-        pause = min(max(shortest, _PAUSE_PER_IDLE_SECOND * idle), _LONGEST_PAUSE * shortest)
+        growing = _PAUSE_PER_IDLE_SECOND * (time.monotonic() - self._delivered_at)
+        pause = min(max(self._shortest_pause, growing), _LONGEST_PAUSE * self._shortest_pause)
         while True:
             time.sleep(pause)
             if time.monotonic() >= deadline or self._changed_at() != changed_at:
