@@ -119,9 +119,8 @@ class Transport(virtual.Transport):
     def driver_version(self) -> str:
         return "1"
 
-    def drain_events(self, connection: Any, **kwargs: Any) -> None:
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
         """Deliver the next message. Raises TimeoutError after ``timeout`` seconds without one, as Celery expects."""
-        timeout: float | None = kwargs.get("timeout")
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         assert self.cycle is not None
         while True:
