@@ -125,10 +125,10 @@ class TestInProcess:
         call_command("embed")
         assert "1 image could not be read." in capsys.readouterr().out
 
-    def test_failure_is_one_line(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
-        with pytest.raises(CommandError, match="TensorFlow is not installed") as raised:
-            call_command("embed", backend="torch")
+    def test_failure_is_one_line(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        hide_lite2(monkeypatch, tmp_path / "hidden")
+        with pytest.raises(CommandError, match="weights are not installed") as raised:
+            call_command("embed", backend="efficientnet_lite2")
         assert "\n" not in str(raised.value)
         assert raised.value.returncode == 1
 

@@ -28,6 +28,7 @@ from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
 from tests.factories import assert_contains, call_before, fresh, interrupt_at, new_folder, not_none
 from tests.modeling.factories import add_item_with_file
+from tests.modeling.weights import hide_lite2
 from tests.parts import wait_until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -210,12 +211,14 @@ class TestTrouble:
         with pytest.raises(Refusal, match="None of the 22 images"):
             embed(dataset)
 
-    def test_encoder_that_cannot_run(self, dataset: Dataset, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings.EMBEDDING_BACKEND = "torch"
-        monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
-        with pytest.raises(Refusal, match="TensorFlow is not installed") as raised:
+    def test_encoder_that_cannot_run(
+        self, dataset: Dataset, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        settings.EMBEDDING_BACKEND = "efficientnet_lite2"
+        hide_lite2(monkeypatch, tmp_path / "hidden")
+        with pytest.raises(Refusal, match="EfficientNet-Lite2's weights are not installed") as raised:
             embed(dataset)
-        assert "another encoder" in raised.value.hint
+        assert "Install them" in raised.value.hint
         assert Job.objects.get().state == Job.State.FAILED
 
     def test_damaged_vectors_are_computed_again(self, dataset: Dataset, store: Path) -> None:

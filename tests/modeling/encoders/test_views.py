@@ -25,7 +25,7 @@ from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
 from tests.factories import MakeDataset, assert_contains, call_before, text
 from tests.modeling.factories import add_item_with_file, make_version
-from tests.modeling.weights import hide_weights
+from tests.modeling.weights import hide_lite2, hide_weights
 from tests.people import account
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -174,13 +174,14 @@ class TestUse:
         [
             ("magic", "There is no encoder"),
             ("file:x.onnx", "no model file"),
-            ("resnet50", "TensorFlow is not installed"),
+            ("efficientnet_lite2", "weights are not installed"),
         ],
     )
     def test_what_cannot_be_used_is_refused(
-        self, backend: str, words: str, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
+        self, backend: str, words: str, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:  # fmt: skip
+        hide_lite2(monkeypatch, tmp_path / "hidden")
         assert words in text(post(client, "encoder_use", backend=backend), 422)
         assert not EncoderChoice.objects.exists()
         assert not Job.objects.exists()
