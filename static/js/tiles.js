@@ -1,4 +1,5 @@
 // The tiles: the state, label and messages that each shows for its item.
+import { setText } from "./text.js";
 import { classes } from "./workbench/classes.js";
 
 export const UNLABELED = 0;
@@ -34,8 +35,8 @@ export function drawChip(tile) {
   const labelClass = label === null ? null : classes.ofId(label);
   const chip = tile.querySelector(".chip");
   const name = state === LABELED ? (labelClass?.name ?? chip.querySelector(".name").textContent) : STATES[state];
-  chip.querySelector("kbd").textContent = state === LABELED ? (labelClass?.key ?? "") : "";
-  chip.querySelector(".name").textContent = name;
+  setText(chip.querySelector("kbd"), state === LABELED ? (labelClass?.key ?? "") : "");
+  setText(chip.querySelector(".name"), name);
   if (state === LABELED && labelClass) {
     chip.style.setProperty("--c", labelClass.color);
     tile.style.setProperty("--mark", labelClass.color);

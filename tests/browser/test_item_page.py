@@ -7,8 +7,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from labeling.decisions import classes
 from labeling.models import Annotation, Item, LabelClass
-from tests.browser.bench import Bench, wait_while_the_page_runs
+from tests.browser.bench import Bench, Held, wait_while_the_page_runs
 from tests.browser.conftest import Site
+from tests.browser.factories import add_falling_model
 from tests.factories import not_none
 
 
@@ -196,3 +197,21 @@ def test_the_side_pane_zooms_without_disturbing_the_grid(bench: Bench) -> None:
     bench.press("2")
     assert Item.objects.get(row=0).state in (0, 1)  # the digit went to the grid, which saves behind it
     expect(bench.page.locator("#grid .tile").first).to_have_attribute("data-state", "1")
+
+
+def test_the_decisions_stay_in_place_while_the_next_probabilities_load(bench: Bench) -> None:
+    add_falling_model(bench.dataset)
+    bench.open()
+    bench.press("Enter")
+    bars = bench.page.locator("#side .probabilities")
+    expect(bars).to_be_visible()
+    place = bench.page.locator("#side .detail-model + .panel")
+    before = place.bounding_box()
+    held = Held(bench.page, "**/probabilities/**")
+    bench.press("ArrowRight")
+    held.wait_for(1)
+    expect(bars).to_have_count(0)
+    assert place.bounding_box() == before
+    held.release_all()
+    expect(bars).to_be_visible()
+    assert place.bounding_box() == before

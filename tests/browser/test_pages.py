@@ -1,5 +1,6 @@
 """How every page looks and behaves to everyone: accessibility, dark and light, small and zoomed, without jumps."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from labeling.models import Annotation, Dataset, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from modeling.versions.model_files import save_probabilities
 from tests.browser.axe import require_accessible, watch_layout_shifts
-from tests.browser.bench import Bench, Held, open_whole, wait_while_the_page_runs
+from tests.browser.bench import Bench, Held, open_whole, tell_job_finished, wait_while_the_page_runs
 from tests.browser.conftest import Site
 from tests.factories import decide, not_none
 from tests.modeling.factories import make_version
@@ -166,6 +167,35 @@ def test_nothing_moves_while_thumbnails_load(page: Page, site: Site) -> None:
     assert [tile.bounding_box() for tile in bench.tiles.all()[:5]] == before
 
 
+def test_growing_numbers_and_other_queues_move_nothing_in_the_header(bench: Bench, page: Page) -> None:
+    bench.open()
+    page.locator("#badge").wait_for()
+    page.locator("#queue-menu details").wait_for()
+    places = page.locator("#queue-menu, #badge-slot, .progress > *, #class-pane .count, .others .count")
+    rounded = "places => places.map(place => Object.values(place.getBoundingClientRect().toJSON()).map(Math.round))"
+    before = places.evaluate_all(rounded)
+    page.evaluate("""() => {
+        for (const count of document.querySelectorAll('[data-count="labelled"]')) count.textContent = "59";
+        for (const count of document.querySelectorAll(".classes .count")) count.textContent = "1,234";
+        document.querySelector("#queue-menu b").textContent = "Uncertain";
+    }""")
+    assert places.evaluate_all(rounded) == before
+
+
+def test_the_local_time_takes_the_space_of_the_servers_time(page: Page, site: Site, furnished: Dataset) -> None:
+    watch_layout_shifts(page)
+    Job.objects.create(kind="retrain", queue="interactive", state="succeeded", dataset_id=furnished.pk)
+    held = Held(page, "**/js/app*.js")  # which writes the local times
+    page.goto(site.address + PAGES["jobs"], wait_until="commit")
+    held.wait_for(1)
+    time = page.locator("main table time").first
+    before = time.bounding_box()
+    held.release_all()
+    expect(time).to_have_attribute("title", re.compile("UTC"))
+    assert time.bounding_box() == before
+    assert page.evaluate("window.shift") == 0
+
+
 def test_small_images_are_enlarged_without_blur_and_never_cropped(page: Page, site: Site) -> None:
     bench = Bench(page, site.address, site.dataset()).open()
     image = bench.tiles.first.locator("img")
@@ -215,6 +245,25 @@ def test_a_page_fetched_ahead_for_an_older_model_is_dropped(page: Page, site: Si
     expect(page.locator(f"#item-{shown[0]}")).to_have_count(0)
     wait_while_the_page_runs(page, lambda: len(asked) >= 2, why="a page of the new model")
     expect(page.locator("#grid")).to_have_attribute("data-model", str(new.pk))
+
+
+def test_the_next_page_is_fetched_again_as_soon_as_a_job_ends(page: Page, site: Site, furnished: Dataset) -> None:
+    """A page fetched ahead is leased, so nothing is fetched before half of this page is decided."""
+    bench = Bench(page, site.address, furnished).open("queue=all&state=unlabelled")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/grid/" in request.url else None)
+    n = bench.n_tiles()
+    tell_job_finished(page, "retrain")
+    bench.press(*["1"] * (n // 2 - 1))
+    bench.settle()
+    page.wait_for_load_state("networkidle")
+    assert asked == []
+    bench.press("1", "1")
+    wait_while_the_page_runs(page, lambda: asked, why="the next page")
+    page.wait_for_load_state("networkidle")
+    assert len(asked) == 1
+    tell_job_finished(page, "retrain")
+    wait_while_the_page_runs(page, lambda: len(asked) == 2, why="the next page by the new model")
 
 
 # -- Around the pages -------------------------------------------------------------------------------

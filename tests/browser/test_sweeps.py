@@ -28,6 +28,8 @@ def sweep(bench: Bench) -> Bench:
 def test_a_class_is_swept_with_a_mark_a_digit_and_one_key(sweep: Bench, page: Page) -> None:
     n = sweep.n_tiles()
     assert n >= 10
+    stage = page.locator("#stage")
+    assert stage.evaluate("stage => stage.scrollHeight - stage.clientHeight") == 0, "bar and tiles fill the stage"
     bar = page.locator("#sweep-bar")
     expect(bar).to_contain_text(f"{n} images")
     expect(bar).to_contain_text("target: at most 1 % wrong")

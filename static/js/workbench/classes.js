@@ -1,4 +1,6 @@
 // The classes in the left pane, and the counts, which the server's responses update.
+import { setText } from "../text.js";
+
 const numberFormat = new Intl.NumberFormat("en-GB");
 
 function all() {
@@ -18,7 +20,7 @@ export const classes = {
 };
 
 function showNumber(selector, number) {
-  for (const element of document.querySelectorAll(selector)) element.textContent = numberFormat.format(number);
+  for (const element of document.querySelectorAll(selector)) setText(element, numberFormat.format(number));
 }
 
 export function showCounts(counts) {
@@ -33,7 +35,7 @@ export function showCounts(counts) {
   }
   for (const element of document.querySelectorAll("[data-class-count]")) {
     const n = counts.classes?.[element.dataset.classCount];
-    if (n !== undefined) element.textContent = numberFormat.format(n);
+    if (n !== undefined) setText(element, numberFormat.format(n));
   }
 }
 

@@ -176,6 +176,7 @@ export class Pages extends EventTarget {
     this.grid.replaceWith(page.node);
     for (const name of ["sweep-bar", "grid-note"]) document.getElementById(name)?.remove();
     if (page.bar) this.stage.prepend(page.bar);
+    this.stage.classList.toggle("has-bar", Boolean(page.bar)); // :has() would lay all tiles out again at each key
     if (page.note) this.stage.append(page.note);
     this.cursor.isMarking = Boolean(page.bar);
     page.node.classList.toggle("marking", Boolean(page.bar));

@@ -59,11 +59,18 @@ export class SidePane {
     }
   }
 
+  // Keep the space of the probabilities, which come after the rest of the next image's detail.
+  #keepHeight() {
+    const model = this.body.querySelector(".detail-model");
+    if (model) this.body.style.setProperty("--model-height", `${model.offsetHeight}px`);
+  }
+
   #load() {
     if (!this.tile) return;
     const url = this.bench.dataset.detail.replace("/items/0/", `/items/${this.tile.dataset.row}/`);
     if (url === this.#shown) return;
     this.#shown = url;
+    this.#keepHeight();
     window.htmx.trigger(this.body, "htmx:abort"); // a request that still runs is out of date
     const request = window.htmx.ajax("GET", url, { source: this.body, target: this.body, swap: "innerHTML" });
     request?.catch?.((error) => {
