@@ -9,6 +9,7 @@ from hoshina.jobs.runner import Run
 from labeling.apps import read_new_cards
 from labeling.fields.header_fields import KIND, read_cards
 from labeling.images.open_image import DEFAULT_EXTENSIONS
+from labeling.ingest.demo_images import demo_folder, write_digits
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset
 
@@ -23,6 +24,8 @@ def run_ingest(run: Run) -> dict[str, Any]:
     seconds), ``grouping`` (the template by which several files make one item from now on, or "").
     """
     dataset = Dataset.objects.get(pk=run.dataset_id)
+    if dataset.root == str(demo_folder().resolve()):
+        write_digits(demo_folder())
     extensions = run.params.get("extensions") or DEFAULT_EXTENSIONS
     settled = float(run.params.get("settled") or 0)
     return ingest(

@@ -11,12 +11,17 @@ from labeling.views import (
     images,
     items,
     media,
+    new_dataset,
     pointer,
 )
 
 app_name = "labeling"
 urlpatterns = [
     path("datasets/", datasets.index, name="datasets"),
+    path("datasets/folders/", new_dataset.folders, name="folders"),
+    path("datasets/folders/preview/", new_dataset.folder_preview, name="folder_preview"),
+    path("datasets/demo/", new_dataset.demo, name="demo"),
+    path("datasets/upload/", new_dataset.upload, name="upload"),
     path("d/<slug:slug>/header/", header.header, name="header"),
     path("d/<slug:slug>/annotate/", decisions.annotate, name="annotate"),
     path("d/<slug:slug>/items/<number:row>/", items.page, name="item"),

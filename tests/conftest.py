@@ -45,7 +45,7 @@ def picture_folder(tmp_path: Path) -> Callable[..., Path]:
 
     def make(n: int = 6, *, name: str = "pictures", size: int = 24) -> Path:
         folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(7)
         for number in range(n):
             pixels = rng.integers(0, 255, (size, size, 3), dtype=np.uint8)

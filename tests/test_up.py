@@ -96,7 +96,6 @@ def test_wrong_use_is_told_in_a_line(up: Callable[..., Up], tmp_path: Path) -> N
         (["nowhere"], 1, f"The folder {tmp_path / 'nowhere'} does not exist."),
         ([str(file)], 1, f"The folder {file} is not a folder."),
         ([str(tmp_path), "--demo"], 2, "Name a folder or --demo, not both."),
-        ([], 2, "There are no datasets yet. Name a folder of images"),
         (["--port", "70000"], 2, "'70000' is not a port; expected a whole number from 1 to 65535."),
         (["--port", "0"], 2, "'0' is not a port"),
     ):

@@ -14,13 +14,13 @@ from django.db.models import Model
 
 # Patterns of the files that cannot be computed again, or not with the same result: metadata columns, files of model
 # versions, coordinates of maps, components of joined encoders, people's model files, examples from outside a dataset,
-# and the best weights of quick trainings that were stopped.
+# the best weights of quick trainings that were stopped, and images that were uploaded.
 _PATTERNS = (
     "fields/*/*.np[yz]", "models/**/*", "maps/*/*.np[yz]", "vectors/*/*/reduction.npz", "encoders/own/*",
-    "examples/*/*", "quick/*/kept.npz",
+    "examples/*/*", "quick/*/kept.npz", "uploads/*/*",
 )  # fmt: skip
 # Folders of the store whose files refer to rows of the database.
-FOLDERS = ("fields", "models", "maps", "vectors", "encoders", "examples", "quick", "neighbours", "squares")
+FOLDERS = ("fields", "models", "maps", "vectors", "encoders", "examples", "quick", "neighbours", "squares", "uploads")
 # Nobody's work, or a way to sign in: left out of every backup.
 _TRANSIENT = frozenset({"sessions.session", "labeling.lease", "jobs.worker", "jobs.chunk"})
 _TRANSIENT_APPS = frozenset({"axes"})

@@ -35,6 +35,7 @@ _TITLES = {
     "compiled": "Compiled code",
     "keras": "Downloaded weights",
     "demo": "Images of the demo",
+    "uploads": "Uploaded images",
     "logs": "Logs",
 }
 CLEARABLE = {"thumbs": "AL_THUMBNAILS_MB", "squares": "AL_SQUARES_MB"}

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 NAME_LENGTH = 120
 _SLUG_LENGTH = 60
+# Folders of the store that hold images: uploaded ones, and those of the demo.
+UPLOADS, DEMO = "uploads", "demo"
 
 
 def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Dataset:
@@ -43,12 +45,12 @@ def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Da
         return dataset
     if settings.DATA_DIR is not None and Dataset.objects.present().count() == 1:
         return Dataset.objects.present().get()  # AL_DATA_DIR is where its folder is now
-    return _create(_free_name(root), root)
+    return create_dataset(_free_name(root), root)
 
 
 def folder_problem(folder: Path) -> str:
     """Return why a folder cannot be read; empty if it can."""
-    if not _is_allowed(folder):
+    if not is_allowed(folder):
         roots = ", ".join(str(root) for root in settings.ROOTS)
         return f"Datasets may only lie under {roots} (AL_ROOTS). Choose a folder there."
     try:
@@ -64,12 +66,12 @@ def folder_problem(folder: Path) -> str:
         return f"The folder {folder} cannot be read ({error.strerror or error})."
 
 
-def _is_allowed(folder: Path) -> bool:
-    """Return whether AL_ROOTS allows datasets in a folder, wherever links lead. The demo lies in the store."""
+def is_allowed(folder: Path) -> bool:
+    """Return whether AL_ROOTS allows datasets in a folder, wherever links lead. Images of the store always may be."""
     if not settings.ROOTS:
         return True
     real = Path(os.path.realpath(folder))
-    roots = [*settings.ROOTS, settings.STORE_DIR / "demo"]
+    roots = [*settings.ROOTS, settings.STORE_DIR / UPLOADS, settings.STORE_DIR / DEMO]
     return any(real.is_relative_to(os.path.realpath(root)) for root in roots)
 
 
@@ -87,7 +89,7 @@ def _named(name: str, root: Path) -> Dataset:
         raise Refusal(f"The name of a dataset must have at most {NAME_LENGTH} printable characters.")
     dataset = Dataset.objects.filter(name=name).first()
     if dataset is None:
-        return _create(name, root)
+        return create_dataset(name, root)
     if dataset.root == str(root) or settings.DATA_DIR is not None:
         return dataset
     if Path(dataset.root).exists():
@@ -115,9 +117,15 @@ def _free_name(root: Path) -> str:
     return _first_free("name", base, " ")
 
 
-def _create(name: str, root: Path) -> Dataset:
+def create_dataset(name: str, root: Path) -> Dataset:
+    """Create a dataset; if its name is taken, with a number after it.
+
+    Callers have checked ``root`` or will write it.
+    """
     base = slugify(name)[: _SLUG_LENGTH - 8].strip("-") or "dataset"
-    return Dataset.objects.create(name=name, slug=_first_free("slug", base, "-"), root=str(root))
+    return Dataset.objects.create(
+        name=_first_free("name", name, " "), slug=_first_free("slug", base, "-"), root=str(root)
+    )
 
 
 def _first_free(field: str, base: str, joint: str) -> str:

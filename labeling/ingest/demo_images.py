@@ -6,9 +6,28 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from django.conf import settings
 from PIL import Image
 
+from labeling.ingest.dataset_folder import DEMO, create_dataset, dataset_for
+from labeling.models import Dataset
+
 DEMO_NAME = "digits"
+
+
+def demo_folder() -> Path:
+    """Return the folder of the demo in the store; :func:`write_digits` fills it."""
+    return Path(settings.STORE_DIR) / DEMO / DEMO_NAME
+
+
+def demo_dataset() -> Dataset:
+    """Return the demo dataset, creating it if necessary; its ingest writes the images."""
+    if demo_folder().exists():
+        return dataset_for(demo_folder())
+    demo_folder().parent.mkdir(parents=True, exist_ok=True)
+    root = demo_folder().parent.resolve() / DEMO_NAME
+    existing = Dataset.objects.present().filter(root=str(root)).first()
+    return existing or create_dataset(DEMO_NAME, root)
 
 
 def write_digits(folder: Path) -> Path:

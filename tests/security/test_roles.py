@@ -21,6 +21,10 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
     **dict.fromkeys(["account", "sign_out_elsewhere", "labeling:annotate", "modeling:retrain"], LOOK),
     **dict.fromkeys(["sampling:leases_renew", "sampling:leases_release", "sampling:example_upload"], LOOK),
     "labeling:datasets": (LABELER, ADMINISTRATOR),
+    **dict.fromkeys(
+        ["labeling:folders", "labeling:folder_preview", "labeling:demo", "labeling:upload"],
+        (ADMINISTRATOR, ADMINISTRATOR),
+    ),
     "dataset_manage": (MANAGER, MANAGER),
     "dataset_rename": CHANGE,
     "dataset_archive": CHANGE,

@@ -49,7 +49,12 @@ class Command(HoshinaCommand):
     help = "Start everything for a folder of images and open the browser. Ctrl-C stops it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", nargs="?", metavar="FOLDER", help="a folder of images (default: AL_DATA_DIR)")
+        parser.add_argument(
+            "folder",
+            nargs="?",
+            metavar="FOLDER",
+            help="a folder of images (default: AL_DATA_DIR; without both, choose one in the browser)",
+        )
         parser.add_argument("--demo", action="store_true", help="the 1,797 handwritten digits of scikit-learn")
         parser.add_argument("--port", type=_port, default=settings.PORT, help="default: AL_PORT or 8000")
         parser.add_argument("--no-browser", action="store_true", help="print the address without opening it")
@@ -71,14 +76,6 @@ class Command(HoshinaCommand):
         folder = _folder(options)
         settings.STORE_DIR.mkdir(parents=True, exist_ok=True)
         with _hold_store() as held, _stop_signals() as stopped:
-            if folder is None and not options["demo"]:
-                prepare_database(may_migrate_server=True)
-                if not apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.exists():
-                    raise CommandError(
-                        "There are no datasets yet. Name a folder of images (hoshina up FOLDER), or try "
-                        "hoshina up --demo.",
-                        returncode=2,
-                    )
             _Up(self, options, held, stopped).run(folder)
 
 
@@ -304,9 +301,9 @@ class _Up:
         """Create the dataset at once, so that the first page shows it, and start reading the folder."""
         name = self.options["dataset"]
         if self.options["demo"]:
-            from labeling.ingest.demo_images import DEMO_NAME, write_digits
+            from labeling.ingest.demo_images import DEMO_NAME, demo_folder, write_digits
 
-            folder = write_digits(settings.STORE_DIR / "demo" / DEMO_NAME)
+            folder = write_digits(demo_folder())
             name = name or DEMO_NAME
         if folder is None:
             if self.options["watch"]:

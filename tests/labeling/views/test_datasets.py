@@ -25,10 +25,11 @@ PROBLEMS = "/d/pictures/problems/"
 
 # -- Home -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("command", ["uv run hoshina", "hoshina"])
-def test_home_without_datasets_says_how_to_begin(client: Client, settings: Any, command: str) -> None:
+def test_home_without_datasets_offers_three_ways_to_begin(client: Client, settings: Any, command: str) -> None:
     assert settings.COMMAND == "uv run hoshina", "the tests run in a checkout"
     settings.COMMAND = command
-    assert_contains(client.get(HOME), f">{command} up FOLDER<", f">{command} up --demo<", 'name="folder"')
+    page = client.get(HOME)
+    assert_contains(page, "Open a folder", "Upload images", "Try the demo", 'name="folder"', f">{command} up FOLDER<")
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""List folders on this machine, with how many images are in them, so that a person can choose one."""
+
+from __future__ import annotations
+
+import os
+import string
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from hoshina.core.errors import Refusal
+from labeling.images.natural_order import natural_key
+from labeling.images.open_image import DEFAULT_EXTENSIONS
+from labeling.ingest.dataset_folder import folder_problem, is_allowed
+from labeling.models import Dataset
+
+# Limits, so that a folder of a million files or a slow network share answers as well.
+_MOST_ENTRIES = 10_000
+_MOST_FOLDERS = 200
+_SECONDS = 1.0
+_RECENT = 5
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is directly in a folder: images, its first image and subfolders; ``is_partial`` if there is more."""
+
+    n_images: int = 0
+    first: Path | None = None
+    n_folders: int = 0
+    is_partial: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A folder to open."""
+
+    folder: Path
+    name: str
+    content: Content = Content()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A folder, those that contain it from the outermost on, and its subfolders; ``n_more`` are not listed."""
+
+    here: Choice
+    above: list[Choice]
+    folders: list[Choice]
+    n_more: int
+
+
+def starting_points() -> list[Choice]:
+    """Return the folders to begin at: those of AL_ROOTS, else the home folder, its usual places, and disks."""
+    if settings.ROOTS:
+        return [Choice(root, str(root)) for root in settings.ROOTS]
+    home = Path.home()
+    places = [(home, "Home"), *((home / name, name) for name in ("Pictures", "Desktop", "Documents", "Downloads"))]
+    return [Choice(folder, name) for folder, name in [*places, *_disks()] if folder.is_dir()]
+
+
+def _disks() -> Iterator[tuple[Path, str]]:
+    if sys.platform == "win32":
+        yield from ((Path(f"{letter}:\\"), f"{letter}:") for letter in string.ascii_uppercase)
+        return
+    yield Path("/"), "/"
+    for parent in (Path("/media") / os.environ.get("USER", ""), Path("/Volumes")):
+        with suppress(OSError):
+            yield from ((disk, disk.name) for disk in sorted(parent.iterdir()) if disk.is_dir())
+
+
+def recent_folders() -> list[Choice]:
+    """Return the folders that hold those of the newest datasets, newest first."""
+    roots = Dataset.objects.present().order_by("-pk").values_list("root", flat=True)[: 4 * _RECENT]
+    store = Path(os.path.realpath(settings.STORE_DIR))
+    parents = dict.fromkeys(Path(root).parent for root in roots)
+    found = [folder for folder in parents if not folder.is_relative_to(store) and is_allowed(folder)]
+    return [Choice(folder, str(folder)) for folder in found[:_RECENT] if folder.is_dir()]
+
+
+def list_folder(folder: Path) -> Listing:
+    """Return the subfolders of a folder in natural order, with their content. Raises Refusal."""
+    if not folder.is_absolute():
+        raise Refusal(f"{folder} is not a full path.", "Enter a path that starts at the root of the disk.")
+    if problem := folder_problem(folder):
+        raise Refusal(problem)
+    until = time.monotonic() + _SECONDS
+    inside = sorted(_subfolders(folder), key=lambda path: natural_key(path.name))
+    choices = [Choice(path, path.name, content_of(path, until)) for path in inside[:_MOST_FOLDERS]]
+    above = [Choice(parent, parent.name or str(parent)) for parent in reversed(folder.parents) if is_allowed(parent)]
+    here = Choice(folder, folder.name or str(folder), content_of(folder, until + _SECONDS))
+    return Listing(here, above, choices, len(inside) - len(choices))
+
+
+def _subfolders(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if not entry.name.startswith(".") and entry.name.isprintable() and entry.is_dir():
+                    yield Path(entry.path)
+
+
+def content_of(folder: Path, until: float = float("inf")) -> Content:
+    """Count what is directly in a folder, until a number of entries or a time (``time.monotonic``) is reached."""
+    n_images = n_folders = 0
+    first: str | None = None
+    try:
+        with os.scandir(folder) as entries:
+            for number, entry in enumerate(entries):
+                if number >= _MOST_ENTRIES or time.monotonic() > until:
+                    return Content(n_images, Path(first) if first else None, n_folders, is_partial=True)
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(DEFAULT_EXTENSIONS):
+                    n_images += 1
+                    first = min(first or entry.path, entry.path)
+                elif entry.is_dir():
+                    n_folders += 1
+    except OSError as error:
+        return Content(problem=error.strerror or str(error))
+    return Content(n_images, Path(first) if first else None, n_folders)

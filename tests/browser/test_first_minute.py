@@ -1,0 +1,77 @@
+"""From an empty store to images on the screen without a terminal: a folder, uploaded images, the demo."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.axe import require_accessible, require_no_wider_than_the_window
+from tests.factories import MakeFolder
+from tests.parts import BROWSER_TIMEOUT, free_port
+from tests.processes import Up
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def page(
+    up: Callable[..., Up], browser: Browser, tmp_path: Path, picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """Provide the first page of a real server that was started without a folder, for a person with a home folder."""
+    picture_folder(7, name="home/Pictures/night 1 & 2")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    running = up("--port", str(free_port()))
+    running.wait_until_well()
+    context = browser.new_context(base_url=f"http://127.0.0.1:{running.port}", reduced_motion="reduce")
+    context.set_default_timeout(BROWSER_TIMEOUT)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto("/")
+    yield page
+    context.close()
+    assert not errors, errors
+
+
+def _see_tiles(page: Page, name: str, n: int) -> None:
+    page.wait_for_url(f"**/d/{name}/")
+    expect(page.locator("#grid .tile.here")).to_be_visible()
+    expect(page.locator("[data-count=items]").first).to_have_text(f"{n:,}")
+
+
+def test_three_ways_to_a_dataset(page: Page, tmp_path: Path, picture_folder: MakeFolder) -> None:
+    expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+    page.get_by_role("button", name="Choose a folder…").click()
+    page.get_by_role("button", name="Pictures").click()
+    page.get_by_role("button", name="night 1 & 2").click()
+    expect(page.locator(".folder-here")).to_contain_text("7 images")
+    expect(page.locator(".folder-here img")).to_have_js_property("complete", True)
+    assert page.locator(".folder-here img").evaluate("img => img.naturalWidth") == 24
+    require_accessible(page)
+    require_no_wider_than_the_window(page)
+    page.get_by_role("button", name="Open this folder").click()
+    _see_tiles(page, "night-1-2", 7)
+
+    page.goto("/datasets/")
+    page.get_by_label("Name of the dataset").fill("From my phone")
+    images = picture_folder(60, name="phone")
+    page.locator("#upload-images").set_input_files([*sorted(images.iterdir())])
+    _see_tiles(page, "from-my-phone", 60)
+
+    page.goto("/datasets/")
+    page.get_by_role("button", name="Open the demo").click()
+    _see_tiles(page, "digits", 1797)
+
+
+def test_dropped_files_and_what_is_not_an_image(page: Page) -> None:
+    drop = """(name) => {
+        const data = new DataTransfer();
+        data.items.add(new File(["x"], name));
+        document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
+    }"""
+    page.evaluate(drop, "notes.txt")
+    expect(page.locator("#upload-status")).to_have_text("notes.txt is not an image in a format that HOSHINA reads.")
+    page.evaluate(drop, "damaged.png")
+    page.wait_for_url("**/d/uploaded-images/")
+    expect(page.locator("main")).to_contain_text("has no readable images")
