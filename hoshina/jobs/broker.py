@@ -142,7 +142,7 @@ class Transport(virtual.Transport):
             return 0.0
 
     def _wait_for_change(self, changed_at: float, deadline: float) -> None:
-        """Sleep until the folder may have changed since ``changed_at``, or until ``deadline``."""
+        """Wait until the folder may have changed since ``changed_at``, or until ``deadline``."""
         if abs(time.time() - changed_at) < _ROUNDING:  # another change may have had the same time
             deadline = 0.0
         growing = _PAUSE_PER_IDLE_SECOND * (time.monotonic() - self._delivered_at)

@@ -138,6 +138,17 @@ def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
 
 
 @transaction.atomic
+def copy(source: Dataset, target: Dataset) -> list[LabelClass]:
+    """Add the classes of another dataset, with their colors and order; keys follow from the order.
+
+    Raises Refusal if one of the names is taken; none is added then.
+    """
+    return [
+        add(target, label.name, colour=label.colour) for label in LabelClass.objects.active().filter(dataset=source)
+    ]
+
+
+@transaction.atomic
 def edit(label_class: LabelClass, *, name: str, colour: str, key: int | None, swap: bool = False) -> LabelClass:
     """Change the name, color and key of a class. Its labels follow a new name.
 

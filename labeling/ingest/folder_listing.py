@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
@@ -24,6 +25,7 @@ _MOST_ENTRIES = 10_000
 _MOST_FOLDERS = 200
 _SECONDS = 1.0
 _RECENT = 5
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,22 @@ def _subfolders(folder: Path) -> Iterator[Path]:
             with suppress(OSError):
                 if not entry.name.startswith(".") and entry.name.isprintable() and entry.is_dir():
                     yield Path(entry.path)
+
+
+def names_of_folders(folder: Path) -> list[str]:
+    """Return the names of the subfolders, as suggestions for classes; [] if there is one, or far too many.
+
+    Below folders that split the images, such as ``train``, the names of the next level are returned.
+    """
+    try:
+        inside = list(islice(_subfolders(folder), _MOST_FOLDERS + 1))
+        splits = [path for path in inside if path.name.lower() in _SPLITS]
+        if splits and len(splits) == len(inside):
+            inside = [path for split in splits for path in islice(_subfolders(split), _MOST_FOLDERS + 1)]
+    except OSError:  # the problems page says so
+        return []
+    names = sorted({path.name for path in inside}, key=natural_key)
+    return names if 1 < len(names) <= _MOST_FOLDERS else []
 
 
 def content_of(folder: Path, until: float = float("inf")) -> Content:

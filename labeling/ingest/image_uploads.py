@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -95,7 +94,8 @@ def _save(folder: Path, name: str, file: Upload) -> bool:
         number += 1
         target = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
     with replacing(target) as stream:
-        shutil.copyfileobj(file.file, stream)
+        for chunk in file.chunks():
+            stream.write(chunk)
     return True
 
 

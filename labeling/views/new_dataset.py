@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -33,7 +34,7 @@ _PREVIEW_SECONDS = 1.0
 @require_GET
 def folders(request: HtmxHttpRequest) -> HttpResponse:
     """List the subfolders of ``path`` with their numbers of images, as a fragment; without it, where to begin."""
-    context = {"starting_points": starting_points(), "recent": recent_folders(), "listing": None, "problem": ""}
+    context: dict[str, Any] = {"starting_points": starting_points(), "recent": recent_folders()}
     if path := request.GET.get("path", "").replace("\x00", ""):
         try:
             context["listing"] = list_folder(Path(path))

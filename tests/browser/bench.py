@@ -86,12 +86,11 @@ class Labeler:
         self.labels: dict[str, str] = {}
 
     def add_classes(self) -> None:
-        self.page.keyboard.press("c")
         for name in self.classes:
-            self.page.locator("#class-add-name").fill(name)
+            self.page.locator("#first-class-name").fill(name)
             self.page.keyboard.press("Enter")
-            expect(self.page.locator("#class-list")).to_contain_text(name)
-            expect(self.page.locator("#class-add-name")).to_have_value("")
+            expect(self.page.locator(".first-classes-list")).to_contain_text(name)
+            expect(self.page.locator("#first-class-name")).to_have_value("")
         self.page.keyboard.press("Escape")
         expect(self.page.locator("#class-pane [data-class]")).to_have_count(len(self.classes))
 

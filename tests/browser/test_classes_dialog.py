@@ -14,6 +14,7 @@ def names() -> list[str]:
 def test_enter_adds_one_class_after_the_other(site: Site, page: Page) -> None:
     dataset = site.dataset(5, classes=())
     bench = Bench(page, site.address, dataset).open()
+    page.get_by_role("button", name="Not now").click()
     bench.press("c")
     field = page.get_by_label("New class")
     for number, name in enumerate(("spiral", "elliptical", "merger"), start=1):

@@ -26,6 +26,7 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
         (ADMINISTRATOR, ADMINISTRATOR),
     ),
     "dataset_manage": (MANAGER, MANAGER),
+    "labeling:first_classes": (MANAGER, MANAGER),
     "dataset_rename": CHANGE,
     "dataset_archive": CHANGE,
     "dataset_delete": (LABELER, ADMINISTRATOR),

@@ -59,6 +59,25 @@ def test_an_empty_list_says_what_to_do(client: Client, make_dataset: MakeDataset
     assert "No classes yet" in text(client.get(url("class_list")))
 
 
+def test_the_first_classes_are_refused_with_reasons(client: Client, make_dataset: MakeDataset) -> None:
+    first = make_dataset(0, classes=())
+    make_dataset(0, name="other", classes=("cat", "dog"))
+    address = url("first_classes")
+    for sent, reason in (
+        ({"names": " ,; "}, "Enter a name for the class."),
+        ({"names": "cat, Cat, bird"}, "The class “cat” already exists."),
+        ({"names": "x" * 81}, "The name has 81 characters."),
+        ({"names": "\n".join(map(str, range(501)))}, "These are 501 names."),
+        ({"copy": "other"}, "The class “cat” already exists."),
+    ):
+        response = client.post(address, sent)
+        assert response.status_code == 422
+        assert reason in text(response)
+    assert list(first.classes.values_list("name", flat=True)) == ["cat", "bird"], "the others of a list are added"
+    assert client.post(address, {"copy": "nowhere"}).status_code == 404
+    assert client.put(address).status_code == 405
+
+
 def test_names_are_escaped(client: Client, dataset: Dataset) -> None:
     classes.add(dataset, "<script>alert(1)</script>")
     assert_contains(client.get(url("class_list")), "&lt;script&gt;alert(1)&lt;/script&gt;", lacks=["<script>"])

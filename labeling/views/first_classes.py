@@ -1,0 +1,78 @@
+"""Ask for the first classes of a dataset, in the place of the images."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.db.models import Count, Q
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_http_methods
+from django_htmx.http import trigger_client_event
+
+from hoshina.core.errors import Refusal
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.roles import Role, requires
+from labeling.decisions import classes
+from labeling.ingest.folder_listing import names_of_folders
+from labeling.models import Dataset
+from labeling.views.classes import CHANGED
+
+# Names may be typed one by one, or pasted as a list.
+_SEPARATORS = re.compile(r"[\n\r\t,;]+")
+_MOST_NAMES = 500
+_MOST_SUGGESTED = 12
+_OTHER_DATASETS = 5
+
+
+@requires(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def first_classes(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Render the panel, or add the classes ``names``, or those of the dataset ``copy`` (its slug)."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if request.method == "GET":
+        return render(request, "labeling/classes/_first.html", _context(dataset))
+    problems = []
+    try:
+        if other := request.POST.get("copy", "").replace("\x00", ""):
+            classes.copy(get_object_or_404(Dataset, slug=other), dataset)
+        else:
+            problems = _add(dataset, request.POST.get("names", ""))
+    except Refusal as problem:
+        problems = [str(problem)]
+    status = 422 if problems else 200
+    response = render(
+        request, "labeling/classes/_first.html", _context(dataset) | {"problems": problems}, status=status
+    )
+    return trigger_client_event(response, CHANGED)
+
+
+def _add(dataset: Dataset, text: str) -> list[str]:
+    """Add each name of a text. Return why some were not added."""
+    names = [name for name in _SEPARATORS.split(text) if name.strip()]
+    if not names:
+        return ["Enter a name for the class."]
+    if len(names) > _MOST_NAMES:
+        return [f"These are {len(names):,} names. Add at most {_MOST_NAMES} at a time."]
+    problems = []
+    for name in names:
+        try:
+            classes.add(dataset, name)
+        except Refusal as problem:
+            problems.append(str(problem))
+    return problems
+
+
+def _context(dataset: Dataset) -> dict[str, Any]:
+    present = list(dataset.classes.filter(is_retired=False))
+    taken = {classes.same_word(label.name) for label in present}
+    suggested = [name for name in names_of_folders(dataset.data_dir) if classes.same_word(name) not in taken]
+    active = Q(classes__is_retired=False)
+    others = Dataset.objects.in_use().exclude(pk=dataset.pk).annotate(n_classes=Count("classes", filter=active))
+    return {
+        "dataset": dataset,
+        "classes": present,
+        "suggested": suggested[:_MOST_SUGGESTED],
+        "others": [] if present else others.filter(n_classes__gt=0).order_by("-pk")[:_OTHER_DATASETS],
+    }
