@@ -1,10 +1,14 @@
-"""Time grid pages at 10,000 and 1,000,000 items, thumbnails, saving a label, and 8 users at once.
+"""Time grid pages at 10,000 and 1,000,000 items, Auto's pull, thumbnails, saving a label, and 8 users at once.
 
     python -m benchmarks.pages [--large 1000000] [--small 10000] [--requests 300]
 
 Real web servers (waitress, SQLite in WAL mode) in separate processes are requested in turn over HTTP, so that
 disturbances affect both. Prints medians, p95 and their ratios. Saving is compared with views that do nothing,
 thumbnails with the same ones sent by Django and read from the disk.
+
+Auto's pull ranks all items in a worker while the page shows a random sample. *Cold*: the files of the store are dropped
+from the system's cache, the principal components of the embeddings (256 random numbers each) are not computed yet, and
+the process has just started. *New process*: they are computed. *Warm*: the same process has ranked before, as a worker.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.stage import Browser, stage
+from benchmarks.retrain import drop_from_cache
+from benchmarks.stage import Browser, run_script, stage
 
 # Files and cached thumbnails of the first page.
 PICTURES = """
@@ -46,6 +51,34 @@ for frame in Frame.objects.order_by("pk")[:60]:
     frame.size, frame.mtime_ns = file.stat().st_size, file.stat().st_mtime_ns
     frame.save()
     pictures().keep(jpeg.getvalue(), ".jpg", frame.picture_hash, 256)
+"""
+
+# Embeddings of all items, and a label for each of 100 of them.
+EMBEDDINGS = """
+from modeling.models import EmbeddingSet
+from modeling.store import merge_parts, save_part
+vectors = EmbeddingSet.objects.create(dataset=dataset, fingerprint="stage", encoder="stage", dim=256, is_active=True)
+for start in range(0, n, 50_000):
+    rows = np.arange(start, min(n, start + 50_000))
+    save_part(vectors, start, int(rows[-1]) + 1, rows, np.full(rows.size, 7, np.uint64),
+              rng.standard_normal((rows.size, 256), np.float32))
+merge_parts(vectors, n)
+from labeling.decisions.save import Decision, record_import
+from labeling.models import State
+record_import(dataset, [Decision(n - i, State.LABELLED, labels[i % 10].pk) for i in range(100)], None)
+"""
+# Print the seconds and processor seconds of four pulls, each for a person who has seen none.
+AUTO = """
+import sys, time
+from labeling.models import Dataset
+from sampling.queues.pull import Filters, pull
+from sampling.queues.registry import STRATEGIES
+dataset, auto = Dataset.objects.get(), STRATEGIES["auto"]
+for number in range(4):
+    wall, used = time.perf_counter(), time.process_time()
+    order = pull(dataset, auto, auto.params(), Filters(), seed=number, holder=f"{sys.argv[1]} {number}")
+    assert order.n_ranked == auto.kept, order.n_ranked
+    print(time.perf_counter() - wall, time.process_time() - used)
 """
 
 
@@ -91,6 +124,20 @@ def grid(small: str, large: str, requests: int) -> None:
         line(f"grid page, {queue}, large", times[1])
         print(f"  first pull {pulls[0]:.0f} ms and {pulls[1]:.0f} ms (arrays read once per process)")
         print(f"  -> p95 large / small = {p95(times[1]) / p95(times[0]):.2f} (target 1.3)")
+
+
+def auto(folder: Path, name: str) -> None:
+    """Print the times of Auto's pull in a store without components, with components, and in the same process."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            drop_from_cache(file)
+    for state in ("cold", "new process"):
+        first, *others = (
+            [float(word) for word in line.split()] for line in run_script(folder, AUTO, state).splitlines()
+        )
+        print(f"Auto's pull, {name}, {state:<31} {1000 * first[0]:8.0f} ms   processor {1000 * first[1]:8.0f} ms")
+    warm = [statistics.median(values) for values in zip(*others, strict=True)]
+    print(f"Auto's pull, {name}, {'warm':<31} {1000 * warm[0]:8.0f} ms   processor {1000 * warm[1]:8.0f} ms")
 
 
 def thumbs(folder: Path, address: str, requests: int) -> None:
@@ -206,9 +253,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=300)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        small = stack.enter_context(stage(Path(folder) / "small", options.small, PICTURES))
-        large = stack.enter_context(stage(Path(folder) / "large", options.large))
+        small = stack.enter_context(stage(Path(folder) / "small", options.small, PICTURES + EMBEDDINGS))
+        large = stack.enter_context(stage(Path(folder) / "large", options.large, EMBEDDINGS))
         grid(small, large, options.requests)
+        auto(Path(folder) / "small", "small")
+        auto(Path(folder) / "large", "large")
         thumbs(Path(folder) / "small", small, options.requests)
         alone = saving(large, options.requests)
         labelers(large, alone, people=8, each=100)

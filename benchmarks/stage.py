@@ -89,18 +89,30 @@ class Browser:
         return text
 
 
-@contextmanager
-def stage(folder: Path, n_items: int, more: str = "") -> Iterator[str]:
-    """Fill a store with ``n_items`` items and a model, run the script ``more``, serve the store, and yield its URL."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AL_")} | {
+def store_environment(folder: Path) -> dict[str, str]:
+    """Return the environment of processes that use a store."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AL_")} | {
         "AL_STORE_DIR": str(folder),
         "AL_TOKEN": "0",
         "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
     }
+
+
+def run_script(folder: Path, script: str, *arguments: str) -> str:
+    """Run a script in a process of a store, and return what it prints."""
+    command = [sys.executable, "-c", f"import django; django.setup()\n{script}", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=store_environment(folder), check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+@contextmanager
+def stage(folder: Path, n_items: int, more: str = "") -> Iterator[str]:
+    """Fill a store with ``n_items`` items and a model, run the script ``more``, serve the store, and yield its URL."""
+    environment = store_environment(folder)
     run = [sys.executable, "manage.py"]
     subprocess.run([*run, "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
-    script = "import django; django.setup()\n" + FILL + more
-    subprocess.run([sys.executable, "-c", script, str(n_items)], cwd=ROOT, env=environment, check=True)
+    run_script(folder, FILL + more, str(n_items))
     port = _free_port()
     server = subprocess.Popen([*run, "serve", "--port", str(port)], cwd=ROOT, env=environment)
     address = f"http://127.0.0.1:{port}"
