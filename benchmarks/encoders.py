@@ -38,6 +38,7 @@ from modeling.backends.encoder import FloatArray
 from modeling.backends.hog import HogEncoder, hog, to_grey
 from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.keras_networks import import_tensorflow, quiet
+from modeling.backends.litert import n_cores
 from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2, locate
 
@@ -121,7 +122,7 @@ def pipeline(images: int, rounds: int, weights_dir: Path | None) -> None:
     import django
 
     django.setup()
-    for encoder in (choose_encoder("auto", weights_dir), HogScatteringEncoder("")):
+    for encoder in (choose_encoder("mobilenet_v2", weights_dir), choose_encoder("auto", weights_dir)):
         for width in (320, 640, 1600):
             with tempfile.TemporaryDirectory(prefix="hoshina-encoders-") as folder:
                 time_pipeline(encoder, photos(Path(folder), images, width), width, rounds)
@@ -137,22 +138,58 @@ def time_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) 
     pixels = np.stack([read(file) for file in files])
 
     def decode() -> object:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(8, n_cores())) as pool:
             return list(pool.map(read, files))
 
-    def whole() -> object:
-        return encode_files(encoder, files, lambda n: None)
+    parts: list[Work] = [
+        decode,
+        lambda: encoder.encode_prepared(pixels),
+        lambda: encode_files(encoder, files, lambda n: None),
+        lambda: encode_stored(encoder, files, pixels),
+    ]
+    times = timed(parts, rounds)
+    name = f"{encoder.name}, JPEG {width} x {width * 3 // 4}"
+    print_pipeline(f"{name}: ", times[:, :3], len(files))
+    nothing = np.zeros_like(times[:, :1])
+    print_pipeline(f"{name}, read by an ingest: ", np.concatenate([nothing, times[:, [1, 3]]], axis=1), len(files))
 
-    times = timed([decode, lambda: encoder.encode_prepared(pixels), whole], rounds)[:, :, 0]
-    rates = [f"{len(files) / median:,.0f}" for median in np.median(times, axis=0)]
-    share = np.median(times[:, :2].max(axis=1) / times[:, 2])
-    # Both use all cores, so together they cannot be faster than in sequence.
-    bound = np.median(times[:, :2].sum(axis=1) / times[:, 2])
+
+def print_pipeline(name: str, times: NDArray[np.float64], n: int) -> None:
+    """Print rates and ratios of decoding, network and both: seconds and CPU seconds (rounds, 3, 2)."""
+    seconds_each, cpu_each = times[..., 0], times[..., 1]
+    rates = [f"{n / median:,.0f}" if median else "-" for median in np.median(seconds_each, axis=0)]
+    share = np.median(seconds_each[:, :2].max(axis=1) / seconds_each[:, 2])
+    # Both parts use all cores, so together they need at least their CPU time, divided by the cores.
+    needed = cpu_each[:, :2].sum(axis=1)
+    possible = np.median(seconds_each[:, :2].max(axis=1) / np.maximum(needed / n_cores(), seconds_each[:, 1]))
+    limit = np.median(needed / n_cores() / seconds_each[:, 2])
+    extra = np.median(cpu_each[:, 2] / needed) - 1
+    milliseconds = np.median(cpu_each, axis=0) / n * 1e3
     print(
-        f"{encoder.name}, JPEG {width} x {width * 3 // 4}: decoding {rates[0]}, network {rates[1]}, end to end "
-        f"{rates[2]} images/s: {share:.2f} of the slower part, {bound:.2f} of both in sequence",
+        f"{name}decoding {rates[0]}, network {rates[1]}, both {rates[2]} images/s: {share:.2f} of the slower part "
+        f"({possible:.2f} is possible), {limit:.2f} of what {n_cores()} cores allow. CPU time per image "
+        f"{milliseconds[0]:.2f}, {milliseconds[1]:.2f} and {milliseconds[2]:.2f} ms ({extra:+.1%})",
         flush=True,
     )
+
+
+def encode_stored(encoder: Encoder, files: list[Path], pixels: Pixels) -> object:
+    """Encode images whose squares an ingest stored."""
+    from labeling.images.encoder_inputs import Squares
+    from modeling.encoders.frames import Pictured, encode_items
+    from modeling.encoders.input_spec import InputSpec
+
+    folder = files[0].parent
+    squares = Squares(folder / "squares", encoder.input_side)
+    hashes = [f"{number:064x}" for number in range(len(files))]
+    if not squares.folder.is_dir():
+        for sha256, square in zip(hashes, pixels, strict=True):
+            squares.keep(Image.fromarray(square), sha256)
+    items = [
+        Pictured(row, 1, {"": file.name}, {"": sha256})
+        for row, (file, sha256) in enumerate(zip(files, hashes, strict=True))
+    ]
+    return encode_items(encoder, items, folder, InputSpec(), lambda n: None, squares)
 
 
 def photos(folder: Path, n: int, width: int) -> list[Path]:

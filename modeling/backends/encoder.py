@@ -31,7 +31,7 @@ class Encoder(ABC):
     """Turns images into embedding vectors.
 
     The work is split in two, so that threads can decode and resize images (Pillow releases the global interpreter lock)
-    while the previous batch is computed: :meth:`prepare` per image, :meth:`encode_prepared` per batch.
+    while earlier batches are computed: :meth:`prepare` per image, :meth:`encode_prepared` per batch.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        """Encode uint8 (n, input_side, input_side, 3) as float32 (n, dim), all finite; n may be 0."""
+        """Encode uint8 (n, input_side, input_side, 3) as float32 (n, dim), all finite; n may be 0. Thread-safe."""
 
     def encode(self, images: Sequence[Image.Image]) -> FloatArray:
         """Encode RGB images of any size as float32 (n, dim), all finite."""

@@ -6,6 +6,7 @@ Encoders err on different images, so that a classifier on several of them needs 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,7 @@ class JoinedEncoder(Encoder):
         self.encoders = tuple(encoders)
         self.reduction = reduction
         self.n_encoded, self.left_out = 0, 0.0
+        self._lock = threading.Lock()
         self.name = " + ".join(encoder.name for encoder in self.encoders)
         self.backend = SEPARATOR.join(encoder.backend for encoder in self.encoders)
         reasons = [encoder.reason for encoder in self.encoders if not encoder.reason.endswith("as chosen.")]
@@ -59,8 +61,9 @@ class JoinedEncoder(Encoder):
         if self.reduction is None:
             return vectors
         features, left_out = self.reduction.apply(vectors)
-        self.n_encoded += len(features)
-        self.left_out += float(left_out.sum())
+        with self._lock:
+            self.n_encoded += len(features)
+            self.left_out += float(left_out.sum())
         return features
 
     def _prepared_for(self, encoder: Encoder, pixels: Pixels) -> Pixels:

@@ -14,10 +14,10 @@ import io
 import logging
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,30 +44,35 @@ class Runner(Protocol):
 class PerCore:
     """Runs one image at a time on each core, so that the feature maps of an image stay in the core's cache.
 
-    ``ways`` are as many functions that run the network as there are cores, each used by one thread at a time; they
+    ``functions`` are as many functions that run the network as there are cores, each used by one thread at a time; they
     release the global interpreter lock. A trial with a black image determines the length of the vectors.
     """
 
     def __init__(self, functions: Sequence[RunOne], black: Pixels) -> None:
-        self._functions = functions
         trial = functions[0](black)
         self.dim = len(trial)
         self.is_sound = bool(np.isfinite(trial).all())
-        self._pool = ThreadPoolExecutor(len(functions), thread_name_prefix="network")
-        self._lock = threading.Lock()
+        self._n = len(functions)
+        self._free = SimpleQueue[RunOne]()
+        for function in functions:
+            self._free.put(function)
+        self._pool = ThreadPoolExecutor(self._n, thread_name_prefix="network")
 
     def run(self, pixels: Pixels) -> FloatArray:
-        """Map uint8 (n, h, w, c), as the network expects them, to float32 (n, dim). Concurrent callers wait."""
+        """Map uint8 (n, h, w, c), as the network expects them, to float32 (n, dim). Thread-safe."""
         out = np.empty((len(pixels), self.dim), np.float32)
         # Each thread takes the next image: cores differ in speed, and other programs run on some of them.
         remaining = iter(range(len(pixels)))
 
-        def work(function: RunOne) -> None:
-            for position in remaining:
-                out[position] = function(pixels[position : position + 1])
+        def work(_: int) -> None:
+            function = self._free.get()
+            try:
+                for position in remaining:
+                    out[position] = function(pixels[position : position + 1])
+            finally:
+                self._free.put(function)
 
-        with self._lock:
-            list(self._pool.map(work, self._functions))
+        list(self._pool.map(work, range(self._n)))
         return out
 
 

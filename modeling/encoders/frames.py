@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,6 +25,9 @@ from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder
 from modeling.encoders.input_spec import InputSpec
+
+# Batches that are computed at the same time: otherwise cores would wait for the last image of each.
+_IN_FLIGHT = 2
 
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]
 
@@ -167,39 +171,74 @@ def encode_files(
     return _encode(encoder, [_file(path, rendering) for path in paths], advance)
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Hold a batch of ``n`` images: positions and pixels of those that could be read, and why others could not."""
+
+    n: int
+    positions: list[int]
+    pixels: list[npt.NDArray[np.uint8]]
+    problems: list[tuple[Path, str]]
+
+    def encode(self, encoder: Encoder) -> npt.NDArray[np.float32]:
+        """Return the vectors of the images that could be read."""
+        if not self.pixels:
+            return np.empty((0, encoder.dim), np.float32)
+        return encoder.encode_prepared(np.stack(self.pixels))
+
+
 def _encode(
     encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[int], None], squares: Squares | None = None
 ) -> Found:
-    """Encode images. Threads decode and resize the next batches while the encoder computes the current one.
+    """Encode images. Threads decode and resize the next batches while the encoder computes the current ones.
 
     ``advance`` is called after every batch and may raise to stop.
     """
     out = np.zeros((len(pictures), encoder.dim), dtype=np.float32)
     readable = np.zeros(len(pictures), dtype=np.bool_)
     problems: list[tuple[Path, str]] = []
+    running: deque[tuple[_Batch, Future[npt.NDArray[np.float32]]]] = deque()
+
+    def finish(batch: _Batch, vectors: Future[npt.NDArray[np.float32]]) -> None:
+        out[batch.positions] = vectors.result()
+        readable[batch.positions] = True
+        problems.extend(batch.problems)
+        advance(batch.n)
+
+    with (
+        ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="encode") as pool,
+        closing(_batches(encoder, pictures, squares)) as batches,
+    ):
+        for batch in batches:
+            running.append((batch, pool.submit(batch.encode, encoder)))
+            if len(running) == _IN_FLIGHT:
+                finish(*running.popleft())
+        while running:
+            finish(*running.popleft())
+    return out, readable, problems
+
+
+def _batches(encoder: Encoder, pictures: Sequence[_Picture], squares: Squares | None) -> Generator[_Batch]:
+    """Yield batches of images, which threads read in advance."""
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
     waiting: deque[Future[npt.NDArray[np.uint8] | str]] = deque()
     coming = iter(pictures)
     try:
         for first in range(0, len(pictures), encoder.batch_size):
-            batch = pictures[first : first + encoder.batch_size]
+            part = pictures[first : first + encoder.batch_size]
             while len(waiting) < 3 * encoder.batch_size and (picture := next(coming, None)) is not None:
                 waiting.append(pool.submit(_read, encoder, picture, squares))
-            pixels, positions = [], []
-            for position, picture in enumerate(batch, start=first):
+            batch = _Batch(len(part), [], [], [])
+            for position, picture in enumerate(part, start=first):
                 read = waiting.popleft().result()
                 if isinstance(read, str):
-                    problems.append((picture.path, read))
+                    batch.problems.append((picture.path, read))
                 else:
-                    pixels.append(read)
-                    positions.append(position)
-            if pixels:
-                out[positions] = encoder.encode_prepared(np.stack(pixels))
-                readable[positions] = True
-            advance(len(batch))
+                    batch.pixels.append(read)
+                    batch.positions.append(position)
+            yield batch
     finally:
         pool.shutdown(cancel_futures=True)
-    return out, readable, problems
 
 
 def _read(encoder: Encoder, picture: _Picture, squares: Squares | None) -> npt.NDArray[np.uint8] | str:

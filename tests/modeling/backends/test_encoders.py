@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -480,6 +481,10 @@ class TestGpu:
         assert encoder.fingerprint != mobile.fingerprint  # computed by another library
         images = noise_pictures(5)
         np.testing.assert_allclose(encoder.encode(images), mobile.encode(images), atol=1e-3)
+        pixels = np.stack([encoder.prepare(image) for image in images])
+        with ThreadPoolExecutor(2) as pool:  # two batches are computed at the same time
+            first, second = pool.map(encoder.encode_prepared, [pixels, pixels[::-1]])
+        np.testing.assert_allclose(first, second[::-1], atol=1e-4)
         assert encoder.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
 
     def test_a_driver_without_a_gpu_changes_nothing(self, driver: None, mobile: KerasEncoder) -> None:

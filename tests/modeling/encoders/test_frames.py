@@ -17,7 +17,7 @@ from modeling import store as disk
 from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders.choice import sets_as_shown
-from modeling.encoders.frames import joined
+from modeling.encoders.frames import encode_files, joined
 from modeling.encoders.input_spec import InputSpec
 from modeling.models import EmbeddingSet
 from tests.factories import call_after, interrupt_at, not_none
@@ -243,3 +243,48 @@ def test_joining_agrees_with_one_item_at_a_time(data: st.DataObject) -> None:
                 assert missing[item].tolist() == [not mine]
                 wanted = [np.mean(list(mine.values()), axis=0) if mine else nothing]
             np.testing.assert_allclose(found[item], np.concatenate(wanted), atol=1e-5)
+
+
+# -- Batches -----------------------------------------------------------------------------------------
+@pytest.fixture
+def ten_files(tmp_path: Path) -> list[Path]:
+    """Provide ten images, of which the fifth cannot be read."""
+    files = [tmp_path / f"{number}.png" for number in range(10)]
+    for number, file in enumerate(files):
+        write_png(file, seed=number)
+    files[4].write_bytes(b"broken")
+    return files
+
+
+def in_threes() -> HogEncoder:
+    encoder = HogEncoder("")
+    encoder.batch_size = 3
+    return encoder
+
+
+def test_batches_at_the_same_time_keep_the_order(ten_files: list[Path]) -> None:
+    steps: list[int] = []
+    found, readable, problems = encode_files(in_threes(), ten_files, steps.append)
+    assert steps == [3, 3, 3, 1]
+    assert np.flatnonzero(~readable).tolist() == [4]
+    assert [path for path, _ in problems] == [ten_files[4]]
+    images = [open_image(file) for file in ten_files if file != ten_files[4]]
+    np.testing.assert_array_equal(found[readable], HOG.encode(images))
+
+
+def test_a_batch_in_which_no_file_is_readable(ten_files: list[Path]) -> None:
+    found, readable, problems = encode_files(in_threes(), [ten_files[4]] * 3 + ten_files[:1], lambda n: None)
+    assert (readable.tolist(), len(problems)) == ([False, False, False, True], 3)
+    np.testing.assert_array_equal(found[3:], HOG.encode([open_image(ten_files[0])]))
+
+
+def test_encoding_can_be_stopped_after_each_batch(ten_files: list[Path]) -> None:
+    steps: list[int] = []
+
+    def stop(n: int) -> None:
+        steps.append(n)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_files(in_threes(), ten_files, stop)
+    assert steps == [3]
