@@ -41,7 +41,7 @@ class LabelClassForm(_ClassForm):
 
     class Meta:
         model = LabelClass
-        fields = ("dataset", "name", "colour", "key", "order")
+        fields = ("dataset", "name", "colour", "key", "letter", "order")
         widgets = {"colour": forms.TextInput(attrs={"type": "color"})}
 
     # No max_length: the error of `tidy_name` is clearer, and it counts the cleaned name.
@@ -52,7 +52,10 @@ class LabelClassForm(_ClassForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        dataset, name, key = (cleaned.get(field) for field in ("dataset", "name", "key"))
+        dataset, name, key, letter = (cleaned.get(field) for field in ("dataset", "name", "key", "letter"))
+        if key and letter:
+            self.add_error("letter", "A class has a digit or a letter. Leave one of them empty.")
+            return cleaned
         dataset = dataset or (self.instance.dataset if self.instance.pk else None)
         if dataset is None:
             return cleaned
@@ -63,21 +66,21 @@ class LabelClassForm(_ClassForm):
                 classes.refuse_duplicate(name, others)
             except Refusal as problem:
                 self.add_error("name", problem.message)
-        owner = next((other for other in others if key is not None and other.key == key), None)
+        owner = classes.owner_of_key(others, key, letter or "")
         if owner is not None:
-            self.add_error("key", classes.KeyTaken(owner.key or 0, owner).message)
+            self.add_error("key" if key else "letter", classes.KeyTaken(owner).message)
         return cleaned
 
 
 @admin.register(LabelClass)
 class LabelClassAdmin(BigTableAdmin):
     form = LabelClassForm
-    list_display = ("name", "dataset", "key", "colour", "n_items", "is_retired", "merged_into")
+    list_display = ("name", "dataset", "key", "letter", "colour", "n_items", "is_retired", "merged_into")
     list_filter = ("dataset", "is_retired")
     list_select_related = ("dataset", "merged_into")
     search_fields = ("name",)
     ordering = ("dataset", "order", "id")
-    fields = ("dataset", "name", "colour", "key", "order", "n_items", "is_retired", "merged_into")
+    fields = ("dataset", "name", "colour", "key", "letter", "order", "n_items", "is_retired", "merged_into")
     readonly_fields = ("n_items", "is_retired", "merged_into")
 
     def get_readonly_fields(self, request: HttpRequest, obj: LabelClass | None = None) -> tuple[str, ...]:

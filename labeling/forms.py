@@ -57,12 +57,14 @@ class ClassForm(NewClassForm):
         widget=forms.TextInput(attrs={"type": "color"}),
         error_messages={"invalid": "Enter a color as #rrggbb.", "required": "Choose a color."},
     )
-    key = forms.TypedChoiceField(
+    key = forms.ChoiceField(
         required=False,
-        coerce=int,
-        empty_value=None,
-        choices=[("", "none"), *((str(key), str(key)) for key in classes.KEYS)],
-        error_messages={"invalid_choice": "Choose a key from 1 to 9, or none."},
+        choices=[
+            ("", "none"),
+            *((str(key), str(key)) for key in classes.KEYS),
+            *((letter, letter.upper()) for letter in classes.LETTERS),
+        ],
+        error_messages={"invalid_choice": "Choose a key from 1 to 9 or A to Z, or none."},
     )
 
     field_order = ("name", "colour", "key")
@@ -70,6 +72,11 @@ class ClassForm(NewClassForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"].label = "Name"
+
+    def key_and_letter(self) -> dict[str, Any]:
+        """Return the chosen key as ``key`` (None without a digit) and ``letter``."""
+        chosen = self.cleaned_data["key"]
+        return {"key": int(chosen), "letter": ""} if chosen.isdigit() else {"key": None, "letter": chosen}
 
 
 class LabelsGoForm(forms.Form):

@@ -128,6 +128,10 @@ class LabelClass(models.Model):
     key = models.PositiveSmallIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(9)]
     )
+    # The key of a class without a digit.
+    letter = models.CharField(
+        max_length=1, blank=True, default="", validators=[RegexValidator(r"^[a-z]$", "Enter a letter from a to z.")]
+    )
     order = models.PositiveIntegerField(default=0)
     n_items = models.PositiveBigIntegerField(default=0, editable=False)
     is_retired = models.BooleanField(default=False, editable=False)
@@ -154,10 +158,21 @@ class LabelClass(models.Model):
                 name="class_key_once",
                 violation_error_message="That key already belongs to another class.",
             ),
+            models.UniqueConstraint(
+                fields=["dataset", "letter"],
+                condition=Q(is_retired=False) & ~Q(letter=""),
+                name="class_letter_once",
+                violation_error_message="That letter already belongs to another class.",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def key_name(self) -> str:
+        """Return the digit or letter that assigns the class; "" without a key."""
+        return self.letter if self.key is None else str(self.key)
 
 
 class ItemQuerySet(models.QuerySet["Item"]):

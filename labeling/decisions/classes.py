@@ -27,6 +27,9 @@ from labeling.signals import decided
 
 MAX_NAME = 80
 KEYS = range(1, 10)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+# The letters of the workbench's commands (static/js/keys.js). Where a class takes one, the command needs Shift.
+COMMAND_LETTERS = frozenset("abcflmnopqrstvxz")
 # Labels moved per transaction. A transaction takes well under a second, so that people can keep labeling.
 MOVE_BATCH = 500
 _PROVENANCE = ("annotator_id", "decided_at", "seconds", *(field.name for field in fields(Shown)))
@@ -52,7 +55,8 @@ class ClassGone(Refusal):
 class KeyTaken(Refusal):
     """The key belongs to the class ``owner``. The user may swap the two keys."""
 
-    def __init__(self, key: int, owner: LabelClass) -> None:
+    def __init__(self, owner: LabelClass) -> None:
+        key = owner.key_name.upper()
         super().__init__(f"Key {key} belongs to “{owner.name}”.", "Swap the keys, or choose another key.", field="key")
         self.owner = owner
 
@@ -89,6 +93,12 @@ def next_key(taken: Collection[int | None]) -> int | None:
     return next((key for key in KEYS if key not in taken), None)
 
 
+def suggested_letter(name: str, present: Iterable[LabelClass]) -> str:
+    """Return a letter for a class: one of its name that neither a class nor a command has, else another; "" if none."""
+    taken = {label.letter for label in present} | COMMAND_LETTERS
+    return next((letter for letter in [*name.casefold(), *LETTERS] if letter in LETTERS and letter not in taken), "")
+
+
 def next_color(taken: Iterable[str]) -> str:
     """Return the first of the least used colors of the palette."""
     uses = Counter(color.upper() for color in taken)
@@ -121,17 +131,22 @@ def _save(label_class: LabelClass) -> LabelClass:
 
 @transaction.atomic
 def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
-    """Add a class at the end, with the next key and color. Raises Refusal if its name is empty, too long or taken."""
+    """Add a class at the end, with the next color and digit, or without a free one a letter that no command has.
+
+    Raises Refusal if its name is empty, too long or taken.
+    """
     lock(dataset.pk)
     name = tidy_name(name)
     present = list(LabelClass.objects.active().filter(dataset=dataset))
     refuse_duplicate(name, present)
+    key = next_key({label.key for label in present})
     return _save(
         LabelClass(
             dataset=dataset,
             name=name,
             colour=colour or next_color(label.colour for label in present),
-            key=next_key({label.key for label in present}),
+            key=key,
+            letter="" if key else suggested_letter(name, present),
             order=max((label.order for label in present), default=-1) + 1,
         )
     )
@@ -149,8 +164,10 @@ def copy(source: Dataset, target: Dataset) -> list[LabelClass]:
 
 
 @transaction.atomic
-def edit(label_class: LabelClass, *, name: str, colour: str, key: int | None, swap: bool = False) -> LabelClass:
-    """Change the name, color and key of a class. Its labels follow a new name.
+def edit(
+    label_class: LabelClass, *, name: str, colour: str, key: int | None, letter: str = "", swap: bool = False
+) -> LabelClass:
+    """Change the name, color and key of a class: a digit or a letter. Its labels follow a new name.
 
     With ``swap``, the current owner of the key gets this class's key in exchange. Raises Refusal if the name is empty,
     too long or taken, KeyTaken if another class has the key and ``swap`` is false, and ClassGone if the class was
@@ -161,17 +178,23 @@ def edit(label_class: LabelClass, *, name: str, colour: str, key: int | None, sw
     name = tidy_name(name)
     others = list(LabelClass.objects.active().filter(dataset_id=current.dataset_id).exclude(pk=current.pk))
     refuse_duplicate(name, others)
-    owner = next((other for other in others if key is not None and other.key == key), None)
+    owner = owner_of_key(others, key, letter)
     if owner is not None and not swap:
-        raise KeyTaken(owner.key or 0, owner)
-    freed = current.key
+        raise KeyTaken(owner)
+    freed = {"key": current.key, "letter": current.letter}
     if owner is not None:
-        LabelClass.objects.filter(pk=owner.pk).update(key=None)
-    current.name, current.colour, current.key = name, colour, key
+        LabelClass.objects.filter(pk=owner.pk).update(key=None, letter="")
+    current.name, current.colour, current.key, current.letter = name, colour, key, letter
     _save(current)
     if owner is not None:
-        LabelClass.objects.filter(pk=owner.pk).update(key=freed)
+        LabelClass.objects.filter(pk=owner.pk).update(**freed)
     return current
+
+
+def owner_of_key(classes: Iterable[LabelClass], key: int | None, letter: str) -> LabelClass | None:
+    """Return the class among ``classes`` that has this digit or letter."""
+    name = letter if key is None else str(key)
+    return next((label for label in classes if name and label.key_name == name), None)
 
 
 @transaction.atomic

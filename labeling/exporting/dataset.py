@@ -156,6 +156,7 @@ class Export:
                     "name": label.name,
                     "colour": label.colour,
                     "key": label.key,
+                    "letter": label.letter or None,
                     "labelled": counts[label.pk],
                 }
                 for label in self._classes.values()

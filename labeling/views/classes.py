@@ -89,13 +89,14 @@ def _of_class(view: Callable[[HtmxHttpRequest, LabelClass], HttpResponse]) -> Ca
 def edit(request: HtmxHttpRequest, label: LabelClass) -> HttpResponse:
     """Render the form of a class, or save its name, color and key."""
     if request.method == "GET":
-        initial = {"name": label.name, "colour": label.colour, "key": label.key}
+        initial = {"name": label.name, "colour": label.colour, "key": label.key_name}
         return _list(request, label.dataset, opened=Open(label, "edit", ClassForm(initial=initial)))
     form = ClassForm(request.POST)
     owner: LabelClass | None = None
     if form.is_valid():
         try:
-            classes.edit(label, **form.cleaned_data, swap="swap" in request.POST)
+            name, color = form.cleaned_data["name"], form.cleaned_data["colour"]
+            classes.edit(label, name=name, colour=color, **form.key_and_letter(), swap="swap" in request.POST)
         except classes.ClassGone:
             raise
         except Refusal as problem:
@@ -159,13 +160,18 @@ def _changed(
     return trigger_client_event(_list(request, dataset, message=message, focus=focus), CHANGED)
 
 
-def _list(request: HtmxHttpRequest, dataset: Dataset, *, status: int = 200, **context: object) -> HttpResponse:
-    return render(request, "labeling/classes/_list.html", _context(dataset, **context), status=status)
+def _list(
+    request: HtmxHttpRequest, dataset: Dataset, *, opened: Open | None = None, status: int = 200, **context: object
+) -> HttpResponse:
+    return render(request, "labeling/classes/_list.html", _context(dataset, opened, **context), status=status)
 
 
-def _context(dataset: Dataset, **context: object) -> dict[str, object]:
+def _context(dataset: Dataset, opened: Open | None = None, **context: object) -> dict[str, object]:
+    present = list(LabelClass.objects.active().filter(dataset=dataset))
     return {
         "dataset": dataset,
-        "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
+        "classes": present,
         "add_form": NewClassForm(),
+        "opened": opened,
+        "suggested_letter": classes.suggested_letter(opened.label_class.name, present) if opened else "",
     } | context

@@ -47,7 +47,9 @@ function atPosition(code, shiftKey) {
 }
 
 export class Keys {
-  constructor() {
+  // `letters` returns those that assign a class. Where a class has the letter of a command, the command needs Shift.
+  constructor(letters) {
+    this.letters = letters;
     this.changed = recall("keys", {}) ?? {};
   }
 
@@ -58,6 +60,12 @@ export class Keys {
   commandOf(key) {
     const binding = Object.entries(this.bound).find(([, boundKey]) => boundKey === key);
     return binding?.[0] ?? FIXED[key] ?? ALSO[key] ?? null;
+  }
+
+  // Return how a command's key is written.
+  labelOf(command) {
+    const key = this.bound[command];
+    return this.letters().includes(key) ? `⇧${keyLabel(key)}` : keyLabel(key);
   }
 
   // Return why `key` can't be bound to `command`, or "" if it can.
@@ -81,7 +89,7 @@ export class Keys {
     remember("keys", {});
   }
 
-  // Return {name, shift} or {digit} for a keydown that the workbench handles, else null.
+  // Return {name, shift}, or {classKey} (a digit or letter), for a keydown that the workbench handles, else null.
   read(event) {
     if (event.defaultPrevented || event.isComposing || event.key === undefined) return null;
     if (document.querySelector("dialog[open]")) return null;
@@ -92,7 +100,7 @@ export class Keys {
     if ((event.ctrlKey || event.metaKey) && !event.altKey && key === "a") return { name: "all" };
     if ((event.ctrlKey || event.metaKey || event.altKey) && !isAltGraph) return null;
     if (belongsToControl(target, key)) return null;
-    if (/^[1-9]$/.test(key)) return event.repeat ? { name: "none" } : { digit: Number(key) };
+    if (/^[1-9]$/.test(key) || (!event.shiftKey && this.letters().includes(key))) return event.repeat ? { name: "none" } : { classKey: key };
     const name = this.commandOf(key);
     if (!name) return null;
     if (event.repeat && !MAY_REPEAT.has(name)) return { name: "none" };
@@ -132,13 +140,25 @@ export class KeysDialog {
   }
 
   draw() {
-    const bound = this.keys.bound;
     for (const button of this.dialog.querySelectorAll("[data-rebind]")) {
       const command = button.dataset.rebind;
-      button.textContent = keyLabel(bound[command]);
-      button.setAttribute("aria-label", `${TITLES[command]}: ${keyLabel(bound[command])}. Change`);
+      button.textContent = this.keys.labelOf(command);
+      button.setAttribute("aria-label", `${TITLES[command]}: ${this.keys.labelOf(command)}. Change`);
     }
-    for (const element of document.querySelectorAll("[data-key-of]")) element.textContent = keyLabel(bound[element.dataset.keyOf]);
+    this.#drawLetters();
+    for (const element of document.querySelectorAll("[data-key-of]")) element.textContent = this.keys.labelOf(element.dataset.keyOf);
+  }
+
+  #drawLetters() {
+    const rows = [...document.querySelectorAll("#class-pane [data-class]")].filter(({ dataset }) => /^[a-z]$/.test(dataset.key));
+    this.dialog.querySelector("#keys-letters").replaceChildren(...rows.map(({ dataset }) => {
+      const row = document.createElement("div");
+      row.append(document.createElement("dt"), document.createElement("dd"));
+      row.firstChild.textContent = dataset.name;
+      row.lastChild.append(Object.assign(document.createElement("kbd"), { textContent: dataset.key.toUpperCase() }));
+      return row;
+    }));
+    for (const element of this.dialog.querySelectorAll("[data-letters]")) element.hidden = !rows.length;
   }
 
   #handleClick(event) {

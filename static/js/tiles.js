@@ -35,7 +35,7 @@ export function drawChip(tile) {
   const labelClass = label === null ? null : classes.ofId(label);
   const chip = tile.querySelector(".chip");
   const name = state === LABELED ? (labelClass?.name ?? chip.querySelector(".name").textContent) : STATES[state];
-  setText(chip.querySelector("kbd"), state === LABELED ? (labelClass?.key ?? "") : "");
+  setText(chip.querySelector("kbd"), state === LABELED ? (labelClass?.key ?? "").toUpperCase() : "");
   setText(chip.querySelector(".name"), name);
   if (state === LABELED && labelClass) {
     chip.style.setProperty("--c", labelClass.color);

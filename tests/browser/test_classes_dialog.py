@@ -1,5 +1,7 @@
 """The list of classes in a real browser: in the workbench's dialog, by keyboard alone."""
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from labeling.models import Item, LabelClass
@@ -90,3 +92,26 @@ def test_the_page_of_its_own_does_the_same(site: Site, page: Page) -> None:
     expect(page.locator(".class-row")).to_have_count(1)
     expect(page.get_by_label("New class")).to_be_focused()
     assert names() == ["cat"]
+
+
+def test_a_letter_assigns_its_class_and_the_command_takes_shift(bench: Bench) -> None:
+    page = bench.open().page
+    bench.press("c")
+    page.get_by_role("button", name="Edit dog").press("Enter")
+    expect(page.locator("#class-form")).to_contain_text("A free letter is D.")
+    page.locator("#class-form-key").select_option("s")
+    page.locator("#class-form-name").press("Enter")
+    expect(page.get_by_role("button", name="Edit dog")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#class-pane [data-key=s] kbd")).to_have_text("S")
+    expect(page.locator(".foot [data-key-of=similar]")).to_have_text("⇧S")
+    bench.press("s")
+    expect(page.locator("#grid .tile .chip").first).to_contain_text("S")
+    expect(page.locator("#grid .tile .chip").first).to_contain_text("dog")
+    bench.settle()
+    assert Item.objects.filter(label__name="dog").count() == 1
+    bench.press("?")
+    expect(page.locator("#keys-letters")).to_contain_text("dog")
+    page.keyboard.press("Escape")
+    bench.press("Shift+S")  # there are no embeddings, which the command says
+    expect(page).to_have_url(re.compile("queue=similar"))

@@ -12,7 +12,7 @@ import { counted } from "../plural.js";
 
 const page = document.querySelector("[data-item-page]");
 const clock = new Clock();
-const keys = new Keys();
+const keys = new Keys(() => buttons().filter(({ dataset }) => dataset.decide === "assign").map(({ dataset }) => dataset.key ?? "").filter((key) => /^[a-z]$/.test(key)));
 const outbox = new Outbox({ name: page.dataset.outbox, url: page.dataset.annotate });
 const pending = new Set(); // uuids of the decisions on this page that the server has not answered
 
@@ -105,10 +105,10 @@ const commands = {
 document.addEventListener("keydown", (event) => {
   const command = keys.read(event);
   if (!command) return;
-  if (command.digit) {
-    const button = buttons().find(({ dataset }) => dataset.decide === "assign" && Number(dataset.key) === command.digit);
+  if (command.classKey) {
+    const button = buttons().find(({ dataset }) => dataset.decide === "assign" && dataset.key === command.classKey);
     if (button) decide("assign", button);
-    else toast(`No class has the key ${command.digit}.`);
+    else toast(`No class has the key ${command.classKey}.`);
   } else if (!commands[command.name]) return;
   else commands[command.name]();
   event.preventDefault();

@@ -44,7 +44,7 @@ export class Palette {
     line.id = `palette-${i}`;
     line.querySelector(".dot").style.setProperty("--c", labelClass.color);
     line.querySelector(".name").textContent = labelClass.name;
-    line.querySelector("kbd").textContent = labelClass.key;
+    line.querySelector("kbd").textContent = labelClass.key.toUpperCase();
     return line;
   }
 

@@ -15,7 +15,8 @@ function all() {
 
 export const classes = {
   all,
-  ofDigit: (digit) => all().find(({ key }) => key === String(digit)) ?? null,
+  ofKey: (classKey) => all().find(({ key }) => key === classKey) ?? null,
+  letters: () => all().map(({ key }) => key).filter((key) => /^[a-z]$/.test(key)),
   ofId: (id) => all().find((labelClass) => labelClass.id === Number(id)) ?? null,
 };
 

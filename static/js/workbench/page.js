@@ -4,7 +4,7 @@ import { classes, itemCount } from "./classes.js";
 import { Clock } from "../clock.js";
 import { Cursor } from "./cursor.js";
 import { cycleLayout, stepFrame } from "../frames.js";
-import { Keys, KeysDialog, keyLabel } from "../keys.js";
+import { Keys, KeysDialog } from "../keys.js";
 import { Labels } from "./labels.js";
 import { Layout } from "./layout.js";
 import { Leases } from "./leases.js";
@@ -36,7 +36,7 @@ const pages = new Pages({ url: bench.dataset.grid, stage, layout, cursor, labels
 const leases = new Leases({ renewUrl: bench.dataset.renew, releaseUrl: bench.dataset.release, itemIds: () => cursor.tiles.map(idOf) });
 const side = new SidePane(bench);
 const sweep = new Sweep({ pages, cursor });
-const keys = new Keys();
+const keys = new Keys(classes.letters);
 const keysDialog = new KeysDialog(document.getElementById("keys"), keys, () => keysDialog.draw());
 const palette = new Palette(document.getElementById("palette"), (labelClass) => decide("assign", labelClass));
 const question = new Question();
@@ -126,10 +126,10 @@ async function split() {
   }
 }
 
-function decideByDigit(digit) {
-  const label = classes.ofDigit(digit);
+function decideByKey(classKey) {
+  const label = classes.ofKey(classKey);
   if (label) decide("assign", label);
-  else toast(classes.all().length ? `No class has the key ${digit}.` : `No classes yet. Press ${keyLabel(keys.bound.classes)} to add some.`);
+  else toast(classes.all().length ? `No class has the key ${classKey}.` : `No classes yet. Press ${keys.labelOf("classes")} to add some.`);
 }
 
 function flash(kind, label) {
@@ -321,7 +321,7 @@ function showOnMap() {
 }
 
 function drawOnMap(tool) {
-  if (!document.getElementById("map")) return toast(`This key draws on the map. Press ${keyLabel(keys.bound.map)} first.`);
+  if (!document.getElementById("map")) return toast(`This key draws on the map. Press ${keys.labelOf("map")} first.`);
   document.body.dispatchEvent(new CustomEvent("hoshina:map-tool", { detail: { tool } }));
 }
 
@@ -358,10 +358,10 @@ function handleKey(event) {
 }
 
 function run(command) {
-  const confirmation = command.digit ? `assign:${classes.ofDigit(command.digit)?.id}` : `${command.name}:`;
+  const confirmation = command.classKey ? `assign:${classes.ofKey(command.classKey)?.id}` : `${command.name}:`;
   if (question.isOpen && question.confirm(confirmation)) return;
   if (question.isOpen && command.name !== "none") question.close();
-  if (command.digit) decideByDigit(command.digit);
+  if (command.classKey) decideByKey(command.classKey);
   else commands[command.name]?.(command);
   sweep.showMarked();
 }
@@ -569,6 +569,7 @@ document.body.addEventListener("hoshina:focus-lost", focusTile);
 document.addEventListener("close", (event) => { if (event.target instanceof HTMLDialogElement) setTimeout(focusTile); }, true);
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (event.detail.target?.id !== "class-pane") return;
+  keysDialog.draw(); // a command gives way to the letter of a class
   for (const tile of cursor.tiles) {
     drawChip(tile);
     drawSuggestion(tile);

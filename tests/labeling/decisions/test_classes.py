@@ -1,5 +1,6 @@
 """Test the functions that change classes: names, keys, order, and moving labels."""
 
+import re
 import unicodedata
 
 import numpy as np
@@ -15,6 +16,7 @@ from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.assistive import policy
 from tests import factories
 from tests.factories import MakeDataset, call_after, count_queries, fresh, interrupt_at
+from tests.parts import ROOT
 
 
 @pytest.fixture
@@ -325,3 +327,35 @@ def test_merging_asks_as_often_for_two_hundred_items_as_for_ten(make_dataset: Ma
         policy.forget(dataset)  # so that each merge checks whether a model is due
         asked.append(count_queries(classes.merge, named(dataset, "cat"), named(dataset, "dog"), user=ana))
     assert asked[1] == asked[2]
+
+
+# -- Letters ----------------------------------------------------------------------------------------
+def test_classes_without_a_free_digit_get_a_letter_that_no_command_has(make_dataset: MakeDataset, db: None) -> None:
+    dataset = make_dataset(0, classes=())
+    names = [*"123456789", "galaxy", "Gegenschein", "ghost", "éclair", "星"]
+    added = [classes.add(dataset, name) for name in names]
+    assert [label.key_name for label in added] == [*"123456789", "g", "e", "h", "i", "d"]
+    assert [label.key for label in added[9:]] == [None] * 5
+    assert classes.suggested_letter("x", LabelClass.objects.none()) == "d"
+    everything = [LabelClass(letter=letter) for letter in classes.LETTERS]
+    assert classes.suggested_letter("galaxy", everything) == ""
+
+
+def test_the_letters_of_commands_are_those_of_the_script() -> None:
+    script = (ROOT / "static/js/keys.js").read_text()
+    defaults = script.split("const DEFAULTS = {")[1].split("};")[0]
+    assert set(re.findall(r': "([a-z])"', defaults)) == classes.COMMAND_LETTERS
+
+
+def test_letters_and_digits_are_swapped(make_dataset: MakeDataset, db: None) -> None:
+    dataset = make_dataset(0, classes=("cat", "dog"))
+    cat, dog = named(dataset, "cat"), named(dataset, "dog")
+    cat = classes.edit(cat, name="cat", colour=cat.colour, key=None, letter="s")
+    assert cat.key_name == "s"
+    with pytest.raises(classes.KeyTaken, match="Key S belongs to “cat”"):
+        classes.edit(dog, name="dog", colour=dog.colour, key=None, letter="s")
+    classes.edit(dog, name="dog", colour=dog.colour, key=None, letter="s", swap=True)
+    assert dict(LabelClass.objects.values_list("name", "letter")) == {"cat": "", "dog": "s"}
+    assert dict(LabelClass.objects.values_list("name", "key")) == {"cat": 2, "dog": None}
+    classes.delete(named(dataset, "dog"), user=None)
+    assert classes.edit(named(dataset, "cat"), name="cat", colour="#000000", key=None, letter="s").key_name == "s"

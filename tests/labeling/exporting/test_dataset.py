@@ -161,8 +161,8 @@ def test_classes_are_listed_in_the_persons_order(make_dataset: MakeDataset) -> N
     decide(dataset, "assign", [0, 1], "ant")
     zebra, ant = LabelClass.objects.order_by("order")
     assert json.loads(opened(archive_bytes(dataset)).read("classes.json")) == [
-        {"id": zebra.pk, "name": "zebra", "colour": "#E69F00", "key": 1, "labelled": 0},
-        {"id": ant.pk, "name": "ant", "colour": "#56B4E9", "key": 2, "labelled": 2},
+        {"id": zebra.pk, "name": "zebra", "colour": "#E69F00", "key": 1, "letter": None, "labelled": 0},
+        {"id": ant.pk, "name": "ant", "colour": "#56B4E9", "key": 2, "letter": None, "labelled": 2},
     ]
 
 

@@ -164,7 +164,7 @@ def test_an_edit_is_kept(client: Client, cat: LabelClass) -> None:
         ({"name": "dog"}, "The class “dog” already exists. Choose another name."),
         ({"name": " "}, "Enter a name for the class."),
         ({"colour": "red;background:url(x)"}, "Enter a color as #rrggbb."),
-        ({"key": "10"}, "Choose a key from 1 to 9, or none."),
+        ({"key": "10"}, "Choose a key from 1 to 9 or A to Z, or none."),
         ({"key": "2"}, "Key 2 belongs to “dog”. Swap the keys, or choose another key."),
     ],
 )
