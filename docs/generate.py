@@ -130,9 +130,9 @@ def keys_page() -> str:
         _intro(
             "Keys",
             "Press `?` in the workbench to see these keys and to change them: click a key, then press the new one. "
-            "Changes are kept in the browser. The dialog *Classes* sets the digit or letter of each class; where a class "
-            "has the letter of a command, the command needs Shift. On keyboards without Latin letters, keys work by "
-            "their position.",
+            "Changes are kept in the browser. The dialog *Classes* sets the digit or letter of each class; where a "
+            "class has the letter of a command, the command needs Shift. On keyboards without Latin letters, keys "
+            "work by their position.",
         )
     ]
     for piece in re.split(r"<h3>", dialog)[1:]:

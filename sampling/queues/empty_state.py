@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 
 from django.urls import reverse
 
@@ -95,6 +96,8 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
     filters, is_sweep = round_.params["filters"], STRATEGIES[round_.queue].is_sweep
     if filters["state"] == CHANGED and not any(value for name, value in filters.items() if name != "state"):
         return Empty("No changed files", "As of the last scan, no file changed after its image was labeled.")
+    if "path" in filters and not is_sweep:
+        return _nothing_at_path(dataset, round_)
     if "fields" in filters and not is_sweep:
         conditions = "; ".join(condition.text for condition in from_params(filters))
         return Empty("No matches", f"No image matches all filters ({conditions}). Remove a filter.")
@@ -111,6 +114,16 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
     if round_.queue == "all" or filters["state"] != "unlabelled":
         return Empty("No matches", "No image matches the filters. Change or remove a filter.")
     return None
+
+
+def _nothing_at_path(dataset: Dataset, round_: Round) -> Empty:
+    filters = round_.params["filters"]
+    text = f"No image whose path contains “{filters['path']}” matches the other filters."
+    if filters["state"] == "any":
+        return Empty("No matches", text)
+    query = urlencode({"queue": "all", "state": "any", "path": filters["path"]})
+    url = f"{reverse('workbench', args=[dataset.slug])}?{query}"
+    return Empty("No matches", text, action_label="Look among all images", action_url=url)
 
 
 def _nothing_read(dataset: Dataset) -> Empty:

@@ -42,7 +42,7 @@ class Filters:
     """The items that a pull considers. ``state`` None: every available item.
 
     With ``unseen``, label and prediction are those of that version when it was trained. ``is_changed``: only items
-    whose files changed after their decision.
+    whose files changed after their decision. ``path``: only items whose path contains this text, ignoring case.
     """
 
     state: State | None = State.UNLABELLED
@@ -52,12 +52,14 @@ class Filters:
     region: Region | None = None
     fields: tuple[Condition, ...] = ()
     is_changed: bool = False
+    path: str = ""
 
     def as_params(self) -> dict[str, Any]:
         state = CHANGED if self.is_changed else "any" if self.state is None else State(self.state).label
         params: dict[str, Any] = {"state": state, "label": self.label_id, "predicted": self.predicted_id}
         params |= self.unseen.as_params() if self.unseen else {}
         params |= self.region.as_params() if self.region else {}
+        params |= {"path": self.path} if self.path else {}
         return params | field_filter.as_params(self.fields)
 
 
@@ -113,6 +115,8 @@ def gather(
     held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)
     candidates = field_filter.narrowed(dataset, _candidates(dataset, pool, filters, predictions), filters.fields)
+    if filters.path:
+        candidates = np.intersect1d(candidates, rows_by_path(dataset, filters.path), assume_unique=True)
     if strategy.needs_held_out:
         candidates = np.setdiff1d(candidates, _looked_at(dataset, strategy), assume_unique=True)
     if window.name and leases(strategy, filters):
@@ -149,6 +153,12 @@ def gather(
 def leases(strategy: Strategy, filters: Filters) -> bool:
     """Return whether the queue leases its items to the window that shows them."""
     return strategy.deals and (filters.state == State.UNLABELLED or strategy.is_sweep)
+
+
+def rows_by_path(dataset: Dataset, text: str) -> NDArray[np.int64]:
+    """Return the rows of the items whose path contains a text, ignoring case (of ASCII letters on SQLite)."""
+    found = Item.objects.filter(dataset=dataset, path__icontains=text).values_list("row", flat=True)
+    return np.sort(np.fromiter(found.iterator(chunk_size=10_000), np.int64))
 
 
 def _held_out(predictions: Predictions | None) -> HeldOutPredictions:
@@ -307,7 +317,8 @@ def filters_from(params: dict[str, Any]) -> Filters:
     state, label_id, predicted_id = names.get(params["state"]), params["label"], params["predicted"]
     fields = field_filter.from_params(params)
     is_changed = params["state"] == CHANGED
-    return Filters(state, label_id, predicted_id, unseen_from(params), region_from(params), fields, is_changed)
+    unseen, region = unseen_from(params), region_from(params)
+    return Filters(state, label_id, predicted_id, unseen, region, fields, is_changed, params.get("path", ""))
 
 
 def ranked_rows(round_: Round) -> NDArray[np.int64]:

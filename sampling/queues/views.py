@@ -44,7 +44,8 @@ from sampling.sweeps.checks import n_waiting
 
 PAGE, LARGEST_PAGE = 60, 240
 # Parameters of the URL that the form shows as they are.
-_SHOWN_AS_THEY_ARE = ("label", "predicted", "seed", "at_least", "looseness", "loose")
+_SHOWN_AS_THEY_ARE = ("label", "predicted", "seed", "at_least", "looseness", "loose", "path")
+_LONGEST_PATH = 200
 DEFAULT = "auto"
 _STATES: dict[str, State | None] = {
     "unlabelled": State.UNLABELLED,
@@ -139,7 +140,8 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "chosen": {
             "queue": current,
             **{name: query.get(name, "") for name in _SHOWN_AS_THEY_ARE},
-            "state": query.get("state") or _default_state(strategy, has_label=bool(query.get("label"))),
+            "state": query.get("state")
+            or _default_state(strategy, is_narrow=bool(query.get("label") or query.get("path"))),
         },
         "has_model": has_model,
         "has_vectors": has_vectors,
@@ -308,22 +310,31 @@ def _filters(request: HtmxHttpRequest, dataset: Dataset, strategy: Strategy) -> 
     region = region_from(request.GET)
     if strategy.is_sweep:  # labeled items must not be relabeled by the page, except for checks to confirm
         state = None if strategy.name == "checks" else State.UNLABELLED
-        return Filters(state, None, predicted_id, region=region, fields=fields)
+        return Filters(state, None, predicted_id, region=region, fields=fields, path=path_from(request.GET))
     label_id = _whole(request, "label", 0) or None
     unseen = unseen_from(request.GET)
-    name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)
+    path = path_from(request.GET)
+    name = request.GET.get("state") or _default_state(strategy, is_narrow=bool(label_id or path))
     if name not in _STATES:
         raise BadRequest(f"state must be one of {', '.join(_STATES)}, not {name!r}.")
-    return Filters(_STATES[name], label_id, predicted_id, unseen, region, fields, name == CHANGED)
+    return Filters(_STATES[name], label_id, predicted_id, unseen, region, fields, name == CHANGED, path)
 
 
-def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:
-    """Return the state that a queue shows by default."""
+def path_from(query: QueryDict) -> str:
+    """Return the text that paths have to contain. Raises BadRequest if it is too long."""
+    text = query.get("path", "").replace("\x00", "").strip()
+    if len(text) > _LONGEST_PATH:
+        raise BadRequest(f"The text to find in paths has {len(text):,} characters. Use at most {_LONGEST_PATH}.")
+    return text
+
+
+def _default_state(strategy: Strategy | None, *, is_narrow: bool) -> str:
+    """Return the state that a queue shows by default; ``is_narrow`` with a filter by class or path."""
     if strategy is not None and strategy.needs_held_out:
         return "labelled"
     if strategy is not None and strategy.name in {"checks", "review"}:
         return "any"  # also items decided once, with another class than the sweep or the split
-    return "any" if has_label or (strategy is not None and not strategy.deals) else "unlabelled"
+    return "any" if is_narrow or (strategy is not None and not strategy.deals) else "unlabelled"
 
 
 def _whole(request: HtmxHttpRequest, name: str, default: int) -> int:

@@ -7,7 +7,7 @@ const DEFAULTS = {
   detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?",
 };
 const TITLES = {
-  unsure: "Unsure", skip: "Skip", clear: "Clear label", undo: "Undo", find: "Find a class", similar: "Similar", retrain: "Retrain",
+  unsure: "Unsure", skip: "Skip", clear: "Clear label", undo: "Undo", find: "Find a class or images", similar: "Similar", retrain: "Retrain",
   blind: "Blind", classes: "Classes", queue: "Choose a queue", detail: "Detail", peek: "Detail", next: "Next page", previous: "Previous page",
   stretch: "Change the stretch", layout: "Layout of frames", frameBefore: "Previous frame", frameAfter: "Next frame",
   accept: "Accept the rest of a sweep", split: "Split a group",

@@ -242,10 +242,10 @@ def test_find_a_class_by_typing(bench: Bench) -> None:
         LabelClass.objects.create(dataset=bench.dataset, name=name, colour="#4477AA", order=9)
     bench.open()
     bench.press("/")
-    dialog = bench.page.get_by_role("dialog", name="Find a class")
+    dialog = bench.page.get_by_role("dialog", name="Find a class or images")
     expect(dialog.get_by_role("option")).to_have_count(5)
     bench.page.keyboard.type("cafe")
-    expect(dialog.get_by_role("option")).to_have_count(1)
+    expect(dialog.get_by_role("option")).to_have_text(["Café au lait", "Show images whose path contains “cafe”"])
     bench.press("Enter")
     expect(dialog).to_be_hidden()
     assert bench.chip(0) == "Café au lait"
@@ -253,6 +253,21 @@ def test_find_a_class_by_typing(bench: Bench) -> None:
     bench.page.keyboard.type("gal")
     bench.press("Enter", "1")
     assert [bench.chip(1), bench.chip(2)] == ["spiral galaxy", "1 cat"]
+
+
+def test_images_are_found_by_their_path(bench: Bench) -> None:
+    bench.open()
+    bench.press("1", "/")
+    bench.page.keyboard.type("IMAGE000")
+    bench.press("Enter")
+    expect(bench.page.locator("#grid .tile")).to_have_count(10)
+    expect(bench.page.locator("#choice-path")).to_have_value("IMAGE000")
+    bench.page.locator("#choice-path").fill("image0007")
+    bench.page.locator("#choice-path").press("Enter")
+    expect(bench.page.locator("#grid .tile")).to_have_count(1)
+    bench.page.locator("#choice-path").fill("nowhere")
+    bench.page.locator("#choice-path").press("Enter")
+    expect(bench.page.locator("#grid")).to_contain_text("No image whose path contains “nowhere”")
 
 
 def test_keys_do_nothing_while_typing(bench: Bench) -> None:

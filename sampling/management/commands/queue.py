@@ -36,6 +36,7 @@ class Command(HoshinaCommand):
             "--filter", action="append", default=[], metavar="FIELD=VALUE",
             help="only images with this value of a field: a range like 2..5, a text, or unknown; can be repeated",
         )  # fmt: skip
+        parser.add_argument("--path", default="", metavar="TEXT", help="only images whose path contains this text")
         add_common_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -50,7 +51,7 @@ class Command(HoshinaCommand):
             raise Failure(f"{strategy.title} has no parameter {unknown[0]!r}.", takes, returncode=2)
         seed = new_seed() if options["seed"] is None else options["seed"]
         state = State.LABELLED if strategy.needs_held_out else State.UNLABELLED
-        filters = Filters(state, fields=_conditions(options["filter"]))
+        filters = Filters(state, fields=_conditions(options["filter"]), path=options["path"])
         params = parse_params(strategy, texts)
         comparison = comparison_for(dataset, strategy.name, asdict(params))
         if comparison is not None:

@@ -1,10 +1,11 @@
-// The dialog that finds a class by typing. Enter assigns the class to the selection or the focused tile.
+// The dialog that finds a class or images by typing. Enter assigns the class to the selection or the focused tile; the
+// last line shows the images whose path contains the text.
 import { classes } from "./classes.js";
 
 export class Palette {
-  // `onChoose(labelClass)` is called with the chosen class.
-  constructor(dialog, onChoose) {
-    Object.assign(this, { dialog, onChoose, at: 0, matches: [] });
+  // `onChoose(labelClass)` is called with the chosen class, `onFind(text)` with the text to find in paths.
+  constructor(dialog, onChoose, onFind) {
+    Object.assign(this, { dialog, onChoose, onFind, at: 0, matches: [] });
     this.input = dialog.querySelector("#palette-input");
     this.list = dialog.querySelector("#palette-list");
     this.none = dialog.querySelector("#palette-none");
@@ -36,6 +37,11 @@ export class Palette {
     this.matches = classes.all().map((labelClass) => [rank(labelClass), labelClass]).filter(([place]) => place < 3).sort(([a], [b]) => a - b).map(([, labelClass]) => labelClass);
     this.list.replaceChildren(...this.matches.map((labelClass, i) => this.#line(labelClass, i)));
     this.none.hidden = this.matches.length > 0;
+    const text = this.input.value.trim();
+    if (text) {
+      this.list.append(this.#pathLine(text, this.matches.length));
+      this.matches.push({ path: text });
+    }
     this.#select(0);
   }
 
@@ -45,6 +51,14 @@ export class Palette {
     line.querySelector(".dot").style.setProperty("--c", labelClass.color);
     line.querySelector(".name").textContent = labelClass.name;
     line.querySelector("kbd").textContent = labelClass.key.toUpperCase();
+    return line;
+  }
+
+  #pathLine(text, i) {
+    const line = this.row.cloneNode(true);
+    line.id = `palette-${i}`;
+    line.querySelector(".dot").remove();
+    line.querySelector(".name").textContent = `Show images whose path contains “${text}”`;
     return line;
   }
 
@@ -67,10 +81,11 @@ export class Palette {
   }
 
   #choose(at) {
-    const labelClass = this.matches[at];
-    if (!labelClass) return;
+    const chosen = this.matches[at];
+    if (!chosen) return;
     this.dialog.close();
-    this.onChoose(labelClass);
+    if (chosen.path) this.onFind(chosen.path);
+    else this.onChoose(chosen);
   }
 }
 

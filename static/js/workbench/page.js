@@ -38,7 +38,7 @@ const side = new SidePane(bench);
 const sweep = new Sweep({ pages, cursor });
 const keys = new Keys(classes.letters);
 const keysDialog = new KeysDialog(document.getElementById("keys"), keys, () => keysDialog.draw());
-const palette = new Palette(document.getElementById("palette"), (labelClass) => decide("assign", labelClass));
+const palette = new Palette(document.getElementById("palette"), (labelClass) => decide("assign", labelClass), findPath);
 const question = new Question();
 let turning = null; // the timer or promise of a page turn; class keys are ignored until it ends
 let isReady = false;
@@ -240,7 +240,7 @@ const commands = {
   skip: () => decide("skip"),
   clear: () => decide("clear"),
   undo,
-  find: () => (classes.all().length ? palette.open() : decideByDigit(1)),
+  find: () => palette.open(),
   similar: () => similar(cursor.targets),
   queue: openQueues,
   map: showOnMap,
@@ -437,7 +437,7 @@ document.addEventListener("change", (event) => {
   if (!form) return;
   if (event.target.matches("[data-preview]")) return previewQuery(form);
   if (event.target.matches("[data-live], [type=file]")) return;
-  if (event.target.type === "text") event.target.defaultValue = event.target.value; // the typed text is submitted
+  if (["text", "search"].includes(event.target.type)) event.target.defaultValue = event.target.value; // the typed text is submitted
   queryChanged(form, event.target.name);
 });
 
@@ -489,9 +489,13 @@ function queryOf(form) {
 
 function queryChanged(form, changed) {
   const query = queryOf(form);
-  // Drop the default state of the queue: a filter by class applies to all of its images.
-  if (changed === "queue" || (changed === "label" && query.get("state") === "unlabelled")) query.delete("state");
+  // Drop the default state of the queue: a filter by class or path applies to all such images.
+  if (changed === "queue" || (["label", "path"].includes(changed) && query.get("state") === "unlabelled")) query.delete("state");
   show(query);
+}
+
+function findPath(text) {
+  show(new URLSearchParams({ queue: "all", state: "any", path: text }), { push: true });
 }
 
 function show(query, { push = false } = {}) {
