@@ -161,7 +161,7 @@ def print_pipeline(name: str, times: NDArray[np.float64], n: int) -> None:
     share = np.median(seconds_each[:, :2].max(axis=1) / seconds_each[:, 2])
     # Both parts use all cores, so together they need at least their CPU time, divided by the cores.
     needed = cpu_each[:, :2].sum(axis=1)
-    possible = np.median(seconds_each[:, :2].max(axis=1) / np.maximum(needed / n_cores(), seconds_each[:, 1]))
+    possible = np.median(cpu_each[:, :2].max(axis=1) / needed)
     limit = np.median(needed / n_cores() / seconds_each[:, 2])
     extra = np.median(cpu_each[:, 2] / needed) - 1
     milliseconds = np.median(cpu_each, axis=0) / n * 1e3

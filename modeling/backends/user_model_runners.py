@@ -23,6 +23,7 @@ from modeling.backends.keras_networks import BROKEN, import_tensorflow, quiet
 from modeling.backends.litert import PerCore, RunOne
 
 ONNX_PACKAGE = "onnxruntime"
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 LARGEST_SIDE = 2048
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)
 _DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
@@ -251,7 +252,9 @@ def _open_onnx(path: Path, side: int) -> Model:
     options.log_severity_level = 4
     try:
         # One session serves all threads; each call computes in the calling thread.
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            content, options, providers=onnx_providers(onnxruntime.get_available_providers())
+        )
     except Exception as error:
         # onnxruntime's exceptions have no common base class besides Exception.
         raise _unusable(path, f"onnxruntime cannot read it ({one_line(error)})") from error
@@ -264,8 +267,22 @@ def _open_onnx(path: Path, side: int) -> Model:
     def run(values: Any) -> Any:
         return session.run([target], {source: values})[0]
 
+    return Model(path, spec, onnx_library(session.get_providers()), [run] * litert.n_cores())
+
+
+def onnx_providers(available: Sequence[str]) -> list[str | tuple[str, dict[str, int]]]:
+    """Return where onnxruntime computes, in order of preference: an Nvidia GPU if it has the code for it, the CPU.
+
+    TensorFloat-32 is off: it rounds products to 10 bits. Other providers, such as Core ML, may compute with float16.
+    """
+    gpu: list[str | tuple[str, dict[str, int]]] = [(_CUDA, {"use_tf32": 0})] if _CUDA in available else []
+    return [*gpu, _CPU]
+
+
+def onnx_library(providers: Sequence[str]) -> str:
+    """Return the name in fingerprints of what runs a model: vectors of a GPU are kept apart, as those of Keras are."""
     major = importlib.metadata.version(ONNX_PACKAGE).split(".")[0]
-    return Model(path, spec, f"onnxruntime {major}", [run] * litert.n_cores())
+    return f"onnxruntime {major}{' CUDA' if _CUDA in providers else ''}"
 
 
 def _require_own_weights(path: Path, content: bytes) -> None:

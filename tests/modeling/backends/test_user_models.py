@@ -179,6 +179,26 @@ class TestNoModels:
     def test_numbers_that_are_not_finite(self, models: Path) -> None:
         unavailable("not finite", "file:infinite.tflite", models)
 
+    @pytest.mark.parametrize(
+        ("available", "expected", "library"),
+        [
+            (["CPUExecutionProvider"], ["CPUExecutionProvider"], "onnxruntime 1"),
+            (["CoreMLExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"], "onnxruntime 1"),
+            (
+                ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+                [("CUDAExecutionProvider", {"use_tf32": 0}), "CPUExecutionProvider"],
+                "onnxruntime 1 CUDA",
+            ),
+        ],
+    )
+    def test_where_onnx_files_run(
+        self, available: list[str], expected: list[Any], library: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert user_model_runners.onnx_providers(available) == expected
+        monkeypatch.setattr(user_model_runners.importlib.metadata, "version", lambda name: "1.32.0")
+        used = [provider if isinstance(provider, str) else provider[0] for provider in expected]
+        assert user_model_runners.onnx_library(used) == library
+
     def test_onnx_without_its_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(user_model_runners, "ONNX_PACKAGE", "onnxruntime_of_nowhere")
         (tmp_path / "birds.onnx").write_bytes(b"x")
