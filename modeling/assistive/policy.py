@@ -24,11 +24,11 @@ def policy_of(dataset: Dataset) -> RetrainPolicy:
     return RetrainPolicy.objects.get_or_create(dataset=dataset)[0]
 
 
-def new_labels(dataset: Dataset, model: ModelVersion | None) -> int:
+def new_labels(dataset: Dataset, model: ModelVersion | None, enough: int = MOST_READ) -> int:
     """Return how many labels hold that were given or changed since ``model`` was trained; all labels without a model.
 
     Labels that were undone do not count, nor do skipped and unsure items. Reads the decisions since then, newest first
-    and by primary key, up to 10,000; beyond that, every decision counts as a label.
+    and by primary key, up to 10,000; beyond that, every decision counts as a label. Stops at about ``enough`` labels.
     """
     if model is None:
         return dataset.n_labelled
@@ -37,7 +37,7 @@ def new_labels(dataset: Dataset, model: ModelVersion | None) -> int:
         return n_since
     found, before = 0, None
     for _ in range(MOST_READ // AT_ONCE):
-        if n_since <= 0:
+        if n_since <= 0 or found >= enough:
             break
         newest = Annotation.objects.all() if before is None else Annotation.objects.filter(pk__lt=before)
         batch = list(newest.order_by("-pk").values_list("pk", "item_id", "state")[:AT_ONCE])
@@ -55,7 +55,7 @@ def new_labels(dataset: Dataset, model: ModelVersion | None) -> int:
 def labels_to_go(dataset: Dataset, policy: RetrainPolicy, model: ModelVersion | None) -> int:
     """Return how many more labels the next model takes; 0 if it is due."""
     wanted = FIRST_MODEL_AT if model is None else max(policy.min_new, round(policy.share_new * model.n_labels))
-    return max(0, wanted - new_labels(dataset, model))
+    return max(0, wanted - new_labels(dataset, model, wanted))
 
 
 def retrain_if_due(dataset: Dataset) -> None:

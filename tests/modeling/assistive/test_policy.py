@@ -48,6 +48,14 @@ def test_labels_that_were_undone_do_not_count(dataset: Dataset) -> None:
     assert count(dataset) == 4
 
 
+def test_counting_stops_at_enough_labels(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "AT_ONCE", 4)
+    press(dataset, list(range(50, 80)))
+    assert count(dataset) == 30
+    assert new_labels(dataset, ModelVersion.objects.get(), enough=10) == 12
+    assert labels_to_go(dataset, policy_of(dataset), ModelVersion.objects.get()) == 0
+
+
 def test_a_label_that_is_changed_counts_once(dataset: Dataset) -> None:
     press(dataset, [3], "dog")
     press(dataset, [3], "cat")
