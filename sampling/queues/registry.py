@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from hoshina.core.errors import Refusal
+from modeling.encoders.neighbor_cache import AT_ONCE
 from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversify, random_projection
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
@@ -133,10 +134,13 @@ def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
     from sampling.algorithms.coreset import k_center
 
     assert inputs.X is not None
+    assert inputs.projected is not None
     rows = inputs.with_vector(inputs.candidates)
     if params.by == "typical":
         return _typical(inputs, rows, k)
-    cover = k_center(inputs.X, rows, inputs.with_vector(inputs.labelled), k)
+    # The distances to a thousand labels take seconds with whole embeddings of a large dataset (ADR 50).
+    vectors = inputs.X if len(inputs.X) <= AT_ONCE else inputs.projected()
+    cover = k_center(vectors, rows, inputs.with_vector(inputs.labelled), k)
     distances = np.where(np.isfinite(cover.distances), cover.distances, np.float32(0))
     reason = "Unlike everything labeled so far"
     return Ranking.of(cover.rows, distances, reason, is_complete=len(cover.rows) == len(rows))

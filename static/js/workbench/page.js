@@ -22,7 +22,7 @@ import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
 
 const CONFIRM_ABOVE = 20; // deciding more tiles at once needs confirmation
-const TURN_DELAY = 150; // ms for which the last label of a page is visible before the page turns
+const TURN_DELAY = 120; // ms for which the last label of a page is visible before the page turns
 const POLL = 2000; // ms between requests while a queue has no images yet
 
 const bench = document.getElementById("bench");

@@ -20,7 +20,8 @@ from modeling.algorithms import neighbors
 from modeling.encoders import neighbor_cache as shared
 from sampling.algorithms import outliers
 from sampling.models import Round
-from sampling.queues import dispatch, outlier_cache
+from sampling.queues import dispatch, outlier_cache, registry
+from sampling.queues import pull as pull_module
 from sampling.queues.deal import deal
 from sampling.queues.pull import Filters, Order, pull, ranked_rows
 from sampling.queues.registry import (
@@ -66,6 +67,20 @@ def test_diverse_starts_far_from_what_is_labelled(dataset: Dataset) -> None:
     assert rows[0] == 17
     assert {row % 3 for row in rows[1:3]} == {1, 2}, "one of each cloud without labels comes next"
     assert sorted(rows) == sorted(set(range(N)) - {0, 3, 6})
+
+
+def test_diverse_compares_the_principal_components_of_a_large_dataset(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(dataset, [0, 3, 6])
+    small = pull(dataset, STRATEGIES["diverse"], DiverseParams(), Filters(), seed=0)
+    monkeypatch.setattr(registry, "AT_ONCE", N - 1)
+    # Components of which the first alone tells the rows apart: the farthest is the last one.
+    line = np.outer(np.arange(N), [1, 0]).astype(np.float32)
+    monkeypatch.setattr(pull_module, "principal_components_of", lambda *_: line)
+    large = pull(dataset, STRATEGIES["diverse"], DiverseParams(), Filters(), seed=0)
+    assert ranked_rows(small)[0] == 17
+    assert ranked_rows(large)[:2].tolist() == [59, 32]
 
 
 def test_diverse_by_typical_begins_inside_of_each_cloud(dataset: Dataset) -> None:
