@@ -108,9 +108,10 @@ def renew(dataset: Dataset, window: Window, item_ids: Collection[int] = ()) -> N
     )
 
 
-def release(dataset: Dataset, window: Window) -> None:
-    """Release the window's leases."""
-    Lease.objects.filter(dataset=dataset, holder=window.name).delete()
+def release(dataset: Dataset, window: Window, item_ids: Collection[int] | None = None) -> None:
+    """Release the window's leases, or only those of ``item_ids``."""
+    held = Lease.objects.filter(dataset=dataset, holder=window.name)
+    (held if item_ids is None else held.filter(item__in=item_ids)).delete()
 
 
 def release_all(dataset: Dataset, window: Window) -> None:

@@ -3,7 +3,7 @@
 from playwright.sync_api import BrowserContext, Page, expect
 
 from labeling.models import Annotation, Lease
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, tell_job_finished
 from tests.browser.factories import add_falling_model
 from tests.parts import wait_until
 
@@ -34,6 +34,23 @@ def test_the_images_of_ones_other_windows_can_be_taken_back(bench: Bench, contex
     empty.get_by_role("button", name="Take back my images").click()
     expect(empty.locator(".holdings")).to_have_count(0)
     assert not Lease.objects.exists()
+
+
+def test_a_page_that_is_fetched_again_is_leased_once(bench: Bench, page: Page) -> None:
+    bench.open("queue=random")
+    n = bench.n_tiles()
+    shown, ahead = set(bench.ids()), "/grid/?round="
+    with page.expect_response(lambda response: ahead in response.url):
+        bench.press(*["1"] * (n // 2 + 1))
+    bench.settle()
+    dropped = set(Lease.objects.values_list("item_id", flat=True)) - shown
+    with page.expect_response(lambda response: ahead in response.url):
+        tell_job_finished(page, "retrain")
+    wait_until(lambda: Lease.objects.exclude(item__in=shown).count() == len(dropped), why="one page to be leased")
+    page.keyboard.press("Escape")
+    bench.press(*["1"] * (n - n // 2 - 1))
+    expect(page.locator(f"#item-{min(shown)}")).to_have_count(0)
+    assert set(bench.ids()) == dropped, "the same seed chooses the images that were given back"
 
 
 def test_labels_carry_the_round_and_the_rank(bench: Bench, page: Page) -> None:

@@ -34,6 +34,11 @@ export class Leases {
     return this.#post(this.renewUrl, { items: this.itemIds().join(",") });
   }
 
+  // Release the leases of these images, which this window does not show after all.
+  release(ids) {
+    return ids.length ? this.#post(this.releaseUrl, { items: ids.join(",") }) : null;
+  }
+
   // Release the leases of all windows of the person.
   releaseAll() {
     return this.#post(this.releaseUrl, { all: "1" });

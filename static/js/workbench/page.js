@@ -32,7 +32,7 @@ const outbox = new Outbox({ name: bench.dataset.outbox, url: bench.dataset.annot
 const labels = new Labels({ outbox, clock });
 const cursor = new Cursor();
 const layout = new Layout(stage);
-const pages = new Pages({ url: bench.dataset.grid, stage, layout, cursor, labels });
+const pages = new Pages({ url: bench.dataset.grid, stage, layout, cursor, labels, release: (ids) => leases.release(ids) });
 const leases = new Leases({ renewUrl: bench.dataset.renew, releaseUrl: bench.dataset.release, itemIds: () => cursor.tiles.map(idOf) });
 const side = new SidePane(bench);
 const sweep = new Sweep({ pages, cursor });
@@ -224,8 +224,8 @@ setInterval(() => {
 }, POLL);
 
 document.body.addEventListener("hoshina:job-finished", () => {
-  pages.forgetPrefetched();
-  pages.prefetch(); // by the new model, while the person labels the rest of this page
+  // Fetch the next page by the new model, while the person labels the rest of this one.
+  pages.forgetPrefetched().then(() => pages.prefetch());
   if (isReady && pages.grid.classList.contains("is-empty") && !itemCount()) open(pages.query);
 });
 

@@ -16,10 +16,11 @@ export class Pages extends EventTarget {
   #prefetched = null;
   #requests = 0;
 
-  // `labels` has the unsent decisions: {effectOf(id), pendingOf(id)}.
-  constructor({ url, stage, layout, cursor, labels }) {
+  // `labels` has the unsent decisions: {effectOf(id), pendingOf(id)}. `release(ids)` ends the leases of images that were
+  // fetched and are not shown.
+  constructor({ url, stage, layout, cursor, labels, release }) {
     super();
-    Object.assign(this, { url, stage, layout, cursor, labels });
+    Object.assign(this, { url, stage, layout, cursor, labels, release });
     this.query = new URLSearchParams(location.search);
     this.stack = [];
     this.at = -1;
@@ -97,8 +98,15 @@ export class Pages extends EventTarget {
     });
   }
 
-  forgetPrefetched() {
+  // Drop the prefetched page. Its images are free for others, and for the next fetch.
+  async forgetPrefetched() {
+    const entry = this.#prefetched;
     this.#prefetched = null;
+    await this.#release(await entry?.page.catch(() => null));
+  }
+
+  #release(page) {
+    return page ? this.release([...page.node.querySelectorAll(".tile")].map(idOf)) : null;
   }
 
   // Append the next tiles to this page after the tiles became smaller.
@@ -135,11 +143,12 @@ export class Pages extends EventTarget {
   async #takePrefetched(next) {
     const entry = this.#prefetched;
     this.#prefetched = null;
-    if (entry?.next === next && Date.now() - entry.at < MAX_AGE) {
-      const page = await entry.page.catch(() => null);
+    const page = await entry?.page.catch(() => null);
+    if (page && entry.next === next && Date.now() - entry.at < MAX_AGE) {
       const model = document.getElementById("badge")?.dataset.model ?? "";
-      if (page && (!model || !page.node.dataset.model || page.node.dataset.model === model)) return page;
+      if (!model || !page.node.dataset.model || page.node.dataset.model === model) return page;
     }
+    await this.#release(page);
     return this.#fetch(this.#urlOf(next));
   }
 

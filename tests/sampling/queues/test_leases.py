@@ -97,6 +97,20 @@ def test_leaving_the_page_frees_what_it_showed_and_no_other_window(make_dataset:
     assert Lease.objects.count() == 10, "the name of a window means nothing in another browser"
 
 
+def test_a_page_that_is_not_shown_after_all_is_given_back_alone(make_dataset: MakeDataset) -> None:
+    make_dataset(30)
+    ana = person("ana")
+    shown = ana.get(f"{GRID}&n=10&window=a").context["page"]
+    ahead = ana.get(f"{shown.next_url}&window=a").context["page"]
+    dropped = ",".join(str(tile.item.pk) for tile in ahead.tiles)
+    assert post(person("bob"), "release", window="b", items=dropped) == 204
+    assert Lease.objects.count() == 20, "these are not of bob's window"
+    assert post(ana, "release", window="a", items=dropped) == 204
+    assert set(Lease.objects.values_list("item_id", flat=True)) == {tile.item.pk for tile in shown.tiles}
+    assert post(ana, "release", window="a", items="1,x") == 400
+    assert Lease.objects.count() == 10
+
+
 def test_an_expired_lease_frees_its_item(make_dataset: MakeDataset) -> None:
     make_dataset(5)
     person("ana").get(f"{GRID}&n=5")
