@@ -65,9 +65,9 @@ def k_center(X: Floats, candidates: ArrayLike, labeled: ArrayLike, k: int, *, re
     k = min(k, len(rows))
     if k <= 0:
         return Cover(np.empty(0, np.int64), np.empty(0, np.float32))
-    greedy = _Greedy(X, rows, usable(X, as_rows(labeled)), k, refresh)
     picks, distances = np.empty(k, np.int64), np.empty(k)
-    with single_blas_thread():
+    with single_blas_thread():  # also for the first pass, in which threads would wait for each other
+        greedy = _Greedy(X, rows, usable(X, as_rows(labeled)), k, refresh)
         for done in range(k):
             at, squared = greedy.farthest()
             if squared == 0:  # only duplicates of centers are left
