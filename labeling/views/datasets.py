@@ -13,6 +13,7 @@ from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from hoshina.core.errors import Refusal
@@ -45,6 +46,16 @@ def last_used(request: HttpRequest) -> Dataset | None:
     in_use = Dataset.objects.in_use().order_by("-id")
     last = found.get(slugs[1])
     return found.get(slugs[0]) or (last if last and last.archived_at is None else in_use.first())
+
+
+def dataset_menu(request: HttpRequest) -> dict[str, Any]:
+    """Return the context of the header on every page; only pages that show it ask the database."""
+    if not getattr(request, "user", None) or not request.user.is_authenticated:
+        return {"last_dataset": None, "datasets_in_use": ()}
+    return {
+        "last_dataset": SimpleLazyObject(lambda: last_used(request)),
+        "datasets_in_use": Dataset.objects.in_use().only("name", "slug"),
+    }
 
 
 @requires_to_change(Role.ADMINISTRATOR)

@@ -39,6 +39,7 @@ function closeMenus(except) {
   for (const menu of document.querySelectorAll("details[data-menu-details][open]")) {
     if (menu !== except) menu.open = false;
   }
+  if (except?.closest(".nav")) return; // the groups of pages are inside the menu of the button
   for (const button of document.querySelectorAll('[data-menu][aria-expanded="true"]')) {
     if (button !== except) button.setAttribute("aria-expanded", "false");
   }
@@ -52,8 +53,9 @@ document.addEventListener("click", (event) => {
     const isOpen = menu.getAttribute("aria-expanded") === "true";
     closeMenus(menu);
     menu.setAttribute("aria-expanded", String(!isOpen));
-  } else if (!event.target.closest(".nav")) {
-    closeMenus(event.target.closest("details[data-menu-details]"));
+  } else {
+    const group = event.target.closest("details[data-menu-details]");
+    if (group || !event.target.closest(".nav")) closeMenus(group);
   }
   const dialog = event.target.closest("dialog[open]");
   if (dialog && event.target === dialog && !isInside(dialog, event)) dialog.close();

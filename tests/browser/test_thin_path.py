@@ -66,7 +66,8 @@ def test_from_a_folder_to_a_data_set(browser: Browser, up: Callable[..., Up], tm
     expect(page.locator("[data-count=labelled]").first).to_have_text("17")
 
     page.get_by_role("button", name="Pages").click()
-    page.get_by_role("link", name="Export").click()
+    page.locator("#nav summary", has_text="Data").click()
+    page.get_by_role("link", name="Import and export").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
     rows = table(opened(download.value.path().read_bytes()), "labels.csv")
