@@ -16,6 +16,7 @@ class ModelingConfig(AppConfig):
 
         import modeling.maps.export  # noqa: F401  (and this)
         from hoshina.core import links
+        from hoshina.jobs import upkeep
         from labeling.signals import decided, ingested, register_encoder_side, regrouped, reshown
         from modeling.assistive.policy import on_decided
         from modeling.encoders.neighbor_cache import forget_set
@@ -24,6 +25,7 @@ class ModelingConfig(AppConfig):
 
         links.register(retrain="modeling:retrain", probabilities="modeling:probabilities")
         register_encoder_side(side_of)
+        upkeep.register(forget_frozen_networks)
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
         reshown.connect(embed_again, dispatch_uid="modeling.embed_again")
         regrouped.connect(forget_rows, dispatch_uid="modeling.forget_rows")
@@ -71,3 +73,13 @@ def forget_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     for vectors in EmbeddingSet.objects.filter(dataset=dataset_id):
         store.delete_vectors(vectors)
         vectors.delete()
+
+
+def forget_frozen_networks() -> None:
+    """Delete the networks that earlier versions froze in the store: they are assembled from their weights (ADR 46)."""
+    from modeling.backends.keras_networks import NETWORKS
+    from modeling.encoders.choice import graphs_dir
+
+    for network in NETWORKS:
+        for file in graphs_dir().glob(f"{network.backend}-*.tflite"):
+            file.unlink(missing_ok=True)

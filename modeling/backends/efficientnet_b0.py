@@ -20,7 +20,7 @@ from modeling.backends.lite_graph import LiteGraph
 EPSILON = 1e-3
 # Number of blocks and stride of the first, for each stage.
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
-# Keras divides by the root of the variance in the file and by this again (`_scale_for_efficientnet`).
+# Keras divides by the root of the variance in the file and by this again (`quick.applications`).
 _DEVIATION = np.sqrt((0.229, 0.224, 0.225))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from hoshina.apps import _forget_expired_sessions
 from hoshina.jobs import lifecycle, presence, upkeep
+from modeling.apps import forget_frozen_networks
 from sampling.queues.retention import forget_old_rankings
 
 
@@ -45,7 +46,10 @@ def test_an_error_stops_no_other_function(functions: list[Any], caplog: pytest.L
 
 
 def test_all_apps_have_registered(functions: list[Any]) -> None:
-    wanted = {presence.forget_old, lifecycle.forget_old, _forget_expired_sessions, forget_old_rankings}
+    wanted = {
+        presence.forget_old, lifecycle.forget_old, _forget_expired_sessions, forget_old_rankings,
+        forget_frozen_networks,
+    }  # fmt: skip
     assert set(functions) == wanted
 
 

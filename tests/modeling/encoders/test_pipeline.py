@@ -22,6 +22,7 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Frame, Item
 from labeling.signals import ingested
 from modeling import store as disk
+from modeling.apps import forget_frozen_networks
 from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
@@ -220,6 +221,21 @@ class TestTrouble:
             embed(dataset)
         assert "Install them" in raised.value.hint
         assert Job.objects.get().state == Job.State.FAILED
+
+    def test_networks_that_earlier_versions_froze_are_deleted(self, store: Path) -> None:
+        folder = store / "encoders"
+        folder.mkdir(exist_ok=True)
+        names = {
+            "resnet50-0123456789abcdef.0123456789abcdef.tflite", "mobilenet_v2-0123456789abcdef.tflite",
+            "own-0123456789abcdef-224.0123456789abcdef.tflite",
+        }  # fmt: skip
+        for name in names:
+            (folder / name).write_bytes(b"frozen")
+        (folder / "own").mkdir()
+        (folder / "own" / "resnet50-mine.tflite").write_bytes(b"of a person")
+        forget_frozen_networks()
+        left = {file.name for file in folder.rglob("*.tflite")}
+        assert left == {"own-0123456789abcdef-224.0123456789abcdef.tflite", "resnet50-mine.tflite"}
 
     def test_damaged_vectors_are_computed_again(self, dataset: Dataset, store: Path) -> None:
         embed(dataset)
