@@ -11,6 +11,7 @@ from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
+from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.item_display import percent
 from modeling.models import Projection
@@ -76,10 +77,16 @@ class Summary:
 
     @property
     def what(self) -> str:
-        """Return the leading class with its share as text; "" if there is none."""
+        """Return the leading class as text, with its share of the predictions, or its number of the labels.
+
+        "" if there is none. A share of one label would look like knowledge about the cluster.
+        """
         if self.leading is None:
             return ""
-        return f"{percent(self.leading_share)} {'predicted ' if self.is_predicted else ''}{self.leading.name}"
+        if self.is_predicted:
+            return f"{percent(self.leading_share)} predicted {self.leading.name}"
+        n = round(self.leading_share * self.n_labelled)
+        return f"{n:,} of {counted(self.n_labelled, 'label')} {self.leading.name}"
 
 
 def parts_of(projection: Projection, pool: Pool) -> list[Part]:

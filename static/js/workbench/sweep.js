@@ -47,6 +47,8 @@ export class Sweep {
     if (!element || !this.kind) return;
     const n = this.marked.length;
     element.textContent = n ? `${n} marked` : "none marked yet";
+    const rest = document.querySelector("[data-sweep-rest]");
+    if (rest) rest.textContent = restText(this.rest.length, n);
   }
 
   // Return the query for the tighter half of the group, or null if it is too small to split.
@@ -57,4 +59,10 @@ export class Sweep {
     half.set("within", rows.join(","));
     return half;
   }
+}
+
+// Return how the button begins that decides the tiles without a mark.
+function restText(n, nMarked) {
+  if (n === 1) return nMarked ? "The other one is" : "This is";
+  return `${nMarked ? "The other" : "All"} ${n} are`;
 }
