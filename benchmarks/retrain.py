@@ -15,8 +15,8 @@ There are two baselines. The *bare minimum* is one cold fit and one product, nei
 labels out or calibrates. The *same work* is scikit-learn's choice of the penalty by held-out log loss among three
 (``LogisticRegressionCV``), out-of-fold predictions of every label, which calibration needs, and ``predict_proba`` of
 every row. Each part is timed with every number of BLAS threads in --threads: with two threads on cores that others use,
-a fit of a thousand labels spends most of its time waiting for the second thread, and the same fit may take 0.05 s or
-1 s. HOSHINA sets the number of threads by itself; its retrain is compared with both.
+a fit of a thousand labels spends most of its time waiting for the second thread: it took 0.1 s with one thread, 3 s
+with two, and 10 s with two on busy cores. HOSHINA limits threads where products are small.
 """
 
 from __future__ import annotations
@@ -224,6 +224,7 @@ class Retrain:
 
     def drop(self) -> None:
         if self.arguments.cold:
+            PageReleaser(self.X).release(len(self.X))  # the system keeps pages that are mapped
             drop_from_cache(self.file)
 
     def ours(self, times: Times) -> None:
