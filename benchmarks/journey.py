@@ -18,6 +18,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 from sklearn.datasets import load_digits
 
-from benchmarks.journey_store import N_DIGITS, SLUG, built_store, copied_store, environment
+from benchmarks.journey_store import CLASSES, N_DIGITS, SLUG, built_store, copied_store, environment
 from benchmarks.stage import ROOT, _free_port, _wait_for
 from tests.parts import CHROMIUM_ARGS, chromium
 
@@ -161,7 +162,13 @@ class Day:
         """Return the key of the true class of the focused tile; a nine has no class and is unsure."""
         row = int(self.page.locator("#grid .tile.here").get_attribute("data-row") or 0)
         target = TARGETS[row % N_DIGITS]
-        return str(target + 1) if target < 9 else "0"
+        return self.keys[CLASSES[target]] if target < len(CLASSES) else "0"
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """Return the key of each class by its name."""
+        buttons = "buttons => buttons.map(({ dataset }) => [dataset.name, dataset.key])"
+        return dict(self.page.locator("#class-pane [data-class]").evaluate_all(buttons))
 
 
 def _fail(error: object) -> None:

@@ -176,7 +176,7 @@ def test_growing_numbers_and_other_queues_move_nothing_in_the_header(bench: Benc
     before = places.evaluate_all(rounded)
     page.evaluate("""() => {
         for (const count of document.querySelectorAll('[data-count="labelled"]')) count.textContent = "59";
-        for (const count of document.querySelectorAll(".classes .count")) count.textContent = "1,234";
+        for (const count of document.querySelectorAll(".classes .count")) count.textContent = "123";
         document.querySelector("#queue-menu b").textContent = "Uncertain";
     }""")
     assert places.evaluate_all(rounded) == before
