@@ -19,6 +19,7 @@ urlpatterns = [
     path("disk/", disk.page, name="disk"),
     path("d/<slug:slug>/manage/", datasets.page, name="dataset_manage"),
     path("d/<slug:slug>/manage/rename/", datasets.rename, name="dataset_rename"),
+    path("d/<slug:slug>/manage/describe/", datasets.describe, name="dataset_describe"),
     path("d/<slug:slug>/manage/archive/", datasets.archive, name="dataset_archive"),
     path("d/<slug:slug>/manage/delete/", datasets.delete, name="dataset_delete"),
     path("docs/", docs, name="docs"),

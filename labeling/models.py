@@ -57,6 +57,10 @@ class Dataset(AppearanceFields):
     slug = models.SlugField(max_length=60, unique=True)
     root = models.CharField(max_length=4096)
     created_at = models.DateTimeField(auto_now_add=True)
+    # What others need to know about the dataset, for its exports.
+    description = models.TextField(blank=True, default="", max_length=10_000)
+    license = models.CharField(blank=True, default="", max_length=200)
+    citation = models.TextField(blank=True, default="", max_length=5_000)
     # Template that groups several files into an item (labeling.ingest.grouping_template); "": each file is an item.
     grouping = models.CharField(max_length=200, blank=True, default="", editable=False)
     # Images with equal values in this field are in the same set of a split (labeling.fields.split_groups).

@@ -1,4 +1,4 @@
-"""Rename and archive datasets."""
+"""Rename, describe and archive datasets."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ def rename(dataset: Dataset, text: str) -> None:
     except IntegrityError as error:  # another request was faster
         raise taken from error
     dataset.name = name
+
+
+def describe(dataset: Dataset, **texts: str) -> None:
+    """Set the ``description``, ``license`` and ``citation`` of a dataset, those that are given. Raises Refusal."""
+    tidy = {name: text.replace("\r\n", "\n").replace("\x00", "").strip() for name, text in texts.items()}
+    for name, text in tidy.items():
+        most = getattr(Dataset._meta.get_field(name), "max_length", 0)
+        if len(text) > most:
+            raise Refusal(f"The {name} has {len(text):,} characters.", f"Use at most {most:,}.", field=name)
+    for name, text in tidy.items():
+        setattr(dataset, name, text)
+    Dataset.objects.filter(pk=dataset.pk).update(**tidy)
 
 
 def set_archived(dataset: Dataset, is_archived: bool) -> None:

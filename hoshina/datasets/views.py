@@ -17,21 +17,29 @@ from labeling.models import Dataset
 @requires(Role.MANAGER)
 @require_GET
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Show the forms to rename, archive and delete a dataset."""
+    """Show the forms to rename, describe, archive and delete a dataset."""
     return _page(request, get_object_or_404(Dataset, slug=slug))
 
 
 def _page(
-    request: HtmxHttpRequest, dataset: Dataset, *, rename_error: str = "", delete_error: str = ""
+    request: HtmxHttpRequest,
+    dataset: Dataset,
+    *,
+    texts: dict[str, str] | None = None,
+    rename_error: str = "",
+    describe_error: str = "",
+    delete_error: str = "",
 ) -> HttpResponse:
     context = {
         "dataset": dataset,
         "contents": deletion.contents_of(dataset),
+        "texts": texts or {name: getattr(dataset, name) for name in ("description", "license", "citation")},
         "rename_error": rename_error,
+        "describe_error": describe_error,
         "delete_error": delete_error,
         "typed": request.POST.get("name", ""),
     }
-    status = 422 if rename_error or delete_error else 200
+    status = 422 if rename_error or describe_error or delete_error else 200
     return render(request, "datasets/manage.html", context, status=status)
 
 
@@ -44,6 +52,19 @@ def rename(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     except Refusal as refusal:
         return _page(request, dataset, rename_error=str(refusal))
     messages.success(request, f"The dataset is now called {dataset.name}.")
+    return redirect("dataset_manage", slug=slug)
+
+
+@require_POST
+def describe(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Save the description, license and citation of a dataset."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    texts = {name: request.POST.get(name, "") for name in ("description", "license", "citation")}
+    try:
+        edits.describe(dataset, **texts)
+    except Refusal as refusal:
+        return _page(request, dataset, texts=texts, describe_error=str(refusal))
+    messages.success(request, "Saved. Exports contain it from now on.")
     return redirect("dataset_manage", slug=slug)
 
 

@@ -210,7 +210,9 @@ class Export:
             "app": {"name": "hoshina", "version": app_version()},
             "python": platform.python_version(),
             "libraries": library_versions(libraries),
-            "dataset": {"name": self.dataset.name, "slug": self.dataset.slug},
+            "dataset": {
+                name: getattr(self.dataset, name) for name in ("name", "slug", "description", "license", "citation")
+            },
             "rendering": self.dataset.rendering,
             **self._grouping(),
             "counts": self._counts(),

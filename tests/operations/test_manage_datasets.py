@@ -15,7 +15,7 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.folder_watch import check_due_folders
 from labeling.models import Action, Dataset, Item
 from modeling.assistive.policy import on_decided
-from tests.factories import MakeDataset, MakeFolder, assert_contains, command_output, fresh, said, text
+from tests.factories import MakeDataset, MakeFolder, assert_contains, command_json, command_output, fresh, said, text
 from tests.modeling.factories import clouds_dataset
 from tests.people import account
 
@@ -27,7 +27,7 @@ PAGE = "/d/pictures/manage/"
 def test_a_new_name_and_the_old_address(client: Client, make_dataset: MakeDataset) -> None:
     dataset = make_dataset(1)
     response = client.post(f"{PAGE}rename/", {"name": "  Night   sky "}, follow=True)
-    assert_contains(said(response), "The dataset is now called Night sky.", "Manage Night sky")
+    assert_contains(said(response), "The dataset is now called Night sky.", "Manage · Night sky")
     assert fresh(dataset).slug == "pictures"
     assert client.get("/d/pictures/").status_code == 200
     client.post(f"{PAGE}rename/", {"name": "night sky"})  # its own name in another spelling
@@ -165,3 +165,18 @@ def test_the_command(make_dataset: MakeDataset) -> None:
     assert set(result) == {"dataset", "items", "freed_bytes", "reusable_bytes"}
     assert not Dataset.objects.exists()
     assert not Action.objects.exists()
+
+
+def test_a_dataset_is_described_for_its_exports(client: Client, make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(2)
+    texts = {"description": " Stars\r\nand galaxies ", "license": "CC-BY-4.0", "citation": "@misc{a}"}
+    client.post(f"/d/{dataset.slug}/manage/describe/", texts)
+    page = text(client.get(f"/d/{dataset.slug}/manage/"))
+    assert_contains(page, ">Stars\nand galaxies</textarea>", 'value="CC-BY-4.0"', "@misc{a}</textarea>")
+    refused = client.post(f"/d/{dataset.slug}/manage/describe/", texts | {"license": "x" * 201})
+    assert refused.status_code == 422
+    assert_contains(text(refused), "The license has 201 characters. Use at most 200.", "Stars")
+    dataset.refresh_from_db()
+    assert dataset.license == "CC-BY-4.0"
+    result = command_json("dataset", dataset.name, "--citation", "Doe 2026")
+    assert (result["citation"], result["description"]) == ("Doe 2026", "Stars\nand galaxies")

@@ -28,6 +28,7 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
     "dataset_manage": (MANAGER, MANAGER),
     "labeling:first_classes": (MANAGER, MANAGER),
     "dataset_rename": CHANGE,
+    "dataset_describe": CHANGE,
     "dataset_archive": CHANGE,
     "dataset_delete": (LABELER, ADMINISTRATOR),
     "modeling:encoder_add": (LABELER, ADMINISTRATOR),

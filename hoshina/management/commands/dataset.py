@@ -17,6 +17,8 @@ from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import pick_dataset
 from labeling.models import Dataset
 
+_TEXTS = ("description", "license", "citation")
+
 
 class Command(HoshinaCommand):
     help = "Rename, archive or delete a dataset; without an option, show what it holds. Images are never touched."
@@ -30,6 +32,8 @@ class Command(HoshinaCommand):
         action.add_argument(
             "--delete", action="store_true", help="delete its labels, models and everything else but the image files"
         )
+        for name in _TEXTS:
+            action.add_argument(f"--{name}", metavar="TEXT", help=f"set its {name}, which exports contain")
         parser.add_argument("--yes", action="store_true", help="with --delete: do not ask for the name")
         parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
@@ -40,6 +44,8 @@ class Command(HoshinaCommand):
         else:
             if options["rename"] is not None:
                 edits.rename(dataset, options["rename"])
+            elif texts := {name: options[name] for name in _TEXTS if options[name] is not None}:
+                edits.describe(dataset, **texts)
             elif options["archive"] or options["unarchive"]:
                 edits.set_archived(dataset, options["archive"])
             result, lines = _described(dataset)
@@ -74,6 +80,7 @@ class Command(HoshinaCommand):
 def _described(dataset: Dataset) -> tuple[dict[str, Any], list[str]]:
     contents = deletion.contents_of(dataset)
     result = {"dataset": dataset.name, "slug": dataset.slug, "archived": dataset.archived_at is not None}
+    result |= {name: getattr(dataset, name) for name in _TEXTS}
     lines = [
         f"{dataset.name}{' (archived)' if dataset.archived_at else ''}: {counted(contents.n_items, 'item')}, "
         f"{contents.n_decided:,} with a decision",

@@ -207,7 +207,9 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
     assert data["counts"] == {
         "items": 9, "labelled": 4, "unsure": 2, "skipped": 1, "undecided": 2, "missing": 0,
     }  # fmt: skip
-    assert data["dataset"] == {"name": "pictures", "slug": "pictures"}
+    assert data["dataset"] == {
+        "name": "pictures", "slug": "pictures", "description": "", "license": "", "citation": "",
+    }  # fmt: skip
     assert (data["rendering"], data["seeds"]) == ({}, {"splits": 11})
     assert data["options"] == {
         "coordinates": False, "images": False, "metadata": False, "predictions": False, "rounds": False,
