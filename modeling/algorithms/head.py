@@ -24,9 +24,9 @@ DEFAULT_C = 20.0
 # The logit of a class without labels: its probability is 0 at any temperature.
 ABSENT_LOGIT = -1e9
 BLOCK_ROWS = 8192
-# Products of fewer multiplications finish sooner than threads can synchronize, much sooner when an embedding job keeps
-# the processor busy. One thread is then up to ten times faster than two.
-SMALL_PRODUCT = 5e7
+# For products of fewer multiplications one thread is as fast as two, because they wait for memory, and several times as
+# fast when another process keeps a core busy, because threads then wait for each other at every product.
+SMALL_PRODUCT = 5e8
 
 
 @dataclass(frozen=True)
