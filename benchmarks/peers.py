@@ -29,6 +29,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,6 @@ def served(app: App, store: Path, title: str, rows: Rows) -> Iterator[Group]:
 
 
 def _responds(port: int) -> bool:
-    from http.client import HTTPConnection
-
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/")
