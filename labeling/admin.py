@@ -22,7 +22,8 @@ from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling.decisions import classes
 from labeling.forms import LabelsGoForm, tidy
-from labeling.ingest.dataset_folder import folder_problem
+from labeling.ingest.dataset_folder import folder_problem, stored_root
+from labeling.ingest.image_uploads import is_uploaded
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, Problem
 from labeling.views.classes import retire
 
@@ -147,11 +148,13 @@ class DatasetForm(_DatasetForm):
         fields = ("name", "root")
 
     def clean_root(self) -> str:
+        if is_uploaded(self.instance) and "root" not in self.changed_data:
+            return self.instance.root
         folder = Path(self.cleaned_data["root"]).expanduser()
         problem = folder_problem(folder) if folder.is_absolute() else "Enter the full path."
         if problem:
             raise forms.ValidationError(problem)
-        return str(folder.resolve())
+        return stored_root(folder.resolve())
 
 
 @admin.register(Dataset)

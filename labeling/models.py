@@ -55,6 +55,7 @@ class Dataset(AppearanceFields):
 
     name = models.CharField(max_length=120, unique=True)
     slug = models.SlugField(max_length=60, unique=True)
+    # An absolute path, or one below the store, so that uploaded images are found where the store is moved or restored.
     root = models.CharField(max_length=4096)
     created_at = models.DateTimeField(auto_now_add=True)
     # What others need to know about the dataset, for its exports.
@@ -102,7 +103,7 @@ class Dataset(AppearanceFields):
     @property
     def data_dir(self) -> Path:
         """Return the root folder, or ``AL_DATA_DIR`` if the folder was moved (or mounted) elsewhere."""
-        return settings.DATA_DIR or Path(self.root)
+        return settings.DATA_DIR or settings.STORE_DIR / self.root
 
     @property
     def n_decided(self) -> int:

@@ -24,6 +24,7 @@ from hoshina.core.storage import require_space
 from hoshina.jobs import presence, registry
 from hoshina.jobs.lifecycle import LOST_HINT, enqueue
 from hoshina.jobs.models import Job, Worker
+from labeling.ingest.dataset_folder import UPLOADS
 from labeling.models import Dataset, Field
 from modeling.models import EmbeddingSet, Projection
 
@@ -59,7 +60,7 @@ def restore(path: Path, *, overwrite: bool = False) -> dict[str, Any]:
         try:
             _set_database_aside(aside, has_datasets=has_datasets)
             database.load(archive, folder)
-            _put_files_in_place(folder / "store", aside)
+            _put_files_in_place(folder / "store", aside, archive.manifest.kind)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         manifest = archive.manifest
@@ -130,9 +131,14 @@ def _set_database_aside(aside: Path, *, has_datasets: bool) -> None:
         create(aside / "backup.zip")
 
 
-def _put_files_in_place(folder: Path, aside: Path) -> None:
-    """Move the files of the archive into the store, and those of the previous database aside."""
+def _put_files_in_place(folder: Path, aside: Path, kind: str) -> None:
+    """Move the files of the archive into the store, and those of the previous database aside.
+
+    Uploaded images stay if the archive has only labels, which may be those of these images.
+    """
     for name in FOLDERS:
+        if name == UPLOADS and kind == "labels":
+            continue
         present = settings.STORE_DIR / name
         if present.exists():
             aside.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Da
     name_given = (name or "").strip()
     if name_given:
         return _named(name_given, root)
-    dataset = Dataset.objects.present().filter(root=str(root)).order_by("pk").first()
+    dataset = Dataset.objects.present().filter(root=stored_root(root)).order_by("pk").first()
     if dataset is not None:
         return dataset
     if settings.DATA_DIR is not None and Dataset.objects.present().count() == 1:
@@ -75,6 +75,12 @@ def is_allowed(folder: Path) -> bool:
     return any(real.is_relative_to(os.path.realpath(root)) for root in roots)
 
 
+def stored_root(root: Path) -> str:
+    """Return a folder as the database has it: that of uploaded images is relative to the store, which may move."""
+    store = Path(os.path.realpath(settings.STORE_DIR))
+    return root.relative_to(store).as_posix() if root.is_relative_to(store / UPLOADS) else str(root)
+
+
 def _refuse_two_folders(root: Path) -> None:
     override = settings.DATA_DIR
     if override is not None and Path(os.path.realpath(override)) != root:
@@ -90,17 +96,17 @@ def _named(name: str, root: Path) -> Dataset:
     dataset = Dataset.objects.filter(name=name).first()
     if dataset is None:
         return create_dataset(name, root)
-    if dataset.root == str(root) or settings.DATA_DIR is not None:
+    if dataset.root == stored_root(root) or settings.DATA_DIR is not None:
         return dataset
-    if Path(dataset.root).exists():
+    if dataset.data_dir.exists():
         raise Refusal(
-            f"The dataset {name!r} belongs to the folder {dataset.root}, not to {root}.",
+            f"The dataset {name!r} belongs to the folder {dataset.data_dir}, not to {root}.",
             "Choose another --dataset. If the images were moved, set AL_DATA_DIR to their new folder, "
             "or ingest again after removing the old folder.",
         )
     log.warning("The dataset %r moved from %s, which no longer exists, to %s.", name, dataset.root, root)
-    Dataset.objects.filter(pk=dataset.pk).update(root=str(root))
-    dataset.root = str(root)
+    Dataset.objects.filter(pk=dataset.pk).update(root=stored_root(root))
+    dataset.root = stored_root(root)
     return dataset
 
 
@@ -109,7 +115,7 @@ def _free_name(root: Path) -> str:
     base = "".join(character for character in root.name if character.isprintable()).strip() or "images"
     base = base[: NAME_LENGTH - 8]
     first = Dataset.objects.filter(name=base).first()
-    if first is not None and not Path(first.root).exists():
+    if first is not None and not first.data_dir.exists():
         log.warning(
             "The folder of the dataset %r, %s, no longer exists. If it moved here, ingest with --dataset %r.",
             base, first.root, base,
@@ -124,7 +130,7 @@ def create_dataset(name: str, root: Path) -> Dataset:
     """
     base = slugify(name)[: _SLUG_LENGTH - 8].strip("-") or "dataset"
     return Dataset.objects.create(
-        name=_first_free("name", name, " "), slug=_first_free("slug", base, "-"), root=str(root)
+        name=_first_free("name", name, " "), slug=_first_free("slug", base, "-"), root=stored_root(root)
     )
 
 

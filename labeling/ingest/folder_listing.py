@@ -81,7 +81,7 @@ def recent_folders() -> list[Choice]:
     """Return the folders that hold those of the newest datasets, newest first."""
     roots = Dataset.objects.present().order_by("-pk").values_list("root", flat=True)[: 4 * _RECENT]
     store = Path(os.path.realpath(settings.STORE_DIR))
-    parents = dict.fromkeys(Path(root).parent for root in roots)
+    parents = dict.fromkeys((store / root).parent for root in roots)
     found = [folder for folder in parents if not folder.is_relative_to(store) and is_allowed(folder)]
     return [Choice(folder, str(folder)) for folder in found[:_RECENT] if folder.is_dir()]
 

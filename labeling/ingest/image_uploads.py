@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ from labeling.models import Dataset
 # What some system cannot have in a file name.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-_LONGEST_NAME = 150
+_MOST_BYTES = 150
 
 Upload: TypeAlias = "UploadedFile[Any]"
 
@@ -49,7 +48,7 @@ def _new_folder(base: str) -> Path:
 
 def is_uploaded(dataset: Dataset) -> bool:
     """Return whether the images of the dataset were uploaded into the store."""
-    return Path(dataset.root).is_relative_to((settings.STORE_DIR / UPLOADS).resolve())
+    return dataset.root.startswith(f"{UPLOADS}/")
 
 
 def sort_out(files: Iterable[Upload]) -> tuple[list[Upload], list[str]]:
@@ -73,7 +72,7 @@ def save_images(dataset: Dataset, images: Iterable[Upload]) -> int:
         raise Refusal(
             f"The images of {dataset.name} are in a folder of their own.", "Copy more images there and press Rescan."
         )
-    return sum(_save(Path(dataset.root), safe_name(image.name or ""), image) for image in images)
+    return sum(_save(dataset.data_dir, safe_name(image.name or ""), image) for image in images)
 
 
 def safe_name(name: str) -> str:
@@ -81,23 +80,34 @@ def safe_name(name: str) -> str:
     name = _UNSAFE.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(" .")
     if _RESERVED.match(name):
         name = f"_{name}"
-    stem, dot, suffix = name.rpartition(".")
-    return f"{stem[: _LONGEST_NAME - len(suffix)]}{dot}{suffix}" if len(name) > _LONGEST_NAME else name
+    stem, extension = _split(name)
+    most = _MOST_BYTES - len(extension.encode())
+    return stem.encode()[:most].decode(errors="ignore") + extension
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a file name without its extension, and the extension, which may have two dots: ``.fits.gz``."""
+    known = [extension for extension in DEFAULT_EXTENSIONS if name.lower().endswith(extension)]
+    length = len(max(known, key=len)) if known else len(Path(name).suffix)
+    return name[: len(name) - length], name[len(name) - length :]
 
 
 def _save(folder: Path, name: str, file: Upload) -> bool:
-    target, number = folder / name, 1
+    (stem, extension), target, number = _split(name), folder / name, 1
     while target.exists():
-        if _digest(target.read_bytes()) == _digest(file.read()):
+        if _has_content(target, file):
             return False
-        file.seek(0)
         number += 1
-        target = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+        target = folder / f"{stem}-{number}{extension}"
     with replacing(target) as stream:
         for chunk in file.chunks():
             stream.write(chunk)
     return True
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content).digest()
+def _has_content(target: Path, file: Upload) -> bool:
+    """Return whether a saved file has the content of an upload, without reading large files into memory."""
+    if target.stat().st_size != file.size:
+        return False
+    with target.open("rb") as stream:
+        return all(stream.read(len(chunk)) == chunk for chunk in file.chunks())

@@ -15,6 +15,7 @@ from hoshina.core.admin import BoundedPaginator
 from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
 from labeling.decisions import classes
+from labeling.ingest.image_uploads import new_uploads
 from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet
 from sampling.models import Round
@@ -103,6 +104,14 @@ def test_a_dataset_is_renamed_and_its_moved_folder_checked(client: Client, datas
     assert client.post(page, {"name": "new", "root": str(tmp_path)}).status_code == 302
     dataset.refresh_from_db()
     assert (dataset.name, dataset.root, dataset.slug, dataset.n_labelled) == ("new", str(tmp_path), "pictures", 3)
+
+
+def test_a_dataset_of_uploaded_images_is_renamed(client: Client, store: object) -> None:
+    dataset = new_uploads("phone")
+    page = url("labeling.dataset", "change", dataset.pk)
+    assert client.post(page, {"name": "new", "root": dataset.root}).status_code == 302
+    dataset.refresh_from_db()
+    assert (dataset.name, dataset.root) == ("new", "uploads/phone")
 
 
 def test_labelers_see_nothing(client: Client, dataset: Dataset) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db.migrations.recorder import MigrationRecorder
 from filelock import FileLock
@@ -23,6 +24,7 @@ from hoshina.core.errors import Refusal
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import say_alive
 from labeling.fields.columns import column_of
+from labeling.ingest.image_uploads import new_uploads, save_images
 from labeling.models import Dataset, Field
 from modeling.maps.coordinates import coordinates_of
 from modeling.models import EmbeddingSet, ModelVersion, Projection
@@ -41,6 +43,14 @@ def saved(file_store: Path, make_dataset: MakeDataset, tmp_path: Path) -> Path:
     fill(make_dataset, file_store)
     create(tmp_path / "a.zip")
     return tmp_path / "a.zip"
+
+
+@pytest.fixture
+def uploaded(file_store: Path) -> Dataset:
+    """Provide a dataset with an uploaded image."""
+    dataset = new_uploads("phone")
+    save_images(dataset, [SimpleUploadedFile("a.png", b"a picture", "image/png")])
+    return dataset
 
 
 # -- There and back -------------------------------------------------------------------------------
@@ -84,6 +94,25 @@ def test_a_restored_store_reads_its_folders_again(
     with another_store(tmp_path / "third", settings):
         assert restore(saved)["no_folder"] == []
         assert Job.objects.get(kind="ingest").state == Job.State.QUEUED
+
+
+def test_uploaded_images_are_found_in_another_store(
+    uploaded: Dataset, file_store: Path, tmp_path: Path, settings: Any
+) -> None:
+    create(tmp_path / "a.zip")
+    shutil.rmtree(file_store / "uploads")
+    with another_store(tmp_path / "other", settings) as other:
+        assert restore(tmp_path / "a.zip")["no_folder"] == []
+        assert (Dataset.objects.get().data_dir / "a.png").read_bytes() == b"a picture"
+        assert Dataset.objects.get().data_dir.is_relative_to(other)
+
+
+def test_a_backup_of_the_labels_leaves_uploaded_images_in_place(
+    uploaded: Dataset, file_store: Path, tmp_path: Path
+) -> None:
+    create(tmp_path / "labels.zip", labels_only=True)
+    assert restore(tmp_path / "labels.zip", overwrite=True)["no_folder"] == []
+    assert (uploaded.data_dir / "a.png").exists()
 
 
 def test_nothing_in_it_signs_anybody_in(saved: Path, file_store: Path) -> None:

@@ -13,6 +13,7 @@ from hoshina.backup.contents import store_files
 from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
 from labeling.ingest import folder_listing
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.demo_images import demo_folder
 from labeling.ingest.image_uploads import safe_name
 from labeling.models import Dataset
@@ -116,11 +117,19 @@ def test_images_arrive_in_several_requests_and_are_read_after_the_last(client: C
     assert client.post("/datasets/upload/", more).json()["n_saved"] == 1, "the same file is saved once"
     assert Job.objects.get().kind == "ingest"
     dataset = Dataset.objects.get()
-    folder = Path(dataset.root)
-    assert folder == (settings.STORE_DIR / "uploads" / "my-stars").resolve()
+    folder = dataset.data_dir
+    assert folder == settings.STORE_DIR / "uploads" / "my-stars"
+    assert dataset_for(folder) == dataset
     assert sorted(file.name for file in folder.iterdir()) == ["a-2.png", "a.png", "b.png"]
     assert (folder / "a.png").read_bytes() == png()
     assert {Path("uploads/my-stars/a.png"), Path("uploads/my-stars/a-2.png")} <= set(store_files()), "in backups"
+
+
+def test_names_of_compressed_files_keep_both_extensions(client: Client) -> None:
+    files = [SimpleUploadedFile("a.fits.gz", content) for content in (b"1", b"2", b"2", b"345")]
+    assert client.post("/datasets/upload/", {"name": "x", "images": files}).json()["n_saved"] == 3
+    names = sorted(file.name for file in Dataset.objects.get().data_dir.iterdir())
+    assert names == ["a-2.fits.gz", "a-3.fits.gz", "a.fits.gz"]
 
 
 def test_what_is_not_an_image_is_told(client: Client) -> None:
@@ -143,7 +152,8 @@ def test_what_is_not_an_image_is_told(client: Client) -> None:
         ("a\x00b\n.png", "a_b_.png"),
         ("con.png", "_con.png"),
         (" .hidden.png ", "hidden.png"),
-        ("x" * 400 + ".png", "x" * 147 + ".png"),
+        ("x" * 400 + ".png", "x" * 146 + ".png"),
+        ("星" * 100 + ".png", "星" * 48 + ".png"),
         ("..", ""),
     ],
 )
