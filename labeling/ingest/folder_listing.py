@@ -57,14 +57,30 @@ class Listing:
     folders: list[Choice]
     n_more: int
 
+    @property
+    def may_open(self) -> bool:
+        """Return whether the folder can become a dataset: any but a whole disk."""
+        return self.here.folder.parent != self.here.folder
+
 
 def starting_points() -> list[Choice]:
     """Return the folders to begin at: those of AL_ROOTS, else the home folder, its usual places, and disks."""
     if settings.ROOTS:
         return [Choice(root, str(root)) for root in settings.ROOTS]
-    home = Path.home()
-    places = [(home, "Home"), *((home / name, name) for name in ("Pictures", "Desktop", "Documents", "Downloads"))]
-    return [Choice(folder, name) for folder, name in [*places, *_disks()] if folder.is_dir()]
+    return [Choice(folder, name) for folder, name in [*_places(), *_disks()] if _is_folder(folder)]
+
+
+def _places() -> Iterator[tuple[Path, str]]:
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container's user without a home folder
+        return
+    yield home, "Home"
+    yield from ((home / name, name) for name in ("Pictures", "Desktop", "Documents", "Downloads"))
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises PermissionError
 
 
 def _disks() -> Iterator[tuple[Path, str]]:
@@ -74,7 +90,7 @@ def _disks() -> Iterator[tuple[Path, str]]:
     yield Path("/"), "/"
     for parent in (Path("/media") / os.environ.get("USER", ""), Path("/Volumes")):
         with suppress(OSError):
-            yield from ((disk, disk.name) for disk in sorted(parent.iterdir()) if disk.is_dir())
+            yield from ((disk, disk.name) for disk in sorted(parent.iterdir()) if _is_folder(disk))
 
 
 def recent_folders() -> list[Choice]:
@@ -83,7 +99,7 @@ def recent_folders() -> list[Choice]:
     store = Path(os.path.realpath(settings.STORE_DIR))
     parents = dict.fromkeys((store / root).parent for root in roots)
     found = [folder for folder in parents if not folder.is_relative_to(store) and is_allowed(folder)]
-    return [Choice(folder, str(folder)) for folder in found[:_RECENT] if folder.is_dir()]
+    return [Choice(folder, str(folder)) for folder in found[:_RECENT] if _is_folder(folder)]
 
 
 def list_folder(folder: Path) -> Listing:
@@ -93,7 +109,8 @@ def list_folder(folder: Path) -> Listing:
     if problem := folder_problem(folder):
         raise Refusal(problem)
     until = time.monotonic() + _SECONDS
-    inside = sorted(_subfolders(folder), key=lambda path: natural_key(path.name))
+    allowed = (path for path in _subfolders(folder) if is_allowed(path))  # links may lead elsewhere
+    inside = sorted(allowed, key=lambda path: natural_key(path.name))
     choices = [Choice(path, path.name, content_of(path, until)) for path in inside[:_MOST_FOLDERS]]
     above = [Choice(parent, parent.name or str(parent)) for parent in reversed(folder.parents) if is_allowed(parent)]
     here = Choice(folder, folder.name or str(folder), content_of(folder, until + _SECONDS))
@@ -138,8 +155,9 @@ def content_of(folder: Path, until: float = float("inf")) -> Content:
                 if entry.name.lower().endswith(DEFAULT_EXTENSIONS):
                     n_images += 1
                     first = min(first or entry.path, entry.path)
-                elif entry.is_dir():
-                    n_folders += 1
+                else:
+                    with suppress(OSError):  # a link that leads to itself
+                        n_folders += entry.is_dir()
     except OSError as error:
         return Content(problem=error.strerror or str(error))
     return Content(n_images, Path(first) if first else None, n_folders)

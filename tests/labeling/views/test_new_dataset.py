@@ -94,8 +94,28 @@ def test_only_allowed_folders_are_listed_and_previewed(
         assert_contains(client.get(FOLDERS, {"path": str(path)}), "Choose a folder there.")
         assert client.get(PREVIEW, {"path": str(path)}).status_code == 404
     found = client.get(FOLDERS, {"path": str(inside)})
-    assert_contains(found, "1 image")
+    assert_contains(found, "1 image", "Open this folder")
     assert f'path={tmp_path}"' not in text(found), "no way up"
+    (inside / "link").symlink_to(outside)
+    assert "link" not in text(client.get(FOLDERS, {"path": str(inside)})).partition("folder-entries")[2]
+
+
+def test_a_whole_disk_is_not_opened(client: Client) -> None:
+    assert "Open this folder" not in text(client.get(FOLDERS, {"path": Path.cwd().anchor}))
+
+
+def test_a_link_to_itself_and_no_home_folder(
+    client: Client, picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = picture_folder(2)
+    (folder / "loop").symlink_to(folder / "loop")
+    assert_contains(client.get(FOLDERS, {"path": str(folder)}), "2 images")
+
+    def fail() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", fail)
+    assert_contains(client.get(FOLDERS), "Places")
 
 
 def test_the_preview_is_the_first_image(client: Client, tmp_path: Path, picture_folder: MakeFolder) -> None:
