@@ -88,6 +88,10 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool,
     return Deal(_tiles(round_, found, model), next_offset, model)
 
 
+# Rows in one query; SQLite accepts 32,766 parameters.
+_MOST_ROWS = 4_000
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """An item at its rank, with its frames; ``is_hidden`` if its label and suggestion would influence a check."""
@@ -108,7 +112,7 @@ def _collect(round_: Round, offset: int, n: int, free: ItemQuerySet, state: Stat
     size = n
     while offset < len(rows) and len(chosen) < n:
         block = rows[offset : offset + size].tolist()
-        size *= 2  # many of these ranks may be decided
+        size = min(2 * size, _MOST_ROWS)  # many of these ranks may be decided
         frames = _frames_by_row(items.filter(row__in=block))
         for row in block:
             if len(chosen) == n:
