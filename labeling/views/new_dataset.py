@@ -82,7 +82,7 @@ def upload(request: HtmxHttpRequest) -> JsonResponse:
 
     A browser sends many images as several requests; the one with ``is_last`` starts reading them. Returns the dataset's
     ``slug`` and ``url`` ("" if no file is an image, so that none was created), ``n_saved``, and ``problems``, sentences
-    about the files that were not saved.
+    about the files that were not saved. An error has ``error``, and the ``slug`` of a dataset that was created.
     """
     if not may_add_folders(request):
         return JsonResponse({"error": _ONE_FOLDER}, status=403)
@@ -90,6 +90,7 @@ def upload(request: HtmxHttpRequest) -> JsonResponse:
     files = request.FILES.getlist("images")
     if not files:
         return JsonResponse({"error": "Choose images first."}, status=422)
+    dataset: Dataset | None = None
     try:
         images, problems = sort_out(files)
         if not slug and not images:
@@ -99,7 +100,8 @@ def upload(request: HtmxHttpRequest) -> JsonResponse:
     except Refusal as problem:
         return JsonResponse({"error": str(problem)}, status=422)
     except OSError as error:
-        return JsonResponse({"error": f"The images cannot be stored ({error}). Is the disk full?"}, status=507)
+        text = f"The images cannot be stored ({error}). Is the disk full?"
+        return JsonResponse({"error": text, "slug": dataset.slug if dataset else ""}, status=507)
     if request.POST.get("is_last") == "1":
         enqueue("ingest", dataset_id=dataset.pk, user=request.user)
         remember(request, dataset)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.axe import require_accessible, require_no_wider_than_the_window
 from tests.factories import MakeFolder
@@ -62,6 +62,22 @@ def test_three_ways_to_a_dataset(page: Page, tmp_path: Path, picture_folder: Mak
     page.goto("/datasets/")
     page.get_by_role("button", name="Open the demo").click()
     _see_tiles(page, "digits", 1797)
+
+
+def test_an_upload_that_fails_is_continued(page: Page, picture_folder: MakeFolder) -> None:
+    n_requests = 0
+
+    def fail_second(route: Route) -> None:
+        nonlocal n_requests
+        n_requests += 1
+        route.abort() if n_requests == 2 else route.continue_()
+
+    page.route("**/datasets/upload/**", fail_second)
+    images = sorted(picture_folder(60, name="phone").iterdir())
+    page.locator("#upload-images").set_input_files(images)
+    expect(page.locator("#upload-status")).to_contain_text("Choose the same images again to continue.")
+    page.locator("#upload-images").set_input_files(images)
+    _see_tiles(page, "uploaded-images", 60)
 
 
 def test_dropped_files_and_what_is_not_an_image(page: Page) -> None:

@@ -7,6 +7,7 @@ const FILES = 50;
 const BYTES = 64 * 1024 * 1024;
 
 const form = document.getElementById("upload-form");
+let unfinished = ""; // the dataset of an upload that failed: the next one continues it, and saves no image twice
 
 function batches(files) {
   const found = [];
@@ -30,6 +31,7 @@ async function send(files, fields) {
   const response = await fetch(form.action, { method: "POST", body, headers });
   const isJson = (response.headers.get("Content-Type") ?? "").startsWith("application/json");
   const answer = isJson ? await response.json() : { error: `The server refused the images (${response.status}). Reload the page and try again.` };
+  if (answer.slug) unfinished = answer.slug;
   if (answer.error) throw new Error(answer.error);
   return answer;
 }
@@ -43,6 +45,7 @@ function showProgress(n, total) {
 
 // Open the dataset, or say first which files it does not have.
 function finish(answer, problems) {
+  unfinished = "";
   if (!problems.length) {
     location.assign(answer.url);
     return;
@@ -65,14 +68,15 @@ async function upload(files) {
   try {
     for (const [at, part] of parts.entries()) {
       showProgress(done, files.length);
-      const target = answer?.slug ? { dataset: answer.slug } : { name: form.elements.name.value };
+      const target = unfinished ? { dataset: unfinished } : { name: form.elements.name.value };
       answer = await send(part, { ...target, is_last: at === parts.length - 1 ? "1" : "0" });
       problems.push(...answer.problems);
       done += part.length;
     }
     finish(answer, problems);
   } catch (error) {
-    const text = error instanceof TypeError ? "The server cannot be reached. Try again in a moment." : error.message;
+    const reason = error instanceof TypeError ? "The server cannot be reached. Try again in a moment." : error.message;
+    const text = unfinished ? `${reason} Choose the same images again to continue.` : reason;
     document.getElementById("upload-status").textContent = text;
     toast(text, "error");
     form.classList.remove("busy");
@@ -81,7 +85,10 @@ async function upload(files) {
 
 if (form) {
   const input = form.elements.images;
-  input.addEventListener("change", () => upload([...input.files]));
+  input.addEventListener("change", () => {
+    upload([...input.files]);
+    input.value = ""; // the same images may be chosen again
+  });
   document.addEventListener("dragover", (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();

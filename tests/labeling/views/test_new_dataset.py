@@ -1,5 +1,6 @@
 """Create a dataset in the browser: choose a folder, upload images, or open the demo."""
 
+import errno
 import io
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,20 @@ def test_uploads_are_refused_with_a_reason(client: Client, settings: Any, pictur
     assert "AL_DATA_DIR" in error(403, name="x", images=[image()])
     assert client.post("/datasets/demo/").status_code == 403
     assert Dataset.objects.count() == 1
+
+
+def test_an_upload_continues_after_an_error(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("labeling.ingest.image_uploads.replacing", raise_no_space)
+        failed = client.post("/datasets/upload/", {"name": "stars", "images": [image()]})
+    assert failed.status_code == 507
+    assert "Is the disk full?" in failed.json()["error"]
+    assert failed.json()["slug"] == "stars"
+    assert client.post("/datasets/upload/", {"dataset": "stars", "images": [image()]}).json()["n_saved"] == 1
+
+
+def raise_no_space(*args: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 # -- The demo -------------------------------------------------------------------------------------
