@@ -22,46 +22,49 @@ from labeling.views.classes import CHANGED
 # Names may be typed one by one, or pasted as a list.
 _SEPARATORS = re.compile(r"[\n\r\t,;]+")
 _MOST_NAMES = 500
-_MOST_SUGGESTED = 12
 _OTHER_DATASETS = 5
 
 
 @requires(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def first_classes(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Render the panel, or add the classes ``names``, or those of the dataset ``copy`` (its slug)."""
+    """Render the panel, or add classes.
+
+    They are in the text ``names``, or each in a parameter ``folder``, or those of the dataset ``copy`` (its slug).
+    """
     dataset = get_object_or_404(Dataset, slug=slug)
     if request.method == "GET":
         return render(request, "labeling/classes/_first.html", _context(dataset))
-    problems = []
+    problems, refused = list[str](), list[str]()
     try:
         if other := request.POST.get("copy", "").replace("\x00", ""):
             classes.copy(get_object_or_404(Dataset, slug=other), dataset)
         else:
-            problems = _add(dataset, request.POST.get("names", ""))
+            text = request.POST.get("names", "")
+            problems, refused = _add(dataset, request.POST.getlist("folder") or _SEPARATORS.split(text))
     except Refusal as problem:
         problems = [str(problem)]
     status = 422 if problems else 200
-    response = render(
-        request, "labeling/classes/_first.html", _context(dataset) | {"problems": problems}, status=status
-    )
+    context = _context(dataset) | {"problems": problems, "refused": refused}
+    response = render(request, "labeling/classes/_first.html", context, status=status)
     return trigger_client_event(response, CHANGED)
 
 
-def _add(dataset: Dataset, text: str) -> list[str]:
-    """Add each name of a text. Return why some were not added."""
-    names = [name for name in _SEPARATORS.split(text) if name.strip()]
+def _add(dataset: Dataset, names: list[str]) -> tuple[list[str], list[str]]:
+    """Add classes. Return why some were not added, and their names."""
+    names = [name.strip() for name in names if name.strip()]
     if not names:
-        return ["Enter a name for the class."]
+        return ["Enter a name for the class."], []
     if len(names) > _MOST_NAMES:
-        return [f"These are {len(names):,} names. Add at most {_MOST_NAMES} at a time."]
-    problems = []
+        return [f"These are {len(names):,} names. Add at most {_MOST_NAMES} at a time."], names
+    problems, refused = list[str](), list[str]()
     for name in names:
         try:
             classes.add(dataset, name)
         except Refusal as problem:
             problems.append(str(problem))
-    return problems
+            refused.append(name)
+    return problems, refused
 
 
 def _context(dataset: Dataset) -> dict[str, Any]:
@@ -73,6 +76,6 @@ def _context(dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": dataset,
         "classes": present,
-        "suggested": suggested[:_MOST_SUGGESTED],
+        "suggested": suggested,
         "others": [] if present else others.filter(n_classes__gt=0).order_by("-pk")[:_OTHER_DATASETS],
     }

@@ -29,4 +29,8 @@ panel?.addEventListener("paste", (event) => {
   event.target.setRangeText(text.trim().replace(/[\r\n\t]+/g, ", "), event.target.selectionStart, event.target.selectionEnd, "end");
 });
 
-panel?.addEventListener("htmx:afterSettle", () => panel.querySelector("[autofocus]")?.focus());
+panel?.addEventListener("htmx:afterSettle", () => {
+  const field = panel.querySelector("[autofocus]");
+  field?.focus();
+  field?.select(); // a name that was refused
+});

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 from django.contrib.auth.models import User
@@ -73,9 +74,23 @@ def test_the_first_classes_are_refused_with_reasons(client: Client, make_dataset
         response = client.post(address, sent)
         assert response.status_code == 422
         assert reason in text(response)
+    assert 'value="Cat"' in text(client.post(address, {"names": "Cat, fox"}), 422), "what is refused can be corrected"
+    first.classes.filter(name="fox").delete()
     assert list(first.classes.values_list("name", flat=True)) == ["cat", "bird"], "the others of a list are added"
     assert client.post(address, {"copy": "nowhere"}).status_code == 404
     assert client.put(address).status_code == 405
+
+
+def test_names_of_folders_may_have_commas(client: Client, make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(0, classes=())
+    names_of_folders = [*(f"kind {number}" for number in range(14)), "Sab, barred"]
+    for name in names_of_folders:
+        (dataset.data_dir / name).mkdir(parents=True)
+    page = text(client.get(url("first_classes")))
+    assert "Use the names of 15 folders: kind 0, kind 1, kind 2, kind 3, …" in page
+    found = re.findall(r'name="folder" value="([^"]+)"', page)
+    assert client.post(url("first_classes"), {"folder": found}).status_code == 200
+    assert sorted(dataset.classes.values_list("name", flat=True)) == sorted(names_of_folders)
 
 
 def test_names_are_escaped(client: Client, dataset: Dataset) -> None:
