@@ -87,8 +87,8 @@ def safe_name(name: str) -> str:
 
 def _split(name: str) -> tuple[str, str]:
     """Return a file name without its extension, and the extension, which may have two dots: ``.fits.gz``."""
-    known = [extension for extension in DEFAULT_EXTENSIONS if name.lower().endswith(extension)]
-    length = len(max(known, key=len)) if known else len(Path(name).suffix)
+    lengths = [len(extension) for extension in DEFAULT_EXTENSIONS if name.lower().endswith(extension)]
+    length = max(lengths, default=len(Path(name).suffix))
     return name[: len(name) - length], name[len(name) - length :]
 
 
