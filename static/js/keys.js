@@ -1,5 +1,6 @@
 // The keys of the workbench. Most can be changed; the changes are stored in this browser.
 import { recall, remember } from "./store.js";
+import { setText } from "./text.js";
 
 const DEFAULTS = {
   unsure: "0", skip: "x", clear: "Backspace", undo: "z", find: "/", similar: "s", retrain: "r", blind: "b", classes: "c", queue: "q",
@@ -66,6 +67,11 @@ export class Keys {
   labelOf(command) {
     const key = this.bound[command];
     return this.letters().includes(key) ? `⇧${keyLabel(key)}` : keyLabel(key);
+  }
+
+  // Show each command's key in the elements that name the command.
+  drawLabels() {
+    for (const element of document.querySelectorAll("[data-key-of]")) setText(element, this.labelOf(element.dataset.keyOf));
   }
 
   // Return why `key` can't be bound to `command`, or "" if it can.
@@ -146,7 +152,7 @@ export class KeysDialog {
       button.setAttribute("aria-label", `${TITLES[command]}: ${this.keys.labelOf(command)}. Change`);
     }
     this.#drawLetters();
-    for (const element of document.querySelectorAll("[data-key-of]")) element.textContent = this.keys.labelOf(element.dataset.keyOf);
+    this.keys.drawLabels();
   }
 
   #drawLetters() {

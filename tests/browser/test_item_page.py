@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from labeling.decisions import classes
-from labeling.models import Annotation, Item, LabelClass
+from labeling.decisions.content_changes import mark_content_changed
+from labeling.models import Annotation, Item, LabelClass, State
 from tests.browser.bench import Bench, Held, wait_while_the_page_runs
 from tests.browser.conftest import Site
 from tests.browser.factories import add_falling_model
@@ -215,3 +216,18 @@ def test_the_decisions_stay_in_place_while_the_next_probabilities_load(bench: Be
     held.release_all()
     expect(bars).to_be_visible()
     assert place.bounding_box() == before
+
+
+def test_a_class_takes_the_letter_of_skip(item_page: Page) -> None:
+    LabelClass.objects.filter(name="dog").update(key=None, letter="x")
+    item_page.reload()
+    item_page.keyboard.press("Shift+X")
+    expect(item_page.locator("#detail")).to_have_attribute("data-state", str(State.SKIPPED.value))
+    wait_while_the_page_runs(item_page, lambda: Item.objects.get(row=2).state == State.SKIPPED, why="the decision")
+    mark_content_changed([Item.objects.get(row=2).pk])
+    item_page.reload()
+    expect(item_page.locator("[data-key-of=skip]")).to_have_text("⇧X")
+    item_page.keyboard.press("x")
+    expect(item_page.locator(".detail-decide [aria-pressed=true] [data-name]")).to_have_text("dog")
+    expect(item_page.locator("#confirm-changed")).to_have_count(0)
+    assert Item.objects.get(row=2).state == State.LABELLED

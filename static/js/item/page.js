@@ -119,6 +119,8 @@ document.addEventListener("click", (event) => {
   if (button) decide(button.dataset.decide, button);
 });
 
+document.addEventListener("htmx:afterSettle", () => keys.drawLabels());
+keys.drawLabels();
 stretchPictures(document);
 document.body.classList.toggle("blind", recall("blind", false) === true);
 if (outbox.count()) outbox.retryNow();
