@@ -2,9 +2,9 @@
 
     python -m benchmarks.bandwidth [--rows 1000000] [--dim 256] [--repeats 5]
 
-A pass reads all vectors (a product with one vector); a copy also writes them. Similar to one image and the predictions of ten
-classes read the vectors once. Prints the median wall clock of each, the gigabytes of vectors read per second, and the
-share of the rate of a pass. All in one run, with as many BLAS threads as the machine has cores.
+A pass reads all vectors (a product with one vector); a copy also writes them. Similar to one image and the predictions
+of ten classes read the vectors once. Prints the median wall clock of each, the gigabytes of vectors read per second,
+and the share of the rate of a pass. All in one run, with as many BLAS threads as the machine has cores.
 """
 
 from __future__ import annotations
