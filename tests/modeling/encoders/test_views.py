@@ -100,8 +100,8 @@ class TestPage:
         embed(dataset)
         link = r'<a class="encoder-link" href="/d/pictures/encoders/"[^>]*>· HOG \+ color'
         assert re.search(link, client.get("/d/pictures/model/badge/").content.decode())
-        model = '<a href="/d/pictures/model/" aria-current="page">Model</a>'
-        assert model in client.get("/d/pictures/encoders/").content.decode()
+        encoders = '<a href="/d/pictures/encoders/" aria-current="page">Encoders</a>'
+        assert encoders in client.get("/d/pictures/encoders/").content.decode()
 
     def test_unknown_dataset(self, client: Client) -> None:
         assert client.get("/d/nothing/encoders/").status_code == 404
