@@ -44,7 +44,7 @@ Times = dict[str, list[float]]
 
 
 class Day:
-    """One round of a labeler's day in a browser with an empty cache, measured."""
+    """Measure one round of a labeler's day in a browser with an empty cache."""
 
     def __init__(self, browser: Browser, address: str, times: Times) -> None:
         self.address, self.times = address, times

@@ -100,7 +100,7 @@ query page($count: Int, $after: String, $dataset: String!, $view: BSONArray!, $f
 
 
 class App(ABC):
-    """A tool with a store of its own. Methods with requests need :meth:`connect` first."""
+    """Run a tool with a store of its own. Methods with requests need :meth:`connect` first."""
 
     name: ClassVar[str]
 
@@ -155,7 +155,7 @@ class App(ABC):
 
 
 class Hoshina(App):
-    """The working tree, with the encoder that needs no weights."""
+    """Run the working tree, with the encoder that needs no weights."""
 
     name = "HOSHINA"
 
@@ -219,7 +219,7 @@ class Hoshina(App):
 
 
 class JsonApp(App):
-    """A tool whose front end requests JSON."""
+    """Run a tool whose front end requests JSON."""
 
     def connect(self, address: str) -> None:
         self.http = HTTPConnection(address.partition("//")[2], timeout=60)
@@ -258,7 +258,7 @@ class JsonApp(App):
 
 
 class FiftyOne(JsonApp):
-    """FiftyOne with the ``mongod`` of its wheel."""
+    """Run FiftyOne with the ``mongod`` of its wheel."""
 
     name = "FiftyOne"
     page_size = 20
@@ -297,7 +297,7 @@ class FiftyOne(JsonApp):
 
 
 class LightlyStudio(JsonApp):
-    """LightlyStudio with DuckDB."""
+    """Run LightlyStudio with DuckDB."""
 
     name = "LightlyStudio"
     page_size = 32

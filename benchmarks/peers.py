@@ -74,7 +74,7 @@ def empty_rows() -> Rows:
 
 # -- Processes --------------------------------------------------------------------------------------
 class Group:
-    """All processes that a command started: they have a marker in their environment, wherever they moved."""
+    """Find all processes that a command started: they have a marker in their environment, wherever they moved."""
 
     def __init__(self, app: App, store: Path) -> None:
         self.app, self.store = app, store

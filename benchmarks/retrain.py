@@ -178,7 +178,7 @@ def main() -> None:
 
 
 class Retrain:
-    """The data of one run, and the parts that are timed."""
+    """Hold the data of one run, and the parts that are timed."""
 
     def __init__(self, arguments: argparse.Namespace, file: Path | None, written: Path | None) -> None:
         self.arguments, self.file, self.written = arguments, file, written

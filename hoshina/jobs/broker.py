@@ -100,7 +100,7 @@ def _read(content: bytes) -> dict[str, Any] | None:
 
 
 class Transport(virtual.Transport):
-    """The transport for Celery's ``broker_transport``; its options: ``folder``, and ``polling_interval`` in seconds."""
+    """Provide Celery's ``broker_transport``; its options: ``folder``, and ``polling_interval`` in seconds."""
 
     Channel = Channel
     # Every process knows which queue listens to which exchange: there are only direct exchanges.

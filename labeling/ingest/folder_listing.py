@@ -30,7 +30,7 @@ _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", 
 
 @dataclass(frozen=True)
 class Content:
-    """What is directly in a folder: images, its first image and subfolders; ``is_partial`` if there is more."""
+    """Count what is directly in a folder, and name its first image; ``is_partial`` if there is more."""
 
     n_images: int = 0
     first: Path | None = None
@@ -41,7 +41,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Choice:
-    """A folder to open."""
+    """Name a folder to open, and what is in it."""
 
     folder: Path
     name: str
@@ -50,7 +50,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Listing:
-    """A folder, those that contain it from the outermost on, and its subfolders; ``n_more`` are not listed."""
+    """List a folder's subfolders, and those that contain it from the outermost on; ``n_more`` are not listed."""
 
     here: Choice
     above: list[Choice]

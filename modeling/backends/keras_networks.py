@@ -35,7 +35,7 @@ BROKEN = (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError,
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """An architecture: ``averages(graph, file)`` describes the network with the weights of a file, from 0 … 255.
+    """Define an architecture: ``averages(graph, file)`` describes the network with the weights of a file, from 0 … 255.
 
     Images are embedded as squares of ``side`` pixels.
     """

@@ -77,7 +77,7 @@ class PerCore:
 
 
 class Network(PerCore):
-    """A network as a LiteRT file, frozen or assembled: float32 (1, side, side, 3) in 0 … 255 to (1, dim)."""
+    """Hold a network as a LiteRT file, frozen or assembled: float32 (1, side, side, 3) in 0 … 255 to (1, dim)."""
 
     def __init__(self, graph: bytes) -> None:
         interpreters = interpreters_of(graph)

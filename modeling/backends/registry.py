@@ -24,7 +24,7 @@ NO_WEIGHTS = "Needs no weights; less accurate on photos."
 
 @dataclass(frozen=True)
 class Places:
-    """Folders: pretrained weights, and frozen Keras files with users' model files in a subfolder."""
+    """Hold folders: pretrained weights, and frozen Keras files with users' model files in a subfolder."""
 
     weights_dir: Path | None = None
     graphs: Path | None = None

@@ -94,7 +94,7 @@ _MOST_ROWS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An item at its rank, with its frames; ``is_hidden`` if its label and suggestion would influence a check."""
+    """Place an item at its rank, with its frames; ``is_hidden`` if label and suggestion would influence a check."""
 
     rank: int
     frames: list[Frame]

@@ -46,7 +46,7 @@ def _scale_for_resnet50(keras: Any, pixels: Any, model: Any) -> Any:
 
 @dataclass(frozen=True)
 class Application:
-    """A ``function`` of keras.applications and its weights.
+    """Name a ``function`` of keras.applications and its weights.
 
     ``scaled(keras, pixels, model)`` converts 0 … 255 to the range on which the weights were trained.
     """
