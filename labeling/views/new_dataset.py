@@ -18,7 +18,7 @@ from labeling.images import thumbnails
 from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT
-from labeling.ingest.dataset_folder import folder_problem
+from labeling.ingest.dataset_folder import folder_problem, is_allowed
 from labeling.ingest.demo_images import demo_dataset
 from labeling.ingest.folder_listing import content_of, list_folder, recent_folders, starting_points
 from labeling.ingest.image_uploads import new_uploads, save_images, sort_out
@@ -51,7 +51,7 @@ def folder_preview(request: HttpRequest) -> HttpResponseBase:
     if not folder.is_absolute() or folder_problem(folder):
         return not_found("There is no such folder.")
     first = content_of(folder, time.monotonic() + _PREVIEW_SECONDS).first
-    if first is None:
+    if first is None or not is_allowed(first):  # it may be a link
         return not_found("There is no image directly in this folder.")
     try:
         content, suffix = decoders().picture(first, thumbnails.TILE, DEFAULT)

@@ -129,6 +129,16 @@ def test_the_preview_is_the_first_image(client: Client, tmp_path: Path, picture_
         assert client.get(PREVIEW, {"path": str(path)}).status_code == 404
 
 
+def test_a_link_to_an_image_elsewhere_is_not_previewed(
+    client: Client, settings: Any, picture_folder: MakeFolder
+) -> None:
+    inside, outside = picture_folder(0, name="inside"), picture_folder(1, name="outside")
+    (inside / "a.png").symlink_to(outside / "image0000.png")
+    assert client.get(PREVIEW, {"path": str(inside)}).status_code == 200
+    settings.ROOTS = [inside]
+    assert client.get(PREVIEW, {"path": str(inside)}).status_code == 404
+
+
 # -- Uploads --------------------------------------------------------------------------------------
 def test_images_arrive_in_several_requests_and_are_read_after_the_last(client: Client, settings: Any) -> None:
     first = client.post("/datasets/upload/", {"name": "My  stars", "images": [image("a.png"), image("b.png", "blue")]})
