@@ -27,6 +27,7 @@ class SamplingConfig(AppConfig):
             accuracy_plot="sampling:plot",
             class_split="sampling:class_split",
             merge_preview="sampling:merge_preview",
+            results="sampling:results",
         )
         provenance.register(look_up)
         upkeep.register(forget_old_rankings)

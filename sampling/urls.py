@@ -6,6 +6,7 @@ from sampling.maps import manage_views
 from sampling.maps import views as map_views
 from sampling.queues import example_views, lease_views
 from sampling.queues import views as queue_views
+from sampling.results import views as result_views
 
 app_name = "sampling"
 urlpatterns = [
@@ -28,6 +29,7 @@ urlpatterns = [
     path("d/<slug:slug>/classes/<number:pk>/split/close/", class_views.close, name="class_split_close"),
     path("d/<slug:slug>/classes/<number:pk>/merge-preview/", class_views.merge_preview, name="merge_preview"),
     path("d/<slug:slug>/review/<number:pk>/progress/", class_views.progress, name="review_progress"),
+    path("d/<slug:slug>/results/", result_views.page, name="results"),
     path("d/<slug:slug>/accuracy/", accuracy_views.page, name="accuracy"),
     path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
     path("d/<slug:slug>/accuracy/plot/", accuracy_views.accuracy_plot, name="plot"),

@@ -135,6 +135,8 @@ class Plot:
     # The diagonal, on which x and y are equal.
     has_diagonal: bool = False
     has_intervals: bool = False
+    # What will be drawn, shown in place of a plot that would be a single dot; "" draws the plot.
+    waiting: str = ""
 
 
 def plot(
@@ -147,9 +149,11 @@ def plot(
     group: str = "",
     is_square: bool = False,
     has_diagonal: bool = False,
+    waiting: str = "",
 ) -> Plot:
     """Draw ``series`` on common axes.
 
+    While all points have the same ``x``, the text ``waiting`` takes the place of the plot, if there is one.
     Series without points stay in the legend and draw nothing; values that are not finite (such as a loss that
     overflowed) are left out.
     """
@@ -174,6 +178,7 @@ def plot(
         is_square=is_square,
         has_diagonal=has_diagonal,
         has_intervals=any(point.interval for point in points),
+        waiting=waiting if len({point.x for point in points}) < 2 else "",
     )
 
 

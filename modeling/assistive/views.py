@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
 from hoshina.core.http import HtmxHttpRequest
@@ -16,9 +16,9 @@ from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item, LabelClass
 from modeling.assistive.policy import forget, new_labels, policy_of, request_retrain
-from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
+from modeling.models import EmbeddingSet, RetrainPolicy
 from modeling.predictions import active_model, active_predictions
-from modeling.versions.audited_accuracy import newest_audited
+from modeling.versions.headline import headline_of
 
 if TYPE_CHECKING:
     _PolicyModelForm = forms.ModelForm[RetrainPolicy]
@@ -56,16 +56,19 @@ def badge(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "modeling/assistive/_badge.html", {"dataset": dataset, **state_of(dataset)})
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Change when and how the model is retrained."""
+    """Show the page Retraining, or change when and how the model is retrained."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    form = PolicyForm(request.POST, instance=policy_of(dataset))
+    instance = policy_of(dataset)
+    if request.method != "POST":
+        context = {"dataset": dataset, "policy": instance, "form": PolicyForm(instance=instance)}
+        return render(request, "modeling/assistive/policy.html", context)
+    form = PolicyForm(request.POST, instance=instance)
     if not form.is_valid():
         return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form}, status=422)
-    form.save(commit=False).save(
-        update_fields=form.fields
-    )  # another request may have changed is_requested in the meantime
+    # Another request may have changed is_requested in the meantime.
+    form.save(commit=False).save(update_fields=form.fields)
     forget(dataset)
     return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form, "is_saved": True})
 
@@ -120,16 +123,10 @@ def state_of(dataset: Dataset) -> dict[str, Any]:
     n_newer = new_labels(dataset, model) if model else 0
     return {
         "model": model,
-        "half_width": _half_width(model),
-        "audited": newest_audited(dataset.pk) if model else None,
+        "headline": headline_of(dataset, model),
         "embedding_set": embedding_set,
         "retraining": retraining,
         "is_embedding_first": is_embedding_first,
         "n_newer": n_newer,
         "n_classes_labelled": LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count(),
     }
-
-
-def _half_width(model: ModelVersion | None) -> float | None:
-    interval = model.metrics.get("accuracy_interval") if model else None
-    return (interval[1] - interval[0]) / 2 if interval else None

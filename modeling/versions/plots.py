@@ -17,6 +17,7 @@ from modeling.models import ModelVersion
 PLOTTED = 100
 _GROUP = "versions"
 _SHARE = Axis("accuracy", high=1, digits=3)
+_NEXT_MODEL = "The curve appears with the next model."
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def accuracy_plot(versions: Sequence[Brief], audited: Sequence[Point] = ()) -> P
         if version.accuracy is not None
     ]
     series = [Series("held-out", points), *([Series("audited", audited)] if audited else [])]
-    return plot("accuracy", "Accuracy of the versions", series, x=_along(versions), y=_SHARE, group=_GROUP)
+    return plot(
+        "accuracy", "Accuracy of the versions", series, x=_along(versions), y=_SHARE, group=_GROUP, waiting=_NEXT_MODEL
+    )
 
 
 def ece_plot(versions: Sequence[Brief]) -> Plot:
@@ -82,7 +85,9 @@ def ece_plot(versions: Sequence[Brief]) -> Plot:
         for name, field in (("calibrated", "ece_after"), ("before", "ece_before"))
     ]
     y = Axis("calibration error (ECE)", low=0, digits=3)
-    return plot("ece", "Calibration error of the versions", series, x=_along(versions), y=y, group=_GROUP)
+    return plot(
+        "ece", "Calibration error of the versions", series, x=_along(versions), y=y, group=_GROUP, waiting=_NEXT_MODEL
+    )
 
 
 def _ece(version: Brief, value: float | None) -> Point:
@@ -95,7 +100,15 @@ def labels_plot(versions: Sequence[Brief]) -> Plot:
     """Plot the number of labels by version."""
     points = [Point(version.number, version.n_labels, None, version.title, version.href) for version in versions]
     y = Axis("labels", low=0, is_whole=True)
-    return plot("labels", "Labels of the versions", [Series("labels", points)], x=_along(versions), y=y, group=_GROUP)
+    return plot(
+        "labels",
+        "Labels of the versions",
+        [Series("labels", points)],
+        x=_along(versions),
+        y=y,
+        group=_GROUP,
+        waiting=_NEXT_MODEL,
+    )
 
 
 def learning_plot(versions: Iterable[Brief], shown: int) -> Plot:
@@ -115,7 +128,8 @@ def learning_plot(versions: Iterable[Brief], shown: int) -> Plot:
         if by_labels
     ]
     x = Axis("training labels", is_whole=True, low=0)
-    return plot("learning", "Held-out accuracy over the number of labels", series, x=x, y=_SHARE)
+    waiting = "The curve appears with the next model that has more labels."
+    return plot("learning", "Held-out accuracy over the number of labels", series, x=x, y=_SHARE, waiting=waiting)
 
 
 # -- Reliability ----------------------------------------------------------------------------------
@@ -143,7 +157,8 @@ def reliabilities(versions: Iterable[ModelVersion]) -> Plot | None:
 def _square(name: str, series: Iterable[Series]) -> Plot:
     x, y = (Axis(label, low=0, high=1, digits=2) for label in ("predicted probability", "share correct"))
     title = "Reliability: share of correct predictions by predicted probability"
-    return plot(name, title, series, x=x, y=y, is_square=True, has_diagonal=True)
+    waiting = "The diagram appears once there are enough held-out labels for two bins."
+    return plot(name, title, series, x=x, y=y, is_square=True, has_diagonal=True, waiting=waiting)
 
 
 def _bins(bins: Sequence[Mapping[str, Any]], qualifier: str) -> list[Point]:
@@ -178,5 +193,7 @@ def epochs_plots(epochs: Sequence[Mapping[str, Any]], name: str = "epochs", n_ep
             for title, key in (("training", measure), ("validation", f"val_{measure}"))
         ]
         y = Axis(measure, low=None if high and not n_epochs else 0.0, high=high)
-        plots.append(plot(f"{name}-{measure}", f"{measure.capitalize()} by epoch", series, x=x, y=y, group=name))
+        title = f"{measure.capitalize()} by epoch"
+        waiting = "" if n_epochs else "A training of one epoch has no curve."
+        plots.append(plot(f"{name}-{measure}", title, series, x=x, y=y, group=name, waiting=waiting))
     return plots

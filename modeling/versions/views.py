@@ -17,7 +17,7 @@ from hoshina.core.parsing import whole_number
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
 from modeling.assistive.policy import labels_to_go, policy_of
-from modeling.assistive.views import PolicyForm, state_of
+from modeling.assistive.views import state_of
 from modeling.models import ModelVersion
 from modeling.versions import active as active_version
 from modeling.versions import model_files
@@ -124,7 +124,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset, shown: ModelVersion | None
     policy = policy_of(dataset)
     context = {
         "dataset": dataset,
-        "form": PolicyForm(instance=policy),
+        "policy": policy,
         "labels_to_go": labels_to_go(dataset, policy, state["model"]),
         **state,
         **_list(dataset, _before(request)),

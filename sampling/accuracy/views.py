@@ -19,6 +19,7 @@ from modeling.models import ModelVersion
 from modeling.predictions import active_model
 from modeling.versions import plots
 from modeling.versions.audited_accuracy import Share, share_text
+from modeling.versions.headline import headline_of
 from sampling.accuracy.estimate import (
     MIN_AUDIT,
     MIN_OF_CLASS,
@@ -26,7 +27,6 @@ from sampling.accuracy.estimate import (
     estimates_of,
     history,
     more_to_halve,
-    newest_audited,
     outlook,
 )
 from sampling.accuracy.stopping import stopping
@@ -111,10 +111,11 @@ def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the audited accuracy as in the model's badge; 204 if there is none."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    newest = newest_audited(dataset.pk)
-    if newest is None:
+    model = active_model(dataset)
+    headline = headline_of(dataset, model)
+    if headline is None or not headline.is_audited:
         return HttpResponse(status=204)
-    return render(request, "sampling/accuracy/_share.html", {"audited": newest, "model": active_model(dataset)})
+    return render(request, "sampling/accuracy/_share.html", {"headline": headline, "model": model})
 
 
 def share_of(estimate: AccuracyEstimate) -> Share:
@@ -150,4 +151,5 @@ def estimates_plot(estimates: list[AccuracyEstimate], ahead: Outlook) -> Plot:
         along = zip(curve.sizes, curve.values, curve.low, curve.high, strict=True)
         series.append(Series("forecast", [Point(int(n), value, (low, high)) for n, value, low, high in along]))
     x, y = Axis("training labels", low=0, is_whole=True), Axis("audited accuracy", high=1)
-    return plot("audited", "Audited accuracy by number of labels", series, x=x, y=y)
+    waiting = "The curve appears with the next model that has more labels."
+    return plot("audited", "Audited accuracy by number of labels", series, x=x, y=y, waiting=waiting)

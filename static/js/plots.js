@@ -39,7 +39,7 @@ function hide(plot) {
 
 function partnersOf(plot) {
   if (!plot.dataset.group) return [];
-  return [...document.querySelectorAll("[data-plot][data-group]")].filter((other) => other !== plot && other.dataset.group === plot.dataset.group);
+  return [...document.querySelectorAll("[data-plot][data-group]")].filter((other) => other !== plot && areaOf(other) && other.dataset.group === plot.dataset.group);
 }
 
 function showCrosshair(plot, x) {

@@ -253,6 +253,8 @@ def test_going_back_to_a_version_and_on_again(page: Page, site: Site, dataset: D
     expect(page.locator("#badge")).to_contain_text("chosen")
     expect(bench.tiles.first.locator(".suggestion")).to_contain_text("%")
     page.locator("#badge").click()
+    page.wait_for_url("**/d/pictures/results/")
+    page.get_by_role("link", name="Model 3 in detail").click()
     page.wait_for_url("**/d/pictures/model/")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("#head")).not_to_contain_text("because you chose it")

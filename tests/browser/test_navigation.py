@@ -33,7 +33,9 @@ def test_five_groups_lead_to_the_pages_at_every_width(site: Site, page: Page, wi
         ("Data", "Problems", "/d/first/problems/"),
         ("Settings", "Encoders", "/d/first/encoders/"),
         ("Settings", "Dataset", "/d/first/manage/"),
+        ("Settings", "Retraining", "/d/first/model/policy/"),
         ("Results", "Accuracy", "/d/first/accuracy/"),
+        ("Results", "Overview", "/d/first/results/"),
     ):
         open_nav()
         if not nav.get_by_role("link", name=link, exact=True).is_visible():

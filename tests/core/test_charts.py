@@ -111,3 +111,12 @@ def test_the_page_has_the_numbers_as_a_table_and_escapes_words() -> None:
     assert_contains(table, "on its labels 1 0.500 0.250 to 0.750", "&lt;i&gt;estimated&lt;/i&gt; 2 0.625")
     assert html.count('class="plot-key ') == 2
     assert 'href="/d/x/model/1/"' in html
+
+
+def test_a_single_point_waits_for_a_second_one() -> None:
+    alone = drawn(0.5, waiting="Soon.")
+    assert alone.waiting == "Soon."
+    assert drawn(0.5, 0.7, waiting="Soon.").waiting == ""
+    assert drawn(0.5, math.nan, waiting="Soon.").waiting == "Soon.", "not finite, so not drawn"
+    html = render_to_string("charts/_plot.html", {"plot": alone})
+    assert_contains(html, "0.500", "Soon.", lacks=["plot-area"])

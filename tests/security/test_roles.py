@@ -38,7 +38,8 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
     **dict.fromkeys(
         [
             "home", "workbench", "docs", "disk", "jobs:page", "jobs:list", "jobs:strip", "jobs:cancel", "jobs:retry",
-            "sampling:grid", "sampling:queues", "sampling:field", "sampling:accuracy", "sampling:honest",
+            "sampling:results", "sampling:grid", "sampling:queues", "sampling:field", "sampling:accuracy",
+            "sampling:honest",
             "sampling:plot", "sampling:share", "sampling:map", "sampling:map_projections", "sampling:map_make",
             "sampling:map_rename", "sampling:map_delete", "sampling:map_points", "sampling:map_colours",
             "sampling:map_changes", "sampling:map_legend", "sampling:map_clusters", "sampling:map_clusters_list",

@@ -215,6 +215,8 @@ def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client:
 def test_the_policy_is_changed_on_the_page(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
     url = f"/d/{dataset.slug}/model/policy/"
+    assert_contains(client.get(url), "Retrain automatically", 'value="20"', 'id="policy"')
+    assert 'id="policy"' not in client.get(f"/d/{dataset.slug}/model/").content.decode()
     how = {"calibration": "platt", "class_weights": "balanced"}
     assert client.post(url, {"min_new": 50, "share_new": 0.2, **how}).status_code == 200
     kept = RetrainPolicy.objects.get()

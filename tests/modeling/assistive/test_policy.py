@@ -100,7 +100,7 @@ def test_the_page_says_in_how_many_more_labels(dataset: Dataset, client: Client)
     assert "automatically, in 16 more labels" in client.get("/d/pictures/model/").content.decode()
     assert "4 new labels" in client.get("/d/pictures/model/badge/").content.decode()
     press(dataset, list(range(54, 69)))
-    assert "automatically, in 1 more label<" in client.get("/d/pictures/model/").content.decode()
+    assert "automatically, in 1 more label <a" in client.get("/d/pictures/model/").content.decode()
     assert labels_to_go(dataset, policy_of(dataset), ModelVersion.objects.get()) == 1
 
 

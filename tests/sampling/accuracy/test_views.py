@@ -108,7 +108,7 @@ def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(cli
     assert client.post(url).status_code == 405
     AccuracyEstimate.objects.all().delete()
     assert client.get(url).status_code == 204
-    assert "held-out accuracy 70 % ± 10" in words(client, badge_url)
+    assert "held-out accuracy 70 % (60 to 80)" in words(client, badge_url)
     assert "audited" not in words(client, badge_url)
     assert_contains(words(client), "Not known yet", "held-out accuracy: 70 % (95 % interval 60 to 80 %)")
 
