@@ -54,11 +54,13 @@ class Predictions:
         """Return the predicted class of each row, or None without a prediction."""
         return [self._suggestion(values) for values in self.of_rows(rows)]
 
-    def _suggestion(self, values: NDArray[np.float32]) -> Suggestion | None:
-        by_class = self.by_class(values)
-        if not by_class:
-            return None
-        return max(by_class, key=lambda suggestion: suggestion.probability)
+    def runners_up(self, rows: Sequence[int]) -> list[Suggestion | None]:
+        """Return the second most likely class of each row, or None without a prediction or a second class."""
+        return [self._suggestion(values, place=1) for values in self.of_rows(rows)]
+
+    def _suggestion(self, values: NDArray[np.float32], place: int = 0) -> Suggestion | None:
+        by_class = sorted(self.by_class(values), key=lambda suggestion: -suggestion.probability)
+        return by_class[place] if len(by_class) > place else None
 
     def by_class(self, values: NDArray[np.float32]) -> list[Suggestion]:
         """Return one row's probabilities by current class, merged ones summed; empty for a row without a prediction."""

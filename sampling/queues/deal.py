@@ -37,6 +37,8 @@ class Tile:
     pair: tuple[LabelClass, LabelClass] | None = None
     # The item is also a check: accepting the page leaves it out, and it is shown again later.
     is_later: bool = False
+    # In a class sweep, the class to offer once the tile is marked as wrong.
+    runner_up: Suggestion | None = None
 
     @property
     def question(self) -> str:
@@ -137,6 +139,7 @@ def _tiles(round_: Round, places: list[_Place], model: ModelVersion | None) -> l
     voices = _voices(round_, [place.item.row for place in places], model)
     later = set(round_.params.get("facts", {}).get("checks", ()))
     pairs = _pairs(round_, [place.rank for place in places])
+    runners_up = _runners_up(round_, places, model)
     sources = np.frombuffer(round_.sources, dtype=np.uint8)
     tiles = []
     for at, place in enumerate(places):
@@ -160,9 +163,29 @@ def _tiles(round_: Round, places: list[_Place], model: ModelVersion | None) -> l
         first = all_frames.first if all_frames else place.frames[0]
         is_later = item.row in later
         tiles.append(
-            Tile(item, first, all_frames, rank, shown, reason, suggestion, label, pairs.get(rank), is_later=is_later)
+            Tile(
+                item,
+                first,
+                all_frames,
+                rank,
+                shown,
+                reason,
+                suggestion,
+                label,
+                pairs.get(rank),
+                is_later,
+                runners_up[at],
+            )
         )
     return tiles
+
+
+def _runners_up(round_: Round, places: list[_Place], model: ModelVersion | None) -> list[Suggestion | None]:
+    predictions = predictions_of(model) if model and round_.queue == "sweep" else None
+    if predictions is None:
+        return [None] * len(places)
+    found = predictions.runners_up([place.item.row for place in places])
+    return [None if place.is_hidden else guess for place, guess in zip(places, found, strict=True)]
 
 
 def _pairs(round_: Round, ranks: list[int]) -> dict[int, tuple[LabelClass, LabelClass]]:

@@ -9,8 +9,9 @@ from django.utils.safestring import SafeString, mark_safe
 
 from labeling.display.item_frames import ItemFrames, RoleFrame
 from labeling.display.signed_thumbs import SignedThumbs
-from labeling.models import Frame, State
+from labeling.models import Frame, LabelClass, State
 from labeling.templatetags.item_display import percent, printable
+from modeling.predictions import Suggestion
 from sampling.queues.deal import Tile
 
 # Narrower images are enlarged with their pixels as squares.
@@ -48,7 +49,7 @@ def _tile(thumbs: SignedThumbs, tile: Tile, marks: str) -> str:
         '<span class="tile-similar" aria-hidden="true" title="Show similar images (S)">'
         '<svg class="icon"><use href="#i-similar"/></svg></span>\n'
         f'<span class="tick"><svg class="icon" aria-hidden="true"><use href="#i-{marks}"/></svg></span>'
-        f'<i class="unsaved"></i>\n{_suggestion(tile)}\n</div>'
+        f'<i class="unsaved"></i><span class="reason" aria-hidden="true">{reason}</span>\n{_suggestion(tile)}\n</div>'
     )
 
 
@@ -97,6 +98,24 @@ def _suggestion(tile: Tile) -> str:
         return ""
     label = tile.suggestion.label
     return (
-        f'<span class="suggestion" data-suggested="{label.pk}"><i class="dot" style="--c:{escape(label.colour)}"></i>'
-        f'<span class="name">{escape(label.name)}</span><b>{percent(tile.suggestion.probability)}</b></span>'
+        f'<span class="suggestion" data-suggested="{label.pk}">{_class_name(label)}'
+        f"<b>{percent(tile.suggestion.probability)}</b></span>{_runner_up(tile.runner_up)}"
+    )
+
+
+def _runner_up(guess: Suggestion | None) -> str:
+    if guess is None:
+        return ""
+    label = guess.label
+    title = f"Label as {escape(label.name)} ({percent(guess.probability)})"
+    return (
+        f'<span class="runner-up" aria-hidden="true" data-runner-up="{label.pk}" title="{title}">'
+        f"{_class_name(label)}</span>"
+    )
+
+
+def _class_name(label: LabelClass) -> str:
+    return (
+        f'<i class="dot" style="--c:{escape(label.colour)}"></i><kbd>{escape(label.key_name.upper())}</kbd>'
+        f'<span class="name">{escape(label.name)}</span>'
     )

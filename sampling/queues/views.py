@@ -39,7 +39,7 @@ from sampling.queues.served import record
 from sampling.queues.similar_examples import examples_of
 from sampling.queues.strategy import BadParameter, Strategy, parse_params
 from sampling.queues.tile_html import tiles_html
-from sampling.sweeps.banner import CheckBar, ClassBar, GroupBar, bar_of, class_form
+from sampling.sweeps.banner import Bar, SuspectsBar, bar_of, class_form
 from sampling.sweeps.checks import n_waiting
 
 PAGE, LARGEST_PAGE = 60, 240
@@ -67,7 +67,7 @@ class Page:
     next_url: str = ""
     model_version_id: int | None = None
     empty: Empty | None = None
-    bar: ClassBar | CheckBar | GroupBar | None = None
+    bar: Bar | None = None
     # What is shown in place of what the queue promises; "" if it shows that.
     note: str = ""
 
@@ -85,7 +85,9 @@ def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     except Refusal as problem:
         page = Page(kind="", tiles=[], empty=Empty(problem.message, problem.hint))
     thumbs = SignedThumbs(dataset, request.session.session_key or "")
-    html = tiles_html(thumbs, page.tiles, marks="close" if page.bar else "check")
+    html = tiles_html(
+        thumbs, page.tiles, marks="close" if page.bar and not isinstance(page.bar, SuspectsBar) else "check"
+    )
     context = {"dataset": dataset, "page": page, "tiles_html": html}
     return render(request, "sampling/queues/_grid.html", context, status=status)
 

@@ -92,9 +92,22 @@ class GroupBar:
         return f"{mean} % (95 % interval {low} to {high} %) of {counted(self.n_pairs, 'labeled pair')} this similar"
 
 
-def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | CheckBar | GroupBar | None:
-    """Return the banner above a page of ``n`` tiles, or None for pages that are decided one by one."""
+@dataclass(frozen=True)
+class SuspectsBar:
+    """The banner of labels that the model disagrees with, which are kept or changed one by one."""
+
+    n: int
+    kind: str = "suspects"
+
+
+Bar = ClassBar | CheckBar | GroupBar | SuspectsBar
+
+
+def bar_of(dataset: Dataset, round_: Round, n: int) -> Bar | None:
+    """Return the banner above a page of ``n`` tiles, or None for a page without one."""
     facts = round_.params.get("facts", {})
+    if round_.queue == "suspects":
+        return SuspectsBar(n)
     if round_.queue == "groups":
         return msgspec.convert(facts | {"n": n}, GroupBar)
     if "of" not in facts:

@@ -1,5 +1,6 @@
 // The script of every page: theme, menus, the dialog, messages for failed requests, and focus after swaps.
 import { setBanner } from "./banner.js";
+import "./commands.js";
 import { recall, remember } from "./store.js";
 import { isByPerson } from "./swaps.js";
 import { localTimes } from "./times.js";

@@ -5,15 +5,15 @@ import { setText } from "./text.js";
 const DEFAULTS = {
   unsure: "0", skip: "x", clear: "Backspace", undo: "z", find: "/", similar: "s", retrain: "r", blind: "b", classes: "c", queue: "q",
   stretch: "f", layout: "v", frameBefore: ",", frameAfter: ".",
-  detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?",
+  detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?", why: "w",
 };
-const TITLES = {
+export const TITLES = {
   unsure: "Unsure", skip: "Skip", clear: "Clear label", undo: "Undo", find: "Find a class or images", similar: "Similar", retrain: "Retrain",
   blind: "Blind", classes: "Classes", queue: "Choose a queue", detail: "Detail", peek: "Detail", next: "Next page", previous: "Previous page",
   stretch: "Change the stretch", layout: "Layout of frames", frameBefore: "Previous frame", frameAfter: "Next frame",
   accept: "Accept the rest of a sweep", split: "Split a group",
   map: "Show on the map", lasso: "Draw around points", box: "Draw a box",
-  bigger: "Bigger tiles", smaller: "Smaller tiles", keys: "Show keys",
+  bigger: "Bigger tiles", smaller: "Smaller tiles", keys: "Show keys", why: "Show why each image is here",
 };
 const FIXED = {
   ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down", Home: "first", End: "last",
@@ -125,7 +125,7 @@ function belongsToControl(target, key) {
   if (target.closest(".tile")) return false;
   if ((key === "Enter" || key === " ") && target.closest("a, button, summary, label, input")) return true;
   const isMove = key in FIXED && key !== "Escape";
-  return isMove && Boolean(target.closest("input, #side-body, .left, summary, .menu-list"));
+  return isMove && Boolean(target.closest("input, #side-body, .left, [role=separator], summary, .menu-list"));
 }
 
 // -- The dialog that lists and changes the keys -----------------------------------------------------

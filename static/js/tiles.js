@@ -22,6 +22,16 @@ export function isUndecided(tile) {
   return tile.dataset.state === "0";
 }
 
+// Whether the page waits for a decision on the tile. Where labels are reviewed, also a labeled tile does.
+export function isOpen(tile) {
+  return "review" in tile.dataset ? tile.dataset.review === "open" : isUndecided(tile);
+}
+
+// Record on a tile of a review whether it was decided on this page.
+export function setReviewed(tile, isReviewed) {
+  if ("review" in tile.dataset) tile.dataset.review = isReviewed ? "done" : "open";
+}
+
 // Show `state` and `label` (the id of a class, or null) on the tile, and whether the file changed after the decision.
 export function showDecision(tile, { state, label, changed = false }) {
   tile.toggleAttribute("data-changed", changed);

@@ -1,5 +1,5 @@
 // The focused tile, which the arrow keys move, and the selected tiles. Keys act on the selection, or else on the focus.
-import { isUndecided } from "../tiles.js";
+import { isOpen } from "../tiles.js";
 
 export class Cursor {
   constructor() {
@@ -15,7 +15,7 @@ export class Cursor {
     this.grid = grid;
     this.tiles = [...grid.querySelectorAll(".tile")];
     const previous = this.tiles.findIndex((tile) => tile.classList.contains("here"));
-    const undecided = this.tiles.findIndex(isUndecided);
+    const undecided = this.tiles.findIndex(isOpen);
     this.index = -1;
     this.focus(previous >= 0 ? previous : Math.max(0, undecided), { takeFocus });
   }
@@ -124,7 +124,7 @@ export class Cursor {
   moveOn(tiles) {
     const after = Math.max(...tiles.map((tile) => this.tiles.indexOf(tile)));
     const order = [...this.tiles.keys()].map((i) => (after + 1 + i) % this.tiles.length);
-    const next = order.find((i) => isUndecided(this.tiles[i]));
+    const next = order.find((i) => isOpen(this.tiles[i]));
     this.focus(next ?? Math.min(after + 1, this.tiles.length - 1));
   }
 }

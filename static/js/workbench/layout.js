@@ -1,11 +1,13 @@
 // The number of tiles that fit on the screen at the size that the person chose. Pages are requested with that many.
 import { framesInTile } from "../frames.js";
+import { classes } from "./classes.js";
 import { recall, remember } from "../store.js";
 
 const SIZES = [52, 64, 80, 100, 124, 152, 184, 224, 272, 340]; // target width of a tile's image, in CSS pixels
 const DEFAULT_SIZE = 124;
 const MAX_TILES = 200;
 const BAR = 3.5; // rem, as in sweep.css
+const BESIDE_NAME = 84; // CSS pixels in a tile's strip for the color, key and probability of the suggested class
 
 export class Layout {
   constructor(stage) {
@@ -15,12 +17,13 @@ export class Layout {
     this.step = Math.max(0, SIZES.findIndex((size) => size >= target));
   }
 
-  // Return {columns, rows, n, isDense} that fill the stage with tiles of about the target size.
+  // Return {columns, rows, n, isDense, isTall} that fill the stage with tiles of about the target size.
   fit() {
     const target = SIZES[this.step];
     const isDense = target < 100;
     const gap = isDense ? 4 : 8;
-    const strip = isDense ? 18 : 24;
+    const isTall = !isDense && widestName() > target - BESIDE_NAME;
+    const strip = isDense ? 18 : isTall ? 38 : 24;
     // With frames side by side, a tile is larger than with one image, but each frame is a little smaller.
     const { across, lines } = framesInTile();
     const side = target * (across * lines) ** -0.25;
@@ -28,15 +31,13 @@ export class Layout {
     const height = Math.max(1, this.stage.clientHeight - gap - (this.hasBar ? BAR * remPixels() : 0));
     let columns = Math.max(across > 1 ? 1 : 2, Math.round(width / (side * across + gap)));
     let rows = Math.max(1, Math.round(height / (side * lines + strip + gap)));
-    if (across * lines > 1) {
-      const space = { width, height, gap, strip, side, across, lines };
-      ({ columns, rows } = bestFit(nearbyLayouts(columns, rows, across), space));
-    }
+    const space = { width, height, gap, strip, side, across, lines };
+    ({ columns, rows } = bestFit(nearbyLayouts(columns, rows, across), space));
     while (columns * rows > MAX_TILES) {
       if (columns > rows) columns -= 1;
       else rows -= 1;
     }
-    return { columns, rows, n: columns * rows, isDense };
+    return { columns, rows, n: columns * rows, isDense, isTall };
   }
 
   // Lay out a page. The number of columns stays while the side pane opens and closes.
@@ -45,6 +46,7 @@ export class Layout {
     grid.style.setProperty("--columns", fit.columns);
     grid.style.setProperty("--rows", fit.rows);
     grid.classList.toggle("dense", fit.isDense);
+    grid.classList.toggle("tall", fit.isTall);
     grid.dataset.columns = fit.columns;
     return fit;
   }
@@ -75,6 +77,19 @@ function bestFit(layouts, { width, height, gap, strip, side, across, lines }) {
     return ((frame * frame * across * lines) / (w * h)) * Math.min(frame / side, side / frame);
   };
   return layouts.reduce((best, layout) => (score(layout) > score(best) ? layout : best));
+}
+
+// Return the width in CSS pixels of the longest class name in a tile's strip; names that are wider than the space take two
+// lines.
+const pen = document.createElement("canvas").getContext("2d");
+const widths = new Map();
+function widestName() {
+  pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  const widthOf = (name) => {
+    if (!widths.has(name)) widths.set(name, pen.measureText(name).width);
+    return widths.get(name);
+  };
+  return Math.max(0, ...classes.all().map(({ name }) => widthOf(name)));
 }
 
 function remPixels() {

@@ -3,23 +3,27 @@ import { setBanner } from "../banner.js";
 import { classes, itemCount } from "./classes.js";
 import { Clock } from "../clock.js";
 import { Cursor } from "./cursor.js";
+import { Finder } from "./find.js";
 import { cycleLayout, stepFrame } from "../frames.js";
 import { Keys, KeysDialog } from "../keys.js";
 import { Labels } from "./labels.js";
 import { Layout } from "./layout.js";
+import { Loading } from "./loading.js";
 import { Leases } from "./leases.js";
 import { Outbox } from "../outbox.js";
 import { Pages, SignedOut } from "./pages.js";
-import { Palette } from "./class_palette.js";
+import { followHandle } from "./pane_width.js";
+import { Introduction } from "./introduction.js";
 import { SidePane } from "./panes.js";
 import { Question } from "./question.js";
 import { recall, remember } from "../store.js";
 import { cycleStretch } from "../stretch.js";
 import { Sweep, isSweep } from "./sweep.js";
 import { followSliders } from "../sliders.js";
-import { drawChip, drawSuggestion, idOf, isUndecided } from "../tiles.js";
+import { drawChip, drawSuggestion, idOf, setReviewed } from "../tiles.js";
 import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
+import { setText } from "../text.js";
 
 const CONFIRM_ABOVE = 20; // deciding more tiles at once needs confirmation
 const TURN_DELAY = 120; // ms for which the last label of a page is visible before the page turns
@@ -33,12 +37,14 @@ const labels = new Labels({ outbox, clock });
 const cursor = new Cursor();
 const layout = new Layout(stage);
 const pages = new Pages({ url: bench.dataset.grid, stage, layout, cursor, labels, release: (ids) => leases.release(ids) });
+const loading = new Loading({ stage, layout });
 const leases = new Leases({ renewUrl: bench.dataset.renew, releaseUrl: bench.dataset.release, itemIds: () => cursor.tiles.map(idOf) });
 const side = new SidePane(bench);
 const sweep = new Sweep({ pages, cursor });
+const introduction = new Introduction(document.getElementById("introduction"), bench.dataset.outbox);
 const keys = new Keys(classes.letters);
 const keysDialog = new KeysDialog(document.getElementById("keys"), keys, () => keysDialog.draw());
-const palette = new Palette(document.getElementById("palette"), (labelClass) => decide("assign", labelClass), findPath);
+const finder = new Finder({ keys, run: (name) => run({ name }), assign: (labelClass) => decide("assign", labelClass), chooseQueue, findPath });
 const question = new Question();
 let turning = null; // the timer or promise of a page turn; class keys are ignored until it ends
 let isReady = false;
@@ -72,6 +78,7 @@ function decide(kind, label = null, { confirmed = false } = {}) {
 function decideTiles(kind, label, tiles, later = []) {
   const before = pages.undecided;
   labels.decide(kind, label, tiles, { later });
+  for (const tile of tiles) setReviewed(tile, kind !== "clear");
   flash(kind, label);
   cursor.clear();
   const left = pages.undecided;
@@ -112,6 +119,14 @@ function decideGroup(kind, label, { confirmed = false } = {}) {
   }
   decideTiles(kind, label, rest);
   if (turning === null) turnLater();
+}
+
+// In Suspects: decide that the labels of the targets are right.
+function keep() {
+  if (turning !== null) return;
+  const labeled = cursor.targets.filter((tile) => classes.ofId(tile.dataset.label));
+  if (!labeled.length) return toast("This image has no label to keep. Press the key of its class.");
+  for (const id of new Set(labeled.map((tile) => tile.dataset.label))) decideTiles("assign", classes.ofId(id), labeled.filter((tile) => tile.dataset.label === id));
 }
 
 async function split() {
@@ -169,7 +184,9 @@ function undo() {
   question.close();
   const id = labels.undo();
   const tile = id === null ? null : pages.reveal(id);
-  if (tile) cursor.focus(cursor.tiles.indexOf(tile));
+  if (!tile) return;
+  setReviewed(tile, false);
+  cursor.focus(cursor.tiles.indexOf(tile));
 }
 
 // -- Pages ----------------------------------------------------------------------------------------
@@ -191,12 +208,15 @@ function clearPageError() {
 async function open(query) {
   question.close();
   document.body.dispatchEvent(new CustomEvent("hoshina:query-changed", { detail: { query } }));
+  const done = loading.begin(query);
   try {
     await pages.open(query);
     clearPageError();
     if (wasPointer) focusTile();
   } catch (error) {
     handlePageError(error, () => open(query));
+  } finally {
+    done();
   }
 }
 
@@ -205,6 +225,7 @@ pages.addEventListener("shown", () => {
   clock.restart();
   keysDialog.draw(); // a sweep's bar shows keys
   sweep.showMarked();
+  setText(document.getElementById("enter-text"), pages.grid.dataset.kind === "suspects" ? "keep label" : "detail");
   if (document.activeElement === document.body) focusTile();
   side.follow(cursor.tile);
   say(cursor.tiles.length ? counted(cursor.tiles.length, "image") : "");
@@ -240,7 +261,8 @@ const commands = {
   skip: () => decide("skip"),
   clear: () => decide("clear"),
   undo,
-  find: () => palette.open(),
+  find: () => finder.open(),
+  why: toggleReasons,
   similar: () => similar(cursor.targets),
   queue: openQueues,
   map: showOnMap,
@@ -253,7 +275,7 @@ const commands = {
   frameAfter: () => stepFrame(1),
   blind: () => setBlind(!labels.isBlind(), true),
   classes: () => document.getElementById("open-classes").click(),
-  detail: () => side.enlarge(),
+  detail: () => (pages.grid.dataset.kind === "suspects" ? keep() : side.enlarge()),
   enlarge: () => side.enlarge(),
   peek: () => {
     if (!cursor.isMarking || !pages.hasTiles) return side.toggle();
@@ -276,6 +298,12 @@ const commands = {
 function resize(by) {
   if (!layout.resize(by)) return toast(by > 0 ? "The tiles already have the largest size." : "The tiles already have the smallest size.");
   layOut();
+}
+
+function toggleReasons() {
+  const isShown = document.body.classList.toggle("reasons");
+  remember("reasons", isShown);
+  toast(isShown ? "Each tile says why it is shown." : "Reasons hidden. They are in each tile's tooltip.", "", "reasons");
 }
 
 // Lay the page out again after a change of the tiles' size or shape, and load tiles for the free space.
@@ -394,6 +422,8 @@ document.addEventListener("click", (event) => {
     return focusTile();
   }
   const tile = event.target.closest("#grid .tile");
+  const runnerUp = tile && event.target.closest(".runner-up");
+  if (runnerUp) return decideTile(tile, "assign", classes.ofId(runnerUp.dataset.runnerUp));
   if (tile && event.target.closest(".tile-similar")) {
     similar(cursor.targets.includes(tile) ? cursor.targets : [tile]);
     return focusTile();
@@ -410,9 +440,19 @@ document.addEventListener("dblclick", (event) => {
 function decideInDetail(button) {
   const tile = pages.grid.querySelector(`#item-${button.dataset.item}`);
   if (!tile) return toast("This image is not on the current page. Open it on its own page to label it.");
+  decideTile(tile, button.dataset.decide, button.dataset.label ? classes.ofId(button.dataset.label) : null);
+}
+
+// Decide one tile. In a sweep, the other marks stay.
+function decideTile(tile, kind, label) {
+  if (turning !== null) return;
+  const marked = sweep.marked.filter((other) => other !== tile);
   cursor.clear();
   cursor.focus(cursor.tiles.indexOf(tile));
-  decide(button.dataset.decide, button.dataset.label ? classes.ofId(button.dataset.label) : null);
+  if (sweep.kind === "group") return decide(kind, label);
+  decideTiles(kind, label, [tile]);
+  for (const other of marked) cursor.mark(other);
+  sweep.showMarked();
 }
 
 // -- The queue's form -------------------------------------------------------------------------------
@@ -583,6 +623,9 @@ document.addEventListener("hoshina:layout", layOut);
 new ResizeObserver(() => { if (isReady && side.state === "closed") layout.apply(pages.grid); }).observe(stage);
 
 async function start() {
+  document.body.classList.toggle("reasons", recall("reasons", false) === true);
+  followHandle(document.getElementById("pane-width"), bench);
+  introduction.follow();
   setBlind(recall("blind", false) === true, false);
   const recorded = window.hoshinaEarly;
   document.removeEventListener("keydown", recorded.listener);

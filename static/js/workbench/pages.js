@@ -3,8 +3,8 @@ import { classes } from "./classes.js";
 import { layout as layoutOfFrames } from "../frames.js";
 import { windowName } from "./leases.js";
 import { stretchPictures } from "../stretch.js";
-import { isSweep } from "./sweep.js";
-import { idOf, isUndecided, setPending, showDecision, stateOf } from "../tiles.js";
+import { hasBar, isReview, isSweep } from "./sweep.js";
+import { idOf, isOpen, setPending, showDecision, stateOf } from "../tiles.js";
 
 const MAX_PAGES = 12;
 const MAX_AGE = 5 * 60 * 1000; // ms, of a prefetched page
@@ -31,7 +31,7 @@ export class Pages extends EventTarget {
   }
 
   get undecided() {
-    return this.cursor.tiles.filter(isUndecided).length;
+    return this.cursor.tiles.filter(isOpen).length;
   }
 
   get hasTiles() {
@@ -41,7 +41,7 @@ export class Pages extends EventTarget {
   // Open a new pull of the queue in `query`. This discards the previous pages.
   async open(query = this.query) {
     const number = (this.#requests += 1);
-    this.layout.hasBar = isSweep(query.get("queue"));
+    this.layout.hasBar = hasBar(query.get("queue"));
     const page = await this.#fetch(this.#urlOf(`${this.url}?${query}`));
     if (number !== this.#requests) return; // superseded by a later request
     this.query = new URLSearchParams(query);
@@ -87,7 +87,7 @@ export class Pages extends EventTarget {
   prefetch() {
     const next = this.grid.dataset.next;
     const { kind } = this.grid.dataset;
-    if (isSweep(kind) || kind === "review") return; // the next page depends on the decisions on this one
+    if (isSweep(kind) || isReview(kind)) return; // the next page depends on the decisions on this one
     if (!next || this.#prefetched?.next === next || this.at < this.stack.length - 1) return;
     if (this.undecided > this.cursor.tiles.length / 2) return;
     const entry = { next, at: Date.now(), page: this.#fetch(this.#urlOf(next)) };
@@ -187,8 +187,8 @@ export class Pages extends EventTarget {
     if (page.bar) this.stage.prepend(page.bar);
     this.stage.classList.toggle("has-bar", Boolean(page.bar)); // :has() would lay all tiles out again at each key
     if (page.note) this.stage.append(page.note);
-    this.cursor.isMarking = Boolean(page.bar);
-    page.node.classList.toggle("marking", Boolean(page.bar));
+    this.cursor.isMarking = Boolean(page.bar) && isSweep(page.node.dataset.kind);
+    page.node.classList.toggle("marking", this.cursor.isMarking);
     this.stage.scrollTop = 0;
     window.htmx?.process(page.node);
     this.cursor.adopt(page.node, { takeFocus: hadFocus });
@@ -199,6 +199,7 @@ export class Pages extends EventTarget {
   #showUnsent(grid) {
     grid.classList.toggle("plain", !grid.querySelector(".suggestion, .border-pair"));
     for (const tile of grid.querySelectorAll(".tile")) {
+      if (isReview(grid.dataset.kind)) tile.dataset.review ??= "open";
       const id = idOf(tile);
       const effect = this.labels.effectOf(id);
       const labelClass = classes.ofId(tile.dataset.label);

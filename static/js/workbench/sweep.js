@@ -6,6 +6,18 @@ import { isUndecided } from "../tiles.js";
 
 const KINDS = { sweep: "class", checks: "class", groups: "group" };
 
+// The queues that show labeled images, to keep or to change each label.
+const REVIEWS = ["suspects", "review"];
+
+export function isReview(queue) {
+  return REVIEWS.includes(queue);
+}
+
+// Return whether a queue's pages have a bar above the tiles.
+export function hasBar(queue) {
+  return isSweep(queue) || queue === "suspects";
+}
+
 // Return whether a queue is a sweep. Its pages have a bar (unless they are decided one by one, as checks that were marked),
 // are not prefetched, and get no more tiles.
 export function isSweep(queue) {

@@ -67,7 +67,7 @@ def test_names_stay_text(role: str) -> None:
     assert found.tags == plain.tags
     assert "script" not in found.tags
     assert [set(names) for names in found.attributes] == [set(names) for names in plain.attributes]
-    assert found.texts.count(HOSTILE) == 2  # the label and the suggestion
+    assert found.texts.count(HOSTILE) == 3  # the label, the reason and the suggestion
     one_line = HOSTILE.replace("\n", "\\n").replace("\u202e", "\\u202e")
     first = found.attributes[0]
     assert str(first["data-name"]).startswith(one_line)

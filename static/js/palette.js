@@ -1,0 +1,97 @@
+// The dialog that finds by typing. Enter runs the selected entry.
+const MOST = 60; // entries in the list
+
+export class Palette {
+  #source = null;
+
+  constructor(dialog) {
+    Object.assign(this, { dialog, at: 0, found: [] });
+    this.input = dialog.querySelector("#palette-input");
+    this.list = dialog.querySelector("#palette-list");
+    this.none = dialog.querySelector("#palette-none");
+    this.row = document.getElementById("palette-row").content.firstElementChild;
+    this.input.addEventListener("input", () => this.#search());
+    this.input.addEventListener("keydown", (event) => this.#handleKey(event));
+    this.list.addEventListener("click", (event) => {
+      const at = [...this.list.children].indexOf(event.target.closest("li"));
+      if (at >= 0) this.#run(at);
+    });
+  }
+
+  // `source` is {label, placeholder, nothing, entries, more}: `entries` are {name, run, kind?, key?, color?, words?}, and
+  // `more(text)` returns entries to list after those that match.
+  open(source) {
+    this.#source = source;
+    this.dialog.setAttribute("aria-label", source.label);
+    this.input.setAttribute("aria-label", source.placeholder);
+    this.input.placeholder = source.placeholder;
+    this.list.setAttribute("aria-label", source.label);
+    this.none.textContent = source.nothing;
+    this.input.value = "";
+    this.#search();
+    this.dialog.showModal();
+    this.input.focus();
+  }
+
+  #search() {
+    const text = this.input.value.trim();
+    const matches = matching(this.#source.entries, text);
+    this.none.hidden = matches.length > 0;
+    this.found = [...matches.slice(0, MOST), ...(text ? this.#source.more?.(text) ?? [] : [])];
+    this.list.replaceChildren(...this.found.map((entry, i) => this.#line(entry, i)));
+    this.#select(0);
+  }
+
+  #line({ name, color, kind = "", key = "" }, i) {
+    const line = this.row.cloneNode(true);
+    line.id = `palette-${i}`;
+    if (color) line.querySelector(".dot").style.setProperty("--c", color);
+    else line.querySelector(".dot").remove();
+    line.querySelector(".name").textContent = name;
+    line.querySelector(".kind").textContent = kind;
+    line.querySelector("kbd").textContent = key;
+    return line;
+  }
+
+  #select(at) {
+    this.at = this.found.length ? (at + this.found.length) % this.found.length : 0;
+    [...this.list.children].forEach((line, i) => line.setAttribute("aria-selected", String(i === this.at)));
+    const line = this.list.children[this.at];
+    line?.scrollIntoView({ block: "nearest" });
+    if (line) this.input.setAttribute("aria-activedescendant", line.id);
+    else this.input.removeAttribute("aria-activedescendant");
+  }
+
+  #handleKey(event) {
+    if (event.isComposing) return;
+    if (event.key === "ArrowDown") this.#select(this.at + 1);
+    else if (event.key === "ArrowUp") this.#select(this.at - 1);
+    else if (event.key === "Enter") this.#run(this.at);
+    else return;
+    event.preventDefault();
+  }
+
+  #run(at) {
+    const entry = this.found[at];
+    if (!entry) return;
+    this.dialog.close();
+    entry.run();
+  }
+}
+
+// Return the entries that contain the text: first names that start with it, then names with a word that does, then others.
+function matching(entries, text) {
+  const typed = fold(text);
+  const rank = ({ name, words = "" }) => {
+    const folded = fold(name);
+    if (folded.startsWith(typed)) return 0;
+    if (folded.split(/[\s_-]+/).some((word) => word.startsWith(typed))) return 1;
+    if (folded.includes(typed)) return 2;
+    return fold(words).includes(typed) ? 3 : 4;
+  };
+  return entries.map((entry) => [rank(entry), entry]).filter(([place]) => place < 4).sort(([a], [b]) => a - b).map(([, entry]) => entry);
+}
+
+function fold(text) {
+  return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+}
