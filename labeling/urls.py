@@ -13,6 +13,7 @@ from labeling.views import (
     items,
     media,
     new_dataset,
+    notes,
     pointer,
 )
 
@@ -27,6 +28,9 @@ urlpatterns = [
     path("d/<slug:slug>/annotate/", decisions.annotate, name="annotate"),
     path("d/<slug:slug>/items/<number:row>/", items.page, name="item"),
     path("d/<slug:slug>/items/<number:row>/detail/", items.detail, name="detail"),
+    path("d/<slug:slug>/items/<number:row>/notes/", notes.notes, name="notes"),
+    path("d/<slug:slug>/notes/<number:pk>/delete/", notes.delete, name="note_delete"),
+    path("d/<slug:slug>/tags/", notes.tags, name="tags"),
     path("d/<slug:slug>/classes/", classes.page, name="classes"),
     path("d/<slug:slug>/classes/first/", first_classes.first_classes, name="first_classes"),
     path("d/<slug:slug>/classes/list/", classes.class_list, name="class_list"),

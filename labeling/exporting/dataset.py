@@ -22,17 +22,19 @@ from labeling.exporting.canonical_text import csv_line, escape_formulas, json_by
 from labeling.exporting.images import Images
 from labeling.exporting.options import Options
 from labeling.exporting.registry import sections
+from labeling.exporting.remarks import REMARK_COLUMNS, remark_lines
 from labeling.exporting.rows import BATCH, LabelRow, decided_items, files_of
 from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
 from labeling.fields.split_groups import Groups, named
 from labeling.models import Dataset, Item, LabelClass
+from labeling.notes.tags import has_remarks
 
 FORMAT = 1
 LABEL_COLUMNS = (
     "item_id", "path", "label", "was_unsure", "skipped", "labelled_at", "annotator", "queue", "sha256",
-    "created_at", "content_changed",
+    "created_at", "content_changed", *REMARK_COLUMNS,
 )  # fmt: skip
 FRAME_COLUMNS = ("item_id", "role", "path", "sha256")
 SPLIT_COLUMNS = ("item_id", "path", "label", "split")
@@ -97,6 +99,8 @@ class Export:
         yield Member("labels.csv", self._label_lines(), is_huge)
         if self.dataset.roles:
             yield Member("frames.csv", self._frame_lines(), is_huge)
+        if has_remarks(self.dataset):
+            yield Member("notes.csv", remark_lines(self.dataset), is_huge)
         yield Member("classes.json", self._class_list())
         yield Member("splits.csv", self._split_lines(), is_huge)
         for contribution in self._contributions:
@@ -131,7 +135,7 @@ class Export:
             (
                 row.item_id, row.path, label, row.was_unsure, row.is_skipped,
                 moment(row.labelled_at), row.annotator, row.queue, row.sha256,
-                moment(row.created_at), int(row.is_content_changed),
+                moment(row.created_at), int(row.is_content_changed), *row.remarks.cells,
             )
         )  # fmt: skip
 

@@ -12,7 +12,9 @@ from operator import itemgetter
 
 from django.db.models import Count, Min, Q
 
+from labeling.exporting.remarks import NO_REMARKS, Remarks, remarks_of
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State, is_older
+from labeling.notes.tags import has_remarks
 
 # IDs per IN (…). The oldest supported SQLite accepts up to 999.
 BATCH = 900
@@ -38,6 +40,7 @@ class LabelRow:
     created_at: datetime | None
     # Whether its files changed after the current decision.
     is_content_changed: bool
+    remarks: Remarks = NO_REMARKS
 
 
 # row, id, path, state, label_id, newest_annotation_id, decision_id, content_changed_after
@@ -54,8 +57,9 @@ def decided_items(dataset: Dataset) -> Iterator[list[LabelRow]]:
     items = _without_repeats(
         heapq.merge(*(_of_state(dataset, state) for state in State if state != State.UNLABELLED), key=itemgetter(0))
     )
+    with_remarks = has_remarks(dataset)
     while batch := list(islice(items, BATCH)):
-        yield _with_provenance(batch)
+        yield _with_provenance(batch, with_remarks=with_remarks)
 
 
 def _of_state(dataset: Dataset, state: State) -> Iterator[_ItemTuple]:
@@ -80,7 +84,7 @@ def _without_repeats(items: Iterator[_ItemTuple]) -> Iterator[_ItemTuple]:
             yield item
 
 
-def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
+def _with_provenance(batch: Sequence[_ItemTuple], *, with_remarks: bool) -> list[LabelRow]:
     ids = [item[1] for item in batch]
     annotation_ids = [item[5] for item in batch]
     newest: dict[int, _Decision] = {
@@ -91,6 +95,7 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
     }
     history = histories(ids)
     files = files_of(ids)
+    remarks = remarks_of(ids) if with_remarks else {}
     rows = []
     for row, item_id, path, state, label_id, annotation_id, decision_id, changed_after in batch:
         decided_at, annotator, queue = newest.get(annotation_id, (None, None, ""))
@@ -110,6 +115,7 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
                 files=tuple(sha256 for _, _, sha256 in files.get(item_id, [])),
                 created_at=created_at,
                 is_content_changed=is_older(decision_id, changed_after),
+                remarks=remarks.get(item_id, NO_REMARKS),
             )
         )
     return rows

@@ -21,6 +21,7 @@ from labeling.images.folder_walk import walk
 from labeling.ingest.bulk_sql import ROLE, update_many
 from labeling.ingest.grouping_template import GroupingProblem, Place, Template, in_order
 from labeling.models import MAX_PATH, Dataset, Frame, Item, State
+from labeling.notes.tags import has_remarks
 from labeling.signals import regrouped
 
 _BATCH = 2000
@@ -90,6 +91,11 @@ def _require_undecided(dataset: Dataset) -> None:
             "Create another dataset from the same folder (hoshina ingest with --dataset NAME and --group TEMPLATE), "
             "and import the labels.csv of this dataset's export there. A file's label goes to the item that contains "
             "it.",
+        )
+    if has_remarks(dataset):
+        raise Refusal(
+            f"Images of {dataset.name} have tags or notes, which regrouping would delete.",
+            "Create another dataset from the same folder, or export these (notes.csv) and remove them first.",
         )
 
 

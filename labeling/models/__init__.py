@@ -4,10 +4,14 @@ from labeling.models.classes import LabelClass, LabelClassQuerySet
 from labeling.models.datasets import MAX_PATH, Dataset, DatasetQuerySet, Field, Problem
 from labeling.models.decisions import Action, Annotation, Lease
 from labeling.models.items import MAX_NOTE, Frame, Item, ItemQuerySet, State, is_older
+from labeling.models.notes import FLAG, MAX_NOTE_TEXT, MAX_TAG, ItemTag, Note, Tag
 
 __all__ = [
+    "FLAG",
     "MAX_NOTE",
+    "MAX_NOTE_TEXT",
     "MAX_PATH",
+    "MAX_TAG",
     "Action",
     "Annotation",
     "Dataset",
@@ -16,10 +20,13 @@ __all__ = [
     "Frame",
     "Item",
     "ItemQuerySet",
+    "ItemTag",
     "LabelClass",
     "LabelClassQuerySet",
     "Lease",
+    "Note",
     "Problem",
     "State",
+    "Tag",
     "is_older",
 ]

@@ -21,6 +21,7 @@ from labeling.fields.item_values import facts_of
 from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
+from labeling.views.notes import panel_context
 
 # Decisions shown at a time; older ones are a link away.
 HISTORY = 20
@@ -58,6 +59,7 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
     context |= _neighbours(dataset, item, on_page)
     context |= _picture(dataset, item)
     context |= _history(item, whole_number(request.GET.get("before")))
+    context |= panel_context(request, dataset, item)
     context |= {
         "item": item,
         "state": State(item.state).display_name,

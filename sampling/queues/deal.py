@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from labeling.decisions.provenance import Shown
 from labeling.display.item_frames import ItemFrames, item_frames
-from labeling.models import Dataset, Frame, Item, ItemQuerySet, LabelClass, State
+from labeling.models import Dataset, Frame, Item, ItemQuerySet, ItemTag, LabelClass, Note, State
+from labeling.notes.tags import tags_of
 from modeling.models import ModelVersion
 from modeling.predictions import Suggestion, active_model, held_out_of, predictions_of
 from sampling.models import Round
@@ -39,6 +41,9 @@ class Tile:
     is_later: bool = False
     # In a class sweep, the class to offer once the tile is marked as wrong.
     runner_up: Suggestion | None = None
+    # The names of the item's tags, and whether people wrote notes about it.
+    tags: tuple[str, ...] = ()
+    is_noted: bool = False
 
     @property
     def question(self) -> str:
@@ -101,6 +106,13 @@ class _Place:
     rank: int
     frames: list[Frame]
     is_hidden: bool
+    is_tagged: bool
+    is_noted: bool
+
+    @classmethod
+    def of(cls, rank: int, frames: list[Frame]) -> _Place:
+        """Return the place of an item from the frames that :func:`_frames_by_row` found."""
+        return cls(rank, frames, *(getattr(frames[0], name) for name in ("is_hidden", "is_tagged", "is_noted")))
 
     @property
     def item(self) -> Item:
@@ -120,15 +132,23 @@ def _collect(round_: Round, offset: int, n: int, free: ItemQuerySet, state: Stat
             if len(chosen) == n:
                 break
             if row in frames:
-                chosen.append(_Place(offset, frames[row], is_hidden=frames[row][0].is_hidden))  # type: ignore[attr-defined]
+                chosen.append(_Place.of(offset, frames[row]))
             offset += 1
     return chosen, offset
 
 
 def _frames_by_row(items: ItemQuerySet) -> dict[int, list[Frame]]:
-    """Return the frames of each item with their items and ``is_hidden``, by one query."""
+    """Return the frames of each item with their items and what a place needs, by one query."""
     by_row: dict[int, list[Frame]] = {}
-    frames = Frame.objects.filter(item__in=items).select_related("item").annotate(is_hidden=has_open_check("item"))
+    frames = (
+        Frame.objects.filter(item__in=items)
+        .select_related("item")
+        .annotate(
+            is_hidden=has_open_check("item"),
+            is_tagged=Exists(ItemTag.objects.filter(item=OuterRef("item"))),
+            is_noted=Exists(Note.objects.filter(item=OuterRef("item"))),
+        )
+    )
     for frame in frames.order_by("pk"):
         by_row.setdefault(frame.item.row, []).append(frame)
     return by_row
@@ -140,6 +160,8 @@ def _tiles(round_: Round, places: list[_Place], model: ModelVersion | None) -> l
     later = set(round_.params.get("facts", {}).get("checks", ()))
     pairs = _pairs(round_, [place.rank for place in places])
     runners_up = _runners_up(round_, places, model)
+    tagged = [place.item.pk for place in places if place.is_tagged]
+    tags = tags_of(tagged) if tagged else {}
     sources = np.frombuffer(round_.sources, dtype=np.uint8)
     tiles = []
     for at, place in enumerate(places):
@@ -164,19 +186,10 @@ def _tiles(round_: Round, places: list[_Place], model: ModelVersion | None) -> l
         is_later = item.row in later
         tiles.append(
             Tile(
-                item,
-                first,
-                all_frames,
-                rank,
-                shown,
-                reason,
-                suggestion,
-                label,
-                pairs.get(rank),
-                is_later,
-                runners_up[at],
+                item, first, all_frames, rank, shown, reason, suggestion, label, pairs.get(rank), is_later,
+                runners_up[at], tags=tuple(tags.get(item.pk, ())), is_noted=place.is_noted,
             )
-        )
+        )  # fmt: skip
     return tiles
 
 

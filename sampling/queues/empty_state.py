@@ -12,6 +12,7 @@ from labeling.models import Dataset
 from sampling.models import Round
 from sampling.queues.field_filter import from_params
 from sampling.queues.leases import LEASE, NO_WINDOW, Holding, Window, holdings
+from sampling.queues.note_filter import note_filter_from
 from sampling.queues.pull import CHANGED, filters_from, leases
 from sampling.queues.registry import STRATEGIES
 from sampling.sweeps.banner import nothing_to_sweep
@@ -98,6 +99,8 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
         return Empty("No changed files", "As of the last scan, no file changed after its image was labeled.")
     if "path" in filters and not is_sweep:
         return _nothing_at_path(dataset, round_)
+    if (remarks := note_filter_from(filters)) and not is_sweep:
+        return Empty("No matches", f"{remarks.nothing} Change or remove a filter.")
     if "fields" in filters and not is_sweep:
         conditions = "; ".join(condition.text for condition in from_params(filters))
         return Empty("No matches", f"No image matches all filters ({conditions}). Remove a filter.")

@@ -20,10 +20,11 @@ from modeling.store import Vectors, open_vectors
 from sampling.classes.review import basis_of_review, review_of
 from sampling.maps.region_filter import Region, located, region_from, rows_inside
 from sampling.models import Round
-from sampling.queues import field_filter, outside_examples
+from sampling.queues import field_filter, note_filter, outside_examples
 from sampling.queues.field_filter import Condition
 from sampling.queues.held_out_filter import Unseen, rows_of, unseen_from
 from sampling.queues.leases import NO_WINDOW, Window, available
+from sampling.queues.note_filter import NO_NOTE_FILTER, NoteFilter, note_filter_from
 from sampling.queues.outlier_cache import inverse_lengths_of, oddness_at_hand, oddness_of
 from sampling.queues.pool import Pool, pool_of
 from sampling.queues.registry import STRATEGIES
@@ -53,6 +54,7 @@ class Filters:
     fields: tuple[Condition, ...] = ()
     is_changed: bool = False
     path: str = ""
+    notes: NoteFilter = NO_NOTE_FILTER
 
     def as_params(self) -> dict[str, Any]:
         state = CHANGED if self.is_changed else "any" if self.state is None else State(self.state).label
@@ -60,6 +62,7 @@ class Filters:
         params |= self.unseen.as_params() if self.unseen else {}
         params |= self.region.as_params() if self.region else {}
         params |= {"path": self.path} if self.path else {}
+        params |= self.notes.as_params()
         return params | field_filter.as_params(self.fields)
 
 
@@ -115,6 +118,7 @@ def gather(
     held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)
     candidates = field_filter.narrowed(dataset, _candidates(dataset, pool, filters, predictions), filters.fields)
+    candidates = note_filter.narrowed(dataset, candidates, filters.notes)
     if filters.path:
         candidates = np.intersect1d(candidates, rows_by_path(dataset, filters.path), assume_unique=True)
     if strategy.needs_held_out:
@@ -317,8 +321,9 @@ def filters_from(params: dict[str, Any]) -> Filters:
     state, label_id, predicted_id = names.get(params["state"]), params["label"], params["predicted"]
     fields = field_filter.from_params(params)
     is_changed = params["state"] == CHANGED
-    unseen, region = unseen_from(params), region_from(params)
-    return Filters(state, label_id, predicted_id, unseen, region, fields, is_changed, params.get("path", ""))
+    unseen, region, notes = unseen_from(params), region_from(params), note_filter_from(params)
+    path = params.get("path", "")
+    return Filters(state, label_id, predicted_id, unseen, region, fields, is_changed, path, notes)
 
 
 def ranked_rows(round_: Round) -> NDArray[np.int64]:

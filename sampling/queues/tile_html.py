@@ -9,7 +9,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from labeling.display.item_frames import ItemFrames, RoleFrame
 from labeling.display.signed_thumbs import SignedThumbs
-from labeling.models import Frame, LabelClass, State
+from labeling.models import FLAG, Frame, LabelClass, State
+from labeling.notes.tags import without_flag
 from labeling.templatetags.item_display import percent, printable
 from modeling.predictions import Suggestion
 from sampling.queues.deal import Tile
@@ -37,20 +38,38 @@ def _tile(thumbs: SignedThumbs, tile: Tile, marks: str) -> str:
         changed = " data-changed"
         title += "&#10;The file changed after this decision."
         described += ", file changed since"
+    remarks, icons, remarked = _remarks(tile)
     pictures = _frames(thumbs, tile.item_frames) if tile.item_frames else _picture(thumbs, tile.frame)
     return (
         f'<div class="tile" id="item-{item.pk}" role="option" tabindex="-1" aria-selected="false"'
         f' data-item="{item.pk}" data-row="{item.row}"{" data-later" if tile.is_later else ""}'
         f' data-seen="{item.newest_annotation_id}" data-state="{item.state}" data-label="{label.pk if label else ""}"'
-        f'{changed} data-shown="{escape(tile.shown_json)}" data-name="{name}" title="{title}"'
-        f' aria-label="{described}">\n'
-        f"{pictures}\n{_chip(tile)}\n"
+        f'{changed}{remarks} data-shown="{escape(tile.shown_json)}" data-name="{name}" title="{title}"'
+        f' aria-label="{described}{remarked}">\n'
+        f"{pictures}\n{_chip(tile)}\n{icons}"
         '<span class="file-changed" aria-hidden="true">file changed</span>\n'
         '<span class="tile-similar" aria-hidden="true" title="Show similar images (S)">'
         '<svg class="icon"><use href="#i-similar"/></svg></span>\n'
         f'<span class="tick"><svg class="icon" aria-hidden="true"><use href="#i-{marks}"/></svg></span>'
         f'<i class="unsaved"></i><span class="reason" aria-hidden="true">{reason}</span>\n{_suggestion(tile)}\n</div>'
     )
+
+
+def _remarks(tile: Tile) -> tuple[str, str, str]:
+    """Return what people remarked about the item: as data attributes, as icons, and as text to be read out.
+
+    After a change, static/js/remarks.js draws the same.
+    """
+    if not (tile.tags or tile.is_noted):
+        return "", "", ""
+    is_flagged, tags = FLAG in tile.tags, without_flag(tile.tags)
+    texts = [*["flagged"] * is_flagged, *[f"tagged {', '.join(tags)}"] * bool(tags), *["has a note"] * tile.is_noted]
+    data = f"{' data-flagged' * is_flagged}{' data-noted' * tile.is_noted}"
+    data += f' data-tags="{escape(";".join(tags))}"' if tags else ""
+    names = [*["flag"] * is_flagged, *["tag"] * bool(tags), *["note"] * tile.is_noted]
+    icons = "".join(f'<svg class="icon {name}"><use href="#i-{name}"/></svg>' for name in names)
+    icons = f'<span class="tile-notes" aria-hidden="true" title="{escape(", ".join(texts))}">{icons}</span>\n'
+    return data, icons, "".join(f", {escape(text)}" for text in texts)
 
 
 def _picture(thumbs: SignedThumbs, frame: Frame) -> str:

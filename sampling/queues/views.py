@@ -28,12 +28,15 @@ from sampling.queues.deal import Deal, Tile, deal
 from sampling.queues.dispatch import StillRanking, get_or_rank_round
 from sampling.queues.empty_state import Empty, nothing_left
 from sampling.queues.field_controls import control_of, fields_form
-from sampling.queues.field_filter import check, conditions_from
+from sampling.queues.field_filter import conditions_from
 from sampling.queues.held_out_filter import describe, unseen_from
 from sampling.queues.histogram import spread_of
 from sampling.queues.lease_views import window_of
 from sampling.queues.leases import Window, release
+from sampling.queues.note_filter import note_filter_from
+from sampling.queues.note_form import notes_form
 from sampling.queues.pull import CHANGED, Filters, Order, basis_of, new_seed, order_after, ranked_rows
+from sampling.queues.query import default_state, filters_of, is_narrow, path_from, whole_of
 from sampling.queues.registry import BY_CHANCE, STRATEGIES, BandParams
 from sampling.queues.served import record
 from sampling.queues.similar_examples import examples_of
@@ -45,16 +48,7 @@ from sampling.sweeps.checks import n_waiting
 PAGE, LARGEST_PAGE = 60, 240
 # Parameters of the URL that the form shows as they are.
 _SHOWN_AS_THEY_ARE = ("label", "predicted", "seed", "at_least", "looseness", "loose", "path")
-_LONGEST_PATH = 200
 DEFAULT = "auto"
-_STATES: dict[str, State | None] = {
-    "unlabelled": State.UNLABELLED,
-    "labelled": State.LABELLED,
-    "unsure": State.UNSURE,
-    "skipped": State.SKIPPED,
-    "any": None,
-    CHANGED: None,
-}
 
 
 @dataclass(frozen=True)
@@ -142,12 +136,12 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "chosen": {
             "queue": current,
             **{name: query.get(name, "") for name in _SHOWN_AS_THEY_ARE},
-            "state": query.get("state")
-            or _default_state(strategy, is_narrow=bool(query.get("label") or query.get("path"))),
+            "state": query.get("state") or default_state(strategy, is_narrow=is_narrow(query)),
         },
         "has_model": has_model,
         "has_vectors": has_vectors,
         "fields": fields_form(dataset, query, current),
+        "notes": notes_form(dataset, query),
         "unseen": _unseen_form(dataset, query),
         "region": _region_form(dataset, query),
     }
@@ -217,7 +211,10 @@ def _band(dataset: Dataset, query: QueryDict) -> dict[str, Any]:
     """Return the slider's values, the histogram behind it, and the number of unlabeled items in the band."""
     try:
         params = parse_params(STRATEGIES["band"], query.dict())
-        filters = Filters(region=region_from(query), fields=conditions_from(query))
+        filters = Filters(
+            region=region_from(query), fields=conditions_from(query), path=path_from(query),
+            notes=note_filter_from(query),
+        )  # fmt: skip
         spread = spread_of(dataset, params, filters)
     except Refusal as problem:
         return {"params": BandParams(), "problem": str(problem), "bars": [], "n": 0}
@@ -284,7 +281,7 @@ def _order(request: HtmxHttpRequest, dataset: Dataset, me: Window, n: int) -> Or
     return Order(
         queue=strategy.name,
         params=asdict(parse_params(strategy, request.GET.dict())),
-        filters=_filters(request, dataset, strategy).as_params(),
+        filters=filters_of(request.GET, dataset, strategy).as_params(),
         seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
         holder=me.name,
         user_id=me.user_id,
@@ -305,48 +302,8 @@ def _strategy(request: HtmxHttpRequest) -> Strategy:
     return strategy
 
 
-def _filters(request: HtmxHttpRequest, dataset: Dataset, strategy: Strategy) -> Filters:
-    fields = conditions_from(request.GET)
-    check(dataset, fields)
-    predicted_id = _whole(request, "predicted", 0) or None
-    region = region_from(request.GET)
-    if strategy.is_sweep:  # labeled items must not be relabeled by the page, except for checks to confirm
-        state = None if strategy.name == "checks" else State.UNLABELLED
-        return Filters(state, None, predicted_id, region=region, fields=fields, path=path_from(request.GET))
-    label_id = _whole(request, "label", 0) or None
-    unseen = unseen_from(request.GET)
-    path = path_from(request.GET)
-    name = request.GET.get("state") or _default_state(strategy, is_narrow=bool(label_id or path))
-    if name not in _STATES:
-        raise BadRequest(f"state must be one of {', '.join(_STATES)}, not {name!r}.")
-    return Filters(_STATES[name], label_id, predicted_id, unseen, region, fields, name == CHANGED, path)
-
-
-def path_from(query: QueryDict) -> str:
-    """Return the text that paths have to contain. Raises BadRequest if it is too long."""
-    text = query.get("path", "").replace("\x00", "").strip()
-    if len(text) > _LONGEST_PATH:
-        raise BadRequest(f"The text to find in paths has {len(text):,} characters. Use at most {_LONGEST_PATH}.")
-    return text
-
-
-def _default_state(strategy: Strategy | None, *, is_narrow: bool) -> str:
-    """Return the state that a queue shows by default; ``is_narrow`` with a filter by class or path."""
-    if strategy is not None and strategy.needs_held_out:
-        return "labelled"
-    if strategy is not None and strategy.name in {"checks", "review"}:
-        return "any"  # also items decided once, with another class than the sweep or the split
-    return "any" if is_narrow or (strategy is not None and not strategy.deals) else "unlabelled"
-
-
 def _whole(request: HtmxHttpRequest, name: str, default: int) -> int:
-    raw = request.GET.get(name, "")
-    if not raw:
-        return default
-    number = whole_number(raw)
-    if number is None:
-        raise BadRequest(f"{name} must be a whole number, not {raw[:40]!r}.")
-    return number
+    return whole_of(request.GET, name, default)
 
 
 def _next_url(dataset: Dataset, round_: Round, offset: int, n: int) -> str:

@@ -15,6 +15,7 @@ from labeling.templatetags.item_display import percent, share
 from sampling.maps.region_filter import region_from
 from sampling.models import Round
 from sampling.queues.field_filter import conditions_from
+from sampling.queues.note_filter import note_filter_from
 from sampling.queues.pull import Filters, gather
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import parse_params
@@ -172,7 +173,7 @@ def class_form(dataset: Dataset, query: QueryDict) -> dict[str, Any]:
     strategy = STRATEGIES["sweep"]
     try:
         params = parse_params(strategy, query.dict())
-        filters = Filters(region=region_from(query), fields=conditions_from(query))
+        filters = Filters(region=region_from(query), fields=conditions_from(query), notes=note_filter_from(query))
         classes = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
     except Refusal as problem:
         return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01), "cost": ""}

@@ -4,12 +4,12 @@ import { setText } from "./text.js";
 
 const DEFAULTS = {
   unsure: "0", skip: "x", clear: "Backspace", undo: "z", find: "/", similar: "s", retrain: "r", blind: "b", classes: "c", queue: "q",
-  stretch: "f", layout: "v", frameBefore: ",", frameAfter: ".",
+  flag: "*", tag: "#", note: ";", stretch: "f", layout: "v", frameBefore: ",", frameAfter: ".",
   detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?", why: "w",
 };
 export const TITLES = {
   unsure: "Unsure", skip: "Skip", clear: "Clear label", undo: "Undo", find: "Find a class or images", similar: "Similar", retrain: "Retrain",
-  blind: "Blind", classes: "Classes", queue: "Choose a queue", detail: "Detail", peek: "Detail", next: "Next page", previous: "Previous page",
+  flag: "Flag", tag: "Tags", note: "Write a note", blind: "Blind", classes: "Classes", queue: "Choose a queue", detail: "Detail", peek: "Detail", next: "Next page", previous: "Previous page",
   stretch: "Change the stretch", layout: "Layout of frames", frameBefore: "Previous frame", frameAfter: "Next frame",
   accept: "Accept the rest of a sweep", split: "Split a group",
   map: "Show on the map", lasso: "Draw around points", box: "Draw a box",
@@ -30,13 +30,14 @@ export function keyLabel(key) {
 
 // Whether the last letter was not Latin, as on a Cyrillic, Greek or Hebrew layout.
 let isOtherScript = false;
-const MARKS = { Slash: ["/", "?"], Comma: [",", "<"], Period: [".", ">"], Minus: ["-", "_"], Equal: ["=", "+"], BracketLeft: ["[", "{"], BracketRight: ["]", "}"] };
+const MARKS = { Semicolon: [";", ":"], Digit3: ["3", "#"], Slash: ["/", "?"], Comma: [",", "<"], Period: [".", ">"], Minus: ["-", "_"], Equal: ["=", "+"], BracketLeft: ["[", "{"], BracketRight: ["]", "}"] };
 
 // Return the key of an event on any layout: Latin letters in lower case, digits without Shift even where the layout
 // requires it, and the key's position on a US keyboard if the layout has no Latin letters.
 export function keyOf(event) {
   const { key, code = "", shiftKey } = event;
-  if (!shiftKey && /^Digit\d$/.test(code) && !/^\d$/.test(key)) return code.slice(5);
+  const isAltGraph = event.getModifierState?.("AltGraph"); // writes a character, such as # on a French layout
+  if (!shiftKey && !isAltGraph && /^Digit\d$/.test(code) && !/^\d$/.test(key)) return code.slice(5);
   if (key.length !== 1) return key;
   if (/\p{L}/u.test(key)) isOtherScript = !/\p{Script=Latin}/u.test(key);
   return (isOtherScript && atPosition(code, shiftKey)) || key.toLowerCase();

@@ -1,4 +1,5 @@
 // The tiles: the state, label and messages that each shows for its item.
+import { remarksText } from "./remarks.js";
 import { setText } from "./text.js";
 import { classes } from "./workbench/classes.js";
 
@@ -56,7 +57,8 @@ export function drawChip(tile) {
   }
   const stateText = state === LABELED ? `labeled ${name}` : STATES[state];
   const change = tile.dataset.changed === undefined ? "" : ", file changed since";
-  tile.setAttribute("aria-label", `${tile.dataset.name}, ${stateText}${change}${suggestionText(tile)}`);
+  const remarks = remarksText(tile).map((text) => `, ${text}`).join("");
+  tile.setAttribute("aria-label", `${tile.dataset.name}, ${stateText}${change}${remarks}${suggestionText(tile)}`);
 }
 
 // Update a suggestion after its class was renamed or recolored.

@@ -19,6 +19,7 @@ LOOK, CHANGE = (LABELER, LABELER), (LABELER, MANAGER)
 TABLE: dict[str, tuple[Role | None, Role | None]] = {
     **dict.fromkeys(["healthz", "login", "local_sign_in", "first_sign_in", "logout"], (OPEN, OPEN)),
     **dict.fromkeys(["account", "sign_out_elsewhere", "labeling:annotate", "modeling:retrain"], LOOK),
+    **dict.fromkeys(["labeling:notes", "labeling:note_delete", "labeling:tags"], LOOK),
     **dict.fromkeys(["sampling:leases_renew", "sampling:leases_release", "sampling:example_upload"], LOOK),
     "labeling:datasets": (LABELER, ADMINISTRATOR),
     **dict.fromkeys(

@@ -98,6 +98,9 @@ const commands = {
   layout: cycleLayout,
   frameBefore: () => stepFrame(-1),
   frameAfter: () => stepFrame(1),
+  flag: () => document.querySelector(".item-notes .flag")?.click(),
+  tag: () => document.querySelector(".tag-add [name=tag]")?.focus(),
+  note: () => document.querySelector("[data-note-form] textarea")?.focus(),
   left: () => step("prev"),
   right: () => step("next"),
 };

@@ -10,6 +10,7 @@ import { Labels } from "./labels.js";
 import { Layout } from "./layout.js";
 import { Loading } from "./loading.js";
 import { Leases } from "./leases.js";
+import { Notes } from "./notes.js";
 import { Outbox } from "../outbox.js";
 import { Pages, SignedOut } from "./pages.js";
 import { followHandle } from "./pane_width.js";
@@ -40,6 +41,7 @@ const pages = new Pages({ url: bench.dataset.grid, stage, layout, cursor, labels
 const loading = new Loading({ stage, layout });
 const leases = new Leases({ renewUrl: bench.dataset.renew, releaseUrl: bench.dataset.release, itemIds: () => cursor.tiles.map(idOf) });
 const side = new SidePane(bench);
+const notes = new Notes({ url: bench.dataset.tags, targets: () => cursor.targets, tilesOf: (id) => pages.tilesOf(id), side });
 const sweep = new Sweep({ pages, cursor });
 const introduction = new Introduction(document.getElementById("introduction"), bench.dataset.outbox);
 const keys = new Keys(classes.letters);
@@ -264,6 +266,9 @@ const commands = {
   find: () => finder.open(),
   why: toggleReasons,
   similar: () => similar(cursor.targets),
+  flag: () => notes.flag(),
+  tag: () => notes.tag(),
+  note: () => notes.note(),
   queue: openQueues,
   map: showOnMap,
   lasso: () => drawOnMap("lasso"),
@@ -530,7 +535,7 @@ function queryOf(form) {
 function queryChanged(form, changed) {
   const query = queryOf(form);
   // Drop the default state of the queue: a filter by class or path applies to all such images.
-  if (changed === "queue" || (["label", "path"].includes(changed) && query.get("state") === "unlabelled")) query.delete("state");
+  if (changed === "queue" || (["label", "path", "flagged", "tag", "noted", "note"].includes(changed) && query.get("state") === "unlabelled")) query.delete("state");
   show(query);
 }
 

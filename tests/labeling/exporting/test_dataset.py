@@ -44,10 +44,11 @@ def test_labels_has_one_line_per_decision(make_dataset: MakeDataset, ana: User) 
     ids = dict(Item.objects.values_list("row", "pk"))
     at = "2026-03-04T05:06:07.000089Z"
     assert lines == [
-        "item_id,path,label,was_unsure,skipped,labelled_at,annotator,queue,sha256,created_at,content_changed",
-        f"{ids[1]},image0001.png,,true,false,{at},ana,random,{1:064x},{at},0",
-        f"{ids[3]},image0003.png,,false,true,{at},ana,random,{3:064x},{at},0",
-        f"{ids[4]},image0004.png,dog,false,false,{at},ana,uncertain,{4:064x},{at},0",
+        "item_id,path,label,was_unsure,skipped,labelled_at,annotator,queue,sha256,created_at,content_changed,"
+        "flagged,tags,notes",
+        f"{ids[1]},image0001.png,,true,false,{at},ana,random,{1:064x},{at},0,0,,",
+        f"{ids[3]},image0003.png,,false,true,{at},ana,random,{3:064x},{at},0,0,,",
+        f"{ids[4]},image0004.png,dog,false,false,{at},ana,uncertain,{4:064x},{at},0,0,,",
         "",
     ]
 

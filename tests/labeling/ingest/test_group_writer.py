@@ -10,7 +10,8 @@ from hoshina.jobs.errors import Cancelled
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
-from labeling.models import Dataset, Frame, Item, Problem, State
+from labeling.models import Dataset, Frame, Item, ItemTag, Problem, State
+from labeling.notes.tags import tag_items
 from labeling.signals import regrouped
 from tests.factories import count_queries, heard_from
 from tests.labeling.factories import (
@@ -228,6 +229,15 @@ def test_where_nothing_is_decided_files_can_be_grouped_otherwise(tmp_path: Path)
     dataset = Dataset.objects.get()
     assert ([news["dataset_id"] for news in heard], dataset.grouping, dataset.roles) == ([dataset.pk] * 2, "", [])
     assert_consistent(dataset)
+
+
+def test_regrouping_deletes_no_tags(tmp_path: Path) -> None:
+    write_triplets(tmp_path / "in", range(4))
+    ingest_groups(tmp_path / "in")
+    tag_items(Dataset.objects.get(), [Item.objects.earliest("pk").pk], "odd", None, is_on=True)
+    with pytest.raises(Refusal, match="tags or notes, which regrouping would delete"):
+        ingest_groups(tmp_path / "in", FLAT)
+    assert ItemTag.objects.count() == 1
 
 
 def test_items_that_somebody_decided_about_are_neither_merged_nor_split(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Attach tags, flags and notes to items."""
