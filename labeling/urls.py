@@ -66,6 +66,7 @@ urlpatterns = [
     path("media/<number:frame_id>/header/", items.file_header, name="file_header"),
     path("media/items/<number:item_id>/colour/<number:size>/", media.item_colors, name="colour"),
     path("media/<number:frame_id>/sky/", pointer.sky, name="sky"),
+    path("media/<number:frame_id>/scale/", pointer.scale, name="scale"),
     path("media/<number:frame_id>/values/", pointer.values, name="values"),
     path("media/<number:frame_id>/full/", media.frame_full, name="full"),
 ]

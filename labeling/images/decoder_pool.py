@@ -138,6 +138,10 @@ class Decoders:
         """Return :func:`labeling.images.sky_coordinates.sky_in`, for JSON."""
         return self._ask(decoder_process.sky, file, rendering)
 
+    def scale(self, file: Path, rendering: Rendering) -> dict[str, Any] | None:
+        """Return :func:`labeling.images.pixel_scale.scale_in`, for JSON."""
+        return self._ask(decoder_process.scale, file, rendering)
+
     def values(self, file: Path, rendering: Rendering) -> bytes:
         """Return :func:`labeling.images.pixel_values.values_in`, float32, little endian, row by row."""
         return self._ask(decoder_process.values, file, rendering)

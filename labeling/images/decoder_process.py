@@ -23,6 +23,7 @@ from labeling.images.decoder_messages import Failure, Outcome, Request, encode
 from labeling.images.file_check import examine
 from labeling.images.file_headers import header_of, values_of
 from labeling.images.lupton_rgb import composite
+from labeling.images.pixel_scale import scale_in
 from labeling.images.pixel_values import values_in
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
@@ -47,6 +48,12 @@ def sky(path: Path, rendering: Rendering) -> dict[str, Any] | None:
     return None if grid is None else grid.as_params()
 
 
+def scale(path: Path, rendering: Rendering) -> dict[str, Any] | None:
+    """Return the size of a pixel, or None."""
+    found = scale_in(path, rendering)
+    return None if found is None else found.as_params()
+
+
 def values(path: Path, rendering: Rendering) -> bytes:
     """Return the unstretched pixel values as float32."""
     return values_in(path, rendering).astype("<f4").tobytes()
@@ -54,7 +61,7 @@ def values(path: Path, rendering: Rendering) -> bytes:
 
 CALLS: dict[str, Callable[..., Any]] = {
     call.__name__: call
-    for call in (examine, values_of, render, colour, format_for_browsers, header_of, sky, values, thumbnail)
+    for call in (examine, values_of, render, colour, format_for_browsers, header_of, scale, sky, values, thumbnail)
 }
 
 

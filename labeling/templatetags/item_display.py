@@ -33,6 +33,12 @@ def version(frame: Frame, dataset: Dataset) -> str:
     return frame.version(dataset.shown_as)
 
 
+@register.filter
+def may_have_scale(frame: Frame) -> bool:
+    """Return whether the format of the file can give the size of a pixel (labeling.images.pixel_scale)."""
+    return frame.format in {"FITS", "TIFF", "DICOM"}
+
+
 register.filter("thumb", thumb_url)
 register.filter("full_view", file_url)
 register.filter("color_view", color_file_url)

@@ -1,4 +1,4 @@
-"""Serve what the pointer needs: sky coordinates and pixel values, loaded once per image."""
+"""Serve what the pointer and the scale bar need: sky coordinates, pixel values and the size of a pixel."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def sky(request: HttpRequest, frame_id: int) -> HttpResponse:
 
     def build(frame: Frame, file: Path) -> HttpResponse:
         return JsonResponse(decoders().sky(file, frame.dataset.shown_as), safe=False)
+
+    return _answer(request, frame_id, build)
+
+
+@require_GET
+def scale(request: HttpRequest, frame_id: int) -> HttpResponse:
+    """Return the size of a pixel (labeling.images.pixel_scale) as JSON; null if the file does not give it."""
+
+    def build(frame: Frame, file: Path) -> HttpResponse:
+        return JsonResponse(decoders().scale(file, frame.dataset.shown_as), safe=False)
 
     return _answer(request, frame_id, build)
 

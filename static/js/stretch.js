@@ -1,5 +1,6 @@
 // The stretch of images with more than 8 bits in this browser: the dataset's own, or a chosen one. Changing it changes only
 // the URLs of images.
+import { describeAdjustment } from "./adjustment.js";
 import { describeLayout } from "./frames.js";
 import { recall, remember } from "./store.js";
 import { say, toast } from "./toast.js";
@@ -46,7 +47,7 @@ export function stretchPictures(root) {
 export function describeDisplay() {
   const own = page()?.dataset.rendering ?? "";
   const name = chosenStretch();
-  return [own, name && `seen as ${name}`, describeLayout()].filter(Boolean).join("; ");
+  return [own, name && `seen as ${name}`, describeLayout(), describeAdjustment()].filter(Boolean).join("; ");
 }
 
 // Fragments loaded by htmx.

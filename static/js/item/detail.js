@@ -1,6 +1,8 @@
 // Zoom and pan of the large image by wheel, buttons, drag, pinch, double click, and keys while it has the focus.
 // All listeners are on the document, so swapped-in fragments need no setup.
 
+import { showScale } from "./scale_bar.js";
+
 const MAX_SCALE = 40; // relative to the scale at which the image fits
 const STEP = 1.5;
 const views = new WeakMap(); // box -> view: the scale (1: the image fits) and the shift in CSS pixels
@@ -49,6 +51,8 @@ function show(box) {
   box.classList.toggle("zoomed", view.scale > 1);
   const level = box.querySelector("[data-zoom-level]");
   if (level) level.textContent = `${Math.round(fit * view.scale * 100)} %`;
+  // The image may be smaller than the file; its attribute has the file's width.
+  showScale(box, images[0], (fit * view.scale * widthOf(images[0])) / (Number(images[0].getAttribute("width")) || widthOf(images[0])));
 }
 
 // Return the cell at a point of the screen, or the first one.

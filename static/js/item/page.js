@@ -1,6 +1,7 @@
 // The page of one item, with the same keys and outbox as the workbench.
 import { Clock } from "../clock.js";
 import { setBanner } from "../banner.js";
+import { invert, toggleAdjustments } from "../adjustment.js";
 import { cycleLayout, stepFrame } from "../frames.js";
 import { Keys } from "../keys.js";
 import { Outbox, newUuid } from "../outbox.js";
@@ -95,6 +96,8 @@ const commands = {
   clear: () => decide("clear", null),
   undo,
   stretch: cycleStretch,
+  adjust: toggleAdjustments,
+  invert,
   layout: cycleLayout,
   frameBefore: () => stepFrame(-1),
   frameAfter: () => stepFrame(1),

@@ -4,6 +4,7 @@ import { classes, itemCount } from "./classes.js";
 import { Clock } from "../clock.js";
 import { Cursor } from "./cursor.js";
 import { Finder } from "./find.js";
+import { invert, toggleAdjustments } from "../adjustment.js";
 import { cycleLayout, stepFrame } from "../frames.js";
 import { Keys, KeysDialog } from "../keys.js";
 import { Labels } from "./labels.js";
@@ -275,6 +276,8 @@ const commands = {
   box: () => drawOnMap("box"),
   retrain,
   stretch: cycleStretch,
+  adjust: toggleAdjustments,
+  invert,
   layout: cycleLayout,
   frameBefore: () => stepFrame(-1),
   frameAfter: () => stepFrame(1),

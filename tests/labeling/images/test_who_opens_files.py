@@ -70,7 +70,7 @@ def test_single_files(opened_here: list[str], client: Client, tmp_path: Path) ->
     assert run_now("ingest", dataset_id=dataset.pk).result["items"] == 4
     assert run_now("read_cards", dataset_id=dataset.pk, params={"cards": ["CTYPE1"]}).result["files"] == 4
     for frame in Frame.objects.all():
-        for name in ("sky", "values", "rendered"):
+        for name in ("sky", "scale", "values", "rendered"):
             ask(client, f"{reverse(f'labeling:{name}', args=[frame.pk])}?{urlencode(_fields(Rendering()))}")
         ask(client, f"/api/thumb/{frame.item_id}?frame={frame.role}", f"/api/file/{frame.item_id}?frame={frame.role}")
     ask(client, reverse("labeling:file_header", args=[Frame.objects.get(format="FITS").pk]))

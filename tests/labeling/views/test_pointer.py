@@ -107,9 +107,10 @@ def test_both_are_asked_for_by_address_and_kept_under_a_version(client: Client, 
     fits.PrimaryHDU(pixels, header=header()).writeto(folder / "a.fits")
     ingest_folder(folder)
     frame = Frame.objects.get()
-    sky, values = (reverse(f"labeling:{name}", args=[frame.pk]) for name in ("sky", "values"))
+    sky, values, scale = (reverse(f"labeling:{name}", args=[frame.pk]) for name in ("sky", "values", "scale"))
     grid = not_none(sky_in(folder / "a.fits"))
     assert client.get(sky).json() == grid.as_params()
+    assert client.get(scale).json() == {"size": pytest.approx(0.4), "unit": "arcsec"}
     found = client.get(values, {"v": frame.version(frame.dataset.shown_as)})
     np.testing.assert_array_equal(np.frombuffer(found.content, "<f4").reshape(H, W), np.flipud(pixels))
     assert "immutable" in found["Cache-Control"]
