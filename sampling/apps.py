@@ -26,6 +26,9 @@ class SamplingConfig(AppConfig):
             audited_accuracy_summary="sampling:honest",
             accuracy_plot="sampling:plot",
             class_split="sampling:class_split",
+            compare="sampling:compare",
+            guide_suggestions="sampling:guide_suggestions",
+            item_guide="sampling:item_guide",
             merge_preview="sampling:merge_preview",
             results="sampling:results",
         )

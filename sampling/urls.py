@@ -2,6 +2,8 @@ from django.urls import path
 
 from sampling.accuracy import views as accuracy_views
 from sampling.classes import views as class_views
+from sampling.compare import views as compare_views
+from sampling.guide import views as guide_views
 from sampling.maps import manage_views
 from sampling.maps import views as map_views
 from sampling.queues import example_views, lease_views
@@ -30,6 +32,9 @@ urlpatterns = [
     path("d/<slug:slug>/classes/<number:pk>/merge-preview/", class_views.merge_preview, name="merge_preview"),
     path("d/<slug:slug>/review/<number:pk>/progress/", class_views.progress, name="review_progress"),
     path("d/<slug:slug>/results/", result_views.page, name="results"),
+    path("d/<slug:slug>/classes/<number:pk>/guide/suggestions/", guide_views.suggestions, name="guide_suggestions"),
+    path("d/<slug:slug>/items/<number:row>/guide/", guide_views.item_guide, name="item_guide"),
+    path("d/<slug:slug>/items/<number:row>/compare/", compare_views.comparison, name="compare"),
     path("d/<slug:slug>/accuracy/", accuracy_views.page, name="accuracy"),
     path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
     path("d/<slug:slug>/accuracy/plot/", accuracy_views.accuracy_plot, name="plot"),

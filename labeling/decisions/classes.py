@@ -22,6 +22,7 @@ from hoshina.jobs import clock
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.decisions.save import Shown, Tally, write_annotations
 from labeling.decisions.sql import items_for_update
+from labeling.guide import guides
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from labeling.signals import decided
 
@@ -29,7 +30,7 @@ MAX_NAME = 80
 KEYS = range(1, 10)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # The letters of the workbench's commands (static/js/keys.js). Where a class takes one, the command needs Shift.
-COMMAND_LETTERS = frozenset("abcflmnopqrstvxz")
+COMMAND_LETTERS = frozenset("abcfglmnopqrstvxyz")
 # Labels moved per transaction. A transaction takes well under a second, so that people can keep labeling.
 MOVE_BATCH = 500
 _PROVENANCE = ("annotator_id", "decided_at", "seconds", *(field.name for field in fields(Shown)))
@@ -154,13 +155,14 @@ def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
 
 @transaction.atomic
 def copy(source: Dataset, target: Dataset) -> list[LabelClass]:
-    """Add the classes of another dataset, with their colors and order; keys follow from the order.
+    """Add the classes of another dataset, with their colors, order and descriptions; keys follow from the order.
 
     Raises Refusal if one of the names is taken; none is added then.
     """
-    return [
-        add(target, label.name, colour=label.colour) for label in LabelClass.objects.active().filter(dataset=source)
-    ]
+    present = LabelClass.objects.active().filter(dataset=source)
+    copied = {label: add(target, label.name, colour=label.colour) for label in present}
+    guides.copy(copied)
+    return list(copied.values())
 
 
 @transaction.atomic
@@ -254,6 +256,7 @@ def _retire(source: LabelClass, target: LabelClass | None, *, user: User | None,
             is_last = not current.items.exists()
             if is_last:
                 LabelClass.objects.filter(pk=current.pk).update(is_retired=True, merged_into=into)
+                guides.forget(current) if into is None else guides.merge(current, into)
         if is_last:
             break
     decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=dataset.n_decisions + len(labeled))

@@ -28,6 +28,7 @@ from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
 from labeling.fields.split_groups import Groups, named
+from labeling.guide.guides import manifest_of
 from labeling.models import Dataset, Item, LabelClass
 from labeling.notes.tags import has_remarks
 
@@ -217,6 +218,7 @@ class Export:
             "dataset": {
                 name: getattr(self.dataset, name) for name in ("name", "slug", "description", "license", "citation")
             },
+            **self._class_guide(),
             "rendering": self.dataset.rendering,
             **self._grouping(),
             "counts": self._counts(),
@@ -231,6 +233,11 @@ class Export:
         if self.options.with_images:
             manifest["images"] = self._images.as_manifest()
         yield json_bytes(manifest)
+
+    def _class_guide(self) -> dict[str, Any]:
+        """Return the class guide; empty if nobody has written one."""
+        guide = manifest_of(self.dataset)
+        return {"class_guide": guide} if guide else {}
 
     def _grouping(self) -> dict[str, Any]:
         """Return how files are grouped into items; empty if each file is an item."""

@@ -1,5 +1,6 @@
 """Store the data of record: datasets, classes, items, frames, and every decision ever made about them."""
 
+from labeling.models.class_guides import MAX_DESCRIPTION, MAX_DIFFERENCE, ClassConfusion, ClassExample, ClassGuide
 from labeling.models.classes import LabelClass, LabelClassQuerySet
 from labeling.models.datasets import MAX_PATH, Dataset, DatasetQuerySet, Field, Problem
 from labeling.models.decisions import Action, Annotation, Lease
@@ -8,12 +9,17 @@ from labeling.models.notes import FLAG, MAX_NOTE_TEXT, MAX_TAG, ItemTag, Note, T
 
 __all__ = [
     "FLAG",
+    "MAX_DESCRIPTION",
+    "MAX_DIFFERENCE",
     "MAX_NOTE",
     "MAX_NOTE_TEXT",
     "MAX_PATH",
     "MAX_TAG",
     "Action",
     "Annotation",
+    "ClassConfusion",
+    "ClassExample",
+    "ClassGuide",
     "Dataset",
     "DatasetQuerySet",
     "Field",

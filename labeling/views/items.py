@@ -18,6 +18,7 @@ from labeling.decisions.provenance import OPENED
 from labeling.display.frame_file import inside
 from labeling.display.item_frames import item_frames
 from labeling.fields.item_values import facts_of
+from labeling.guide.guides import Guide, guides_of
 from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
@@ -60,11 +61,13 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
     context |= _picture(dataset, item)
     context |= _history(item, whole_number(request.GET.get("before")))
     context |= panel_context(request, dataset, item)
+    classes = list(LabelClass.objects.active().filter(dataset=dataset))
+    context |= _guide(dataset, item, classes)
     context |= {
         "item": item,
         "state": State(item.state).display_name,
         "facts": facts_of(dataset, item.row),
-        "classes": LabelClass.objects.active().filter(dataset=dataset),
+        "classes": classes,
         "probabilities": link_to("probabilities", dataset.slug, item.row),
     }
     return render(request, template, context)
@@ -97,6 +100,14 @@ def _neighbours(dataset: Dataset, item: Item, on_page: bool) -> dict[str, object
         for key, neighbour in (("previous", before), ("next", after))
     }
     return {"neighbours": links}
+
+
+def _guide(dataset: Dataset, item: Item, classes: list[LabelClass]) -> dict[str, object]:
+    """Return the guide of the item's class. Without one, the page asks for that of the class that a model suggests."""
+    if item.label is None:
+        return {"guide": None, "is_pending": True}
+    (guide,) = guides_of(dataset, [item.label], classes) or [Guide(item.label)]
+    return {"guide": guide, "is_example": guide.has_example(item)}
 
 
 def _picture(dataset: Dataset, item: Item) -> dict[str, object]:

@@ -5,12 +5,14 @@ import { setText } from "./text.js";
 const DEFAULTS = {
   unsure: "0", skip: "x", clear: "Backspace", undo: "z", find: "/", similar: "s", retrain: "r", blind: "b", classes: "c", queue: "q",
   flag: "*", tag: "#", note: ";", stretch: "f", adjust: "e", invert: "i", layout: "v", frameBefore: ",", frameAfter: ".",
+  guide: "g", compare: "y",
   detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?", why: "w",
 };
 export const TITLES = {
   unsure: "Unsure", skip: "Skip", clear: "Clear label", undo: "Undo", find: "Find a class or images", similar: "Similar", retrain: "Retrain",
   flag: "Flag", tag: "Tags", note: "Write a note", blind: "Blind", classes: "Classes", queue: "Choose a queue", detail: "Detail", peek: "Detail", next: "Next page", previous: "Previous page",
   stretch: "Change the stretch", adjust: "Brightness, contrast and gamma", invert: "Invert the images", layout: "Layout of frames", frameBefore: "Previous frame", frameAfter: "Next frame",
+  guide: "Class guide", compare: "Compare",
   accept: "Accept the rest of a sweep", split: "Split a group",
   map: "Show on the map", lasso: "Draw around points", box: "Draw a box",
   bigger: "Bigger tiles", smaller: "Smaller tiles", keys: "Show keys", why: "Show why each image is here",

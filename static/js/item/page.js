@@ -2,7 +2,9 @@
 import { Clock } from "../clock.js";
 import { setBanner } from "../banner.js";
 import { invert, toggleAdjustments } from "../adjustment.js";
+import { Compare } from "./compare.js";
 import { cycleLayout, stepFrame } from "../frames.js";
+import { openGuide } from "./guide.js";
 import { Keys } from "../keys.js";
 import { Outbox, newUuid } from "../outbox.js";
 import { recall } from "../store.js";
@@ -15,6 +17,7 @@ const page = document.querySelector("[data-item-page]");
 const clock = new Clock();
 const keys = new Keys(() => buttons().filter(({ dataset }) => dataset.decide === "assign").map(({ dataset }) => dataset.key ?? "").filter((key) => /^[a-z]$/.test(key)));
 const outbox = new Outbox({ name: page.dataset.outbox, url: page.dataset.annotate });
+const compare = new Compare({ rowOf: () => detail().dataset.row });
 const pending = new Set(); // uuids of the decisions on this page that the server has not answered
 
 const detail = () => document.getElementById("detail");
@@ -74,7 +77,9 @@ function handleResult([{ action }, result]) {
 }
 
 outbox.addEventListener("results", ({ detail: { pairs } }) => {
-  if (pairs.map(handleResult).some(Boolean) && !pending.size) refresh();
+  if (!pairs.map(handleResult).some(Boolean) || pending.size) return;
+  refresh();
+  compare.refresh();
 });
 
 outbox.addEventListener("change", () => {
@@ -95,6 +100,9 @@ const commands = {
   skip: () => decide("skip", buttonOf("skip")),
   clear: () => decide("clear", null),
   undo,
+  guide: () => openGuide(),
+  compare: () => compare.toggle(),
+  escape: () => compare.close(),
   stretch: cycleStretch,
   adjust: toggleAdjustments,
   invert,
@@ -121,8 +129,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  const button = event.target instanceof Element ? event.target.closest("[data-decide]") : null;
-  if (button) decide(button.dataset.decide, button);
+  const button = event.target instanceof Element ? event.target.closest("[data-decide], [data-do=compare]") : null;
+  if (button?.dataset.do) compare.toggle();
+  else if (button) decide(button.dataset.decide, button);
 });
 
 document.addEventListener("htmx:afterSettle", () => keys.drawLabels());

@@ -2,10 +2,12 @@
 import { setBanner } from "../banner.js";
 import { classes, itemCount } from "./classes.js";
 import { Clock } from "../clock.js";
+import { Compare } from "../item/compare.js";
 import { Cursor } from "./cursor.js";
 import { Finder } from "./find.js";
 import { invert, toggleAdjustments } from "../adjustment.js";
 import { cycleLayout, stepFrame } from "../frames.js";
+import { openGuide } from "../item/guide.js";
 import { Keys, KeysDialog } from "../keys.js";
 import { Labels } from "./labels.js";
 import { Layout } from "./layout.js";
@@ -43,6 +45,7 @@ const loading = new Loading({ stage, layout });
 const leases = new Leases({ renewUrl: bench.dataset.renew, releaseUrl: bench.dataset.release, itemIds: () => cursor.tiles.map(idOf) });
 const side = new SidePane(bench);
 const notes = new Notes({ url: bench.dataset.tags, targets: () => cursor.targets, tilesOf: (id) => pages.tilesOf(id), side });
+const compare = new Compare({ rowOf: () => cursor.tile?.dataset.row, onClose: focusTile });
 const sweep = new Sweep({ pages, cursor });
 const introduction = new Introduction(document.getElementById("introduction"), bench.dataset.outbox);
 const keys = new Keys(classes.letters);
@@ -284,6 +287,8 @@ const commands = {
   blind: () => setBlind(!labels.isBlind(), true),
   classes: () => document.getElementById("open-classes").click(),
   detail: () => (pages.grid.dataset.kind === "suspects" ? keep() : side.enlarge()),
+  guide: () => openGuide(),
+  compare: () => compare.toggle(),
   enlarge: () => side.enlarge(),
   peek: () => {
     if (!cursor.isMarking || !pages.hasTiles) return side.toggle();
@@ -300,7 +305,7 @@ const commands = {
   bigger: () => resize(1),
   smaller: () => resize(-1),
   keys: () => keysDialog.open(),
-  escape: () => question.close() || cursor.clear() || side.retreat() || focusTile(),
+  escape: () => question.close() || compare.close() || cursor.clear() || side.retreat() || focusTile(),
 };
 
 function resize(by) {

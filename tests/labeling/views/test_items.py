@@ -196,7 +196,7 @@ def test_a_malformed_page_of_the_history_is_the_newest(client: Client, dataset: 
 
 
 # -- Growth ---------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("name", "most"), [("item", 15), ("detail", 14)])  # the page's header lists the datasets
+@pytest.mark.parametrize(("name", "most"), [("item", 19), ("detail", 18)])  # the page's header lists the datasets
 def test_the_database_is_asked_as_often_for_many_items_and_decisions(
     client: Client, make_dataset: MakeDataset, name: str, most: int
 ) -> None:
