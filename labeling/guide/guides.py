@@ -76,9 +76,9 @@ def guides_of(
     for frame in first_frames(dataset, list(class_of)):
         guides[class_of[frame.item_id]].examples.append(frame)
     for pair in _confusions_of(wanted):
-        for one, other in ((pair.first_id, pair.second_id), (pair.second_id, pair.first_id)):
-            if one in guides and other in present:
-                guides[one].confusions.append(Confusion(present[other], pair.difference))
+        for pk, other in ((pair.first_id, pair.second_id), (pair.second_id, pair.first_id)):
+            if pk in guides and other in present:
+                guides[pk].confusions.append(Confusion(present[other], pair.difference))
     return list(guides.values())
 
 
@@ -161,8 +161,8 @@ def _set_description(label: LabelClass, description: str) -> None:
         ClassGuide.objects.filter(label_class=label).delete()
 
 
-def _pair(one: int, other: int, difference: str) -> ClassConfusion:
-    first, second = sorted((one, other))
+def _pair(pk: int, other_pk: int, difference: str) -> ClassConfusion:
+    first, second = sorted((pk, other_pk))
     return ClassConfusion(first_id=first, second_id=second, difference=difference)
 
 

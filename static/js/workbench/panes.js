@@ -59,10 +59,12 @@ export class SidePane {
     }
   }
 
-  // Keep the space of the probabilities, which come after the rest of the next image's detail.
+  // Keep the space of the probabilities and the class guide, which come after the rest of the next image's detail.
   #keepHeight() {
-    const model = this.body.querySelector(".detail-model");
-    if (model) this.body.style.setProperty("--model-height", `${model.offsetHeight}px`);
+    for (const [name, selector] of [["--model-height", ".detail-model"], ["--guide-height", ".item-guide"]]) {
+      const part = this.body.querySelector(selector);
+      if (part) this.body.style.setProperty(name, `${part.getBoundingClientRect().height}px`);
+    }
   }
 
   #load() {
