@@ -77,7 +77,7 @@ def test_deleting_a_class_in_use_asks_and_moves_the_labels(bench: Bench) -> None
     page.locator("#class-delete .danger").press("Enter")
     expect(page.locator(".class-list-message")).to_have_text("Merged “cat” into “dog”: 3 labels moved.")
     assert Item.objects.filter(label__name="dog").count() == 3
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close", exact=True).click()
     expect(page.locator("#class-pane [data-class]")).to_have_count(2)
 
 
