@@ -30,7 +30,7 @@ MAX_NAME = 80
 KEYS = range(1, 10)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # The letters of the workbench's commands (static/js/keys.js). Where a class takes one, the command needs Shift.
-COMMAND_LETTERS = frozenset("abcfglmnopqrstvwxyz")
+COMMAND_LETTERS = frozenset("abcefgilmnopqrstvwxyz")
 # Labels moved per transaction. A transaction takes well under a second, so that people can keep labeling.
 MOVE_BATCH = 500
 _PROVENANCE = ("annotator_id", "decided_at", "seconds", *(field.name for field in fields(Shown)))
