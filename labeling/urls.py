@@ -16,6 +16,7 @@ from labeling.views import (
     new_dataset,
     notes,
     pointer,
+    progress,
 )
 
 app_name = "labeling"
@@ -26,6 +27,8 @@ urlpatterns = [
     path("datasets/demo/", new_dataset.demo, name="demo"),
     path("datasets/upload/", new_dataset.upload, name="upload"),
     path("d/<slug:slug>/header/", header.header, name="header"),
+    path("d/<slug:slug>/progress/", progress.page, name="progress"),
+    path("d/<slug:slug>/progress/goal/", progress.set_goal, name="progress_goal"),
     path("d/<slug:slug>/annotate/", decisions.annotate, name="annotate"),
     path("d/<slug:slug>/items/<number:row>/", items.page, name="item"),
     path("d/<slug:slug>/items/<number:row>/detail/", items.detail, name="detail"),

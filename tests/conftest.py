@@ -115,11 +115,13 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
 def _fresh_memory() -> None:
     """Clear what the process caches by dataset id: every test makes datasets with the same ids."""
     from labeling.fields import split_groups
+    from labeling.progress import tallies
     from modeling.assistive import policy
     from sampling.maps import clusters_of_map, colors, quantized, region_filter
     from sampling.queues import pool
 
     pool.forget()
+    tallies.forget()
     split_groups._counted.cache_clear()
     for cached in (
         quantized._drawn, region_filter._inside, clusters_of_map._clusters, clusters_of_map._gaps,

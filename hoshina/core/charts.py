@@ -6,7 +6,7 @@ respond to mouse and keys; ADR 0009 explains why no library is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite, log10
 from typing import Literal
@@ -52,7 +52,7 @@ class Axis:
     """Label an axis and set its ends; None fits the values.
 
     ``digits`` is the number of decimals in tooltips and tables. If it ``is_whole``, only whole numbers get a tick. If
-    it ``is_tight``, it ends at the values, not at a tick.
+    it ``is_tight``, it ends at the values, not at a tick. ``text`` formats values and ticks, such as those of dates.
     """
 
     label: str
@@ -61,9 +61,12 @@ class Axis:
     digits: int = 3
     is_whole: bool = False
     is_tight: bool = False
+    text: Callable[[float], str] | None = None
 
     def formatted(self, value: float) -> str:
-        """Format a value: ``0.912``, ``1,200``."""
+        """Format a value: ``0.912``, ``1,200``, or as ``text`` does."""
+        if self.text is not None:
+            return self.text(value)
         return f"{value:,.0f}" if self.is_whole else f"{value:,.{self.digits}f}"
 
 
@@ -209,7 +212,8 @@ def scale(values: Sequence[float], axis: Axis, n: int) -> Scale:
     last = high if axis.high is not None or axis.is_tight else step * ceil(round(high / step, 6))
     digits = max(0, -floor(log10(step))) if step < 1 else 0
     begin, end = ceil(round(first / step, 6)), floor(round(last / step, 6))
-    return Scale(first, last, [(n * step, f"{n * step:,.{digits}f}") for n in range(begin, end + 1)])
+    text = axis.text or (lambda value: f"{value:,.{digits}f}")
+    return Scale(first, last, [(n * step, text(n * step)) for n in range(begin, end + 1)])
 
 
 def nice_step(span: float, n: int, *, is_whole: bool = False) -> float:

@@ -42,6 +42,9 @@ class Dataset(AppearanceFields):
     description = models.TextField(blank=True, default="", max_length=10_000)
     license = models.CharField(blank=True, default="", max_length=200)
     citation = models.TextField(blank=True, default="", max_length=5_000)
+    # The goal on the page Progress: a number of labels, or a percentage of the images with a decision; at most one.
+    goal_labels = models.PositiveBigIntegerField(null=True, editable=False)
+    goal_percent = models.PositiveSmallIntegerField(null=True, editable=False)
     # Template that groups several files into an item (labeling.ingest.grouping_template); "": each file is an item.
     grouping = models.CharField(max_length=200, blank=True, default="", editable=False)
     # Images with equal values in this field are in the same set of a split (labeling.fields.split_groups).

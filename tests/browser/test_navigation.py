@@ -36,6 +36,7 @@ def test_five_groups_lead_to_the_pages_at_every_width(site: Site, page: Page, wi
         ("Settings", "Retraining", "/d/first/model/policy/"),
         ("Results", "Accuracy", "/d/first/accuracy/"),
         ("Results", "Overview", "/d/first/results/"),
+        ("Results", "Progress", "/d/first/progress/"),
     ):
         open_nav()
         if not nav.get_by_role("link", name=link, exact=True).is_visible():

@@ -23,7 +23,7 @@ from tests.modeling.factories import make_version
 PAGES = {
     "workbench": "/d/pictures/?queue=uncertain", "labelled": "/d/pictures/?queue=all&state=labelled",
     "nothing": "/d/pictures/?queue=all&state=skipped", "classes": "/d/pictures/classes/",
-    "results": "/d/pictures/results/", "retraining": "/d/pictures/model/policy/",
+    "results": "/d/pictures/results/", "progress": "/d/pictures/progress/", "retraining": "/d/pictures/model/policy/",
     "model": "/d/pictures/model/", "version": "/d/pictures/model/1/",
     "compared": "/d/pictures/model/compare/?a=1&b=1", "accuracy": "/d/pictures/accuracy/",
     "encoders": "/d/pictures/encoders/", "images": "/d/pictures/images/", "export": "/d/pictures/export/",

@@ -56,6 +56,7 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
             "modeling:encoders", "modeling:encoder_use", "modeling:encoder_refit", "modeling:encoder_delete",
             "modeling:quick", "modeling:quick_check", "modeling:quick_samples", "modeling:quick_live",
             "modeling:quick_finish", "modeling:quick_embed", "modeling:probabilities",
+            "labeling:progress", "labeling:progress_goal",
             "labeling:header", "labeling:item", "labeling:detail", "labeling:classes", "labeling:class_list",
             "labeling:class_add", "labeling:class_edit", "labeling:class_move", "labeling:class_merge",
             "labeling:class_delete", "labeling:images", "labeling:images_preview", "labeling:images_limits",
