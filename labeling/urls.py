@@ -17,6 +17,7 @@ from labeling.views import (
     notes,
     pointer,
     progress,
+    recent,
 )
 
 app_name = "labeling"
@@ -29,6 +30,7 @@ urlpatterns = [
     path("d/<slug:slug>/header/", header.header, name="header"),
     path("d/<slug:slug>/progress/", progress.page, name="progress"),
     path("d/<slug:slug>/progress/goal/", progress.set_goal, name="progress_goal"),
+    path("d/<slug:slug>/recent/", recent.recent, name="recent"),
     path("d/<slug:slug>/annotate/", decisions.annotate, name="annotate"),
     path("d/<slug:slug>/items/<number:row>/", items.page, name="item"),
     path("d/<slug:slug>/items/<number:row>/detail/", items.detail, name="detail"),

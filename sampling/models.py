@@ -1,7 +1,8 @@
 """Define what queues record.
 
 Round: one run of a queue. ServedPage: a page of it as a person saw it. AccuracyEstimate: the accuracy of a model.
-Check: an image that measures a sweep. ClassSplit: a class whose labels are being divided.
+Check: an image that measures a sweep. ClassSplit: a class whose labels are being divided. SavedView: a name for a queue
+with its filters.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Lower
 
 from hoshina.jobs import clock
 from labeling.decisions.provenance import Shown
@@ -215,3 +217,20 @@ class ClassSplit(models.Model):
 
     def __str__(self) -> str:
         return f"split of {self.label}"
+
+
+class SavedView(models.Model):
+    """A name for a queue with its parameters, filters and region: the query of a workbench URL, shared by everyone."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="saved_views", db_index=False)
+    name = models.CharField(max_length=60)
+    query = models.TextField(max_length=4000)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = [Lower("name")]
+        constraints = [models.UniqueConstraint("dataset", Lower("name"), name="saved_view_name_once")]
+
+    def __str__(self) -> str:
+        return self.name

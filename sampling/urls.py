@@ -6,7 +6,7 @@ from sampling.compare import views as compare_views
 from sampling.guide import views as guide_views
 from sampling.maps import manage_views
 from sampling.maps import views as map_views
-from sampling.queues import example_views, lease_views
+from sampling.queues import example_views, lease_views, search_views, view_views
 from sampling.queues import views as queue_views
 from sampling.results import views as result_views
 
@@ -16,6 +16,9 @@ urlpatterns = [
     path("d/<slug:slug>/queues/", queue_views.queues, name="queues"),
     path("d/<slug:slug>/queues/unlike/", queue_views.unlike_groups, name="unlike_groups"),
     path("d/<slug:slug>/queues/field/", queue_views.field, name="field"),
+    path("d/<slug:slug>/search/", search_views.search, name="search"),
+    path("d/<slug:slug>/views/save/", view_views.save, name="view_save"),
+    path("d/<slug:slug>/views/<number:pk>/delete/", view_views.delete, name="view_delete"),
     path("d/<slug:slug>/examples/", example_views.upload, name="example_upload"),
     path("d/<slug:slug>/examples/<str:name>/", example_views.picture, name="example"),
     path("d/<slug:slug>/leases/renew/", lease_views.renew, name="leases_renew"),

@@ -24,9 +24,9 @@ FOLDERS = ("fields", "models", "maps", "vectors", "encoders", "examples", "quick
 # Nobody's work, or a way to sign in: left out of every backup.
 _TRANSIENT = frozenset({"sessions.session", "labeling.lease", "jobs.worker", "jobs.chunk"})
 _TRANSIENT_APPS = frozenset({"axes"})
-# Left out with --labels-only. Tables of these apps are computed from labels and images, but for two that are settings.
+# Left out with --labels-only. Tables of these apps are computed from labels and images, but for some that are settings.
 _DERIVED_APPS = frozenset({"jobs", "modeling", "sampling"})
-_SETTINGS = frozenset({"modeling.encoderchoice", "modeling.retrainpolicy"})
+_SETTINGS = frozenset({"modeling.encoderchoice", "modeling.retrainpolicy", "sampling.savedview"})
 _DERIVED = frozenset({"admin.logentry"})
 
 Query = Callable[[str], list[tuple[Any, ...]]]

@@ -73,6 +73,21 @@ class Vocabulary(Sequence[str]):
                 high = middle
         return low if low < len(self) and self._encoded(low) == wanted else -1
 
+    def codes_containing(self, text: str, most: int) -> list[int]:
+        """Return the codes of the first ``most`` values that contain ``text``, ignoring the case of ASCII letters."""
+        wanted, content = text.encode("utf-8", "surrogatepass").lower(), self._text.tobytes().lower()
+        codes: list[int] = []
+        place = content.find(wanted) if wanted else -1
+        while place >= 0 and len(codes) < most:
+            code = int(np.searchsorted(self._starts, place, side="right")) - 1
+            end = int(self._starts[code + 1])
+            if place + len(wanted) <= end:
+                codes.append(code)
+                place = content.find(wanted, end)
+            else:  # across the border of two values
+                place = content.find(wanted, place + 1)
+        return codes
+
     def _encoded(self, code: int) -> bytes:
         return self._text[self._starts[code] : self._starts[code + 1]].tobytes()
 

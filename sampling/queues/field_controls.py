@@ -16,7 +16,7 @@ from hoshina.core.storage import StoreError
 from labeling.fields import column_of
 from labeling.fields.parse_values import number_text, time_text
 from labeling.models import Dataset, Field
-from sampling.queues.field_filter import PREFIX, UNKNOWN, Condition, conditions_from, range_of
+from sampling.queues.field_filter import PREFIX, UNKNOWN, Condition, conditions_from, range_of, value_of
 from sampling.queues.sort import AllParams
 from sampling.queues.strategy import BadParameter
 
@@ -178,13 +178,8 @@ def _spread(field: Field, generation: int, store: str) -> _Texts | _Numbers:
         counts = np.bincount(values.astype(np.int64), minlength=len(column.vocabulary))
         order = np.lexsort((np.arange(len(counts)), -counts))[:CHOICES].tolist()
         entries = [(column.vocabulary[code], int(counts[code])) for code in order]
-        return _Texts([(_value_of(word), word, n) for word, n in entries], len(counts))
+        return _Texts([(value_of(word), word, n) for word, n in entries], len(counts))
     if not len(values):
         return _Numbers(field.kind, [], [])
     counts, edges = np.histogram(values, bins=BARS)
     return _Numbers(field.kind, counts.tolist(), edges.tolist())
-
-
-def _value_of(word: str) -> str:
-    """Return a value of a text field as URLs have it."""
-    return f"={word}" if word == UNKNOWN or word.startswith("=") else word

@@ -57,6 +57,11 @@ def conditions_from(query: QueryDict) -> tuple[Condition, ...]:
     return tuple(Condition(name, tuple(sorted(chosen))) for name, chosen in sorted(found.items()))
 
 
+def value_of(text: str) -> str:
+    """Return a value of a text field as URLs have it."""
+    return f"={text}" if text == UNKNOWN or text.startswith("=") else text
+
+
 def as_params(conditions: Iterable[Condition]) -> dict[str, Any]:
     """Return the conditions as JSON for a round; empty if there are none."""
     fields = {condition.name: list(condition.values) for condition in conditions}

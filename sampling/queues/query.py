@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
+from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from labeling.models import Dataset, State
 from sampling.maps.region_filter import region_from
@@ -73,3 +76,10 @@ def whole_of(query: QueryDict, name: str, default: int) -> int:
     if number is None:
         raise BadRequest(f"{name} must be a whole number, not {raw[:40]!r}.")
     return number
+
+
+def query_of_page(request: HtmxHttpRequest) -> QueryDict:
+    """Return the query of the page's current URL, which may have changed since the page was rendered."""
+    if request.GET or not request.htmx.current_url:
+        return request.GET
+    return QueryDict(urlsplit(request.htmx.current_url).query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse, QueryDict
@@ -36,8 +36,9 @@ from sampling.queues.leases import Window, release
 from sampling.queues.note_filter import note_filter_from
 from sampling.queues.note_form import notes_form
 from sampling.queues.pull import CHANGED, Filters, Order, basis_of, new_seed, order_after, ranked_rows
-from sampling.queues.query import default_state, filters_of, is_narrow, path_from, whole_of
+from sampling.queues.query import default_state, filters_of, is_narrow, path_from, query_of_page, whole_of
 from sampling.queues.registry import BY_CHANCE, STRATEGIES, BandParams
+from sampling.queues.saved_views import lost_classes, views_of
 from sampling.queues.served import record
 from sampling.queues.similar_examples import examples_of
 from sampling.queues.strategy import BadParameter, Strategy, parse_params
@@ -91,7 +92,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the choice of queue, its parameters and the filters."""
     dataset = get_object_or_404(Dataset, slug=slug)
     has_model = active_model(dataset) is not None
-    query = _query(request)
+    query = query_of_page(request)
     current = query.get("queue") or DEFAULT
     strategy = STRATEGIES.get(current)
     has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
@@ -132,7 +133,9 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             *((state.label, state.display_name.capitalize()) for state in State),
             (CHANGED, "Changed since labeled"),
         ],
-        "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
+        "classes": (classes := list(LabelClass.objects.active().filter(dataset=dataset))),
+        "lost_classes": lost_classes(dataset, query, classes),
+        "views": views_of(dataset, request.user),
         "chosen": {
             "queue": current,
             **{name: query.get(name, "") for name in _SHOWN_AS_THEY_ARE},
@@ -198,13 +201,6 @@ def _region_form(dataset: Dataset, query: QueryDict) -> dict[str, Any] | None:
             n = len(rows_inside(dataset, region))
             return {"n": n, "params": region.as_params(), "map_id": region.map_id}
     return None
-
-
-def _query(request: HtmxHttpRequest) -> QueryDict:
-    """Return the query of the page's current URL, which may have changed since the page was rendered."""
-    if request.GET or not request.htmx.current_url:
-        return request.GET
-    return QueryDict(urlsplit(request.htmx.current_url).query)
 
 
 def _band(dataset: Dataset, query: QueryDict) -> dict[str, Any]:

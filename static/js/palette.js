@@ -19,7 +19,8 @@ export class Palette {
   }
 
   // `source` is {label, placeholder, nothing, entries, more}: `entries` are {name, run, kind?, key?, color?, words?}, and
-  // `more(text)` returns entries to list after those that match.
+  // `more(text)` returns entries to list after those that match. `find(text)`, if there is one, returns a promise of entries
+  // that replace those of `more`, or of null.
   open(source) {
     this.#source = source;
     this.dialog.setAttribute("aria-label", source.label);
@@ -36,10 +37,25 @@ export class Palette {
   #search() {
     const text = this.input.value.trim();
     const matches = matching(this.#source.entries, text);
-    this.none.hidden = matches.length > 0;
-    this.found = [...matches.slice(0, MOST), ...(text ? this.#source.more?.(text) ?? [] : [])];
-    this.list.replaceChildren(...this.found.map((entry, i) => this.#line(entry, i)));
-    this.#select(0);
+    this.none.hidden = matches.length > 0 || Boolean(text && this.#source.find);
+    this.#show([...matches.slice(0, MOST), ...(text ? this.#source.more?.(text) ?? [] : [])]);
+    if (text) this.#find(text, matches.slice(0, MOST));
+  }
+
+  async #find(text, matches) {
+    try {
+      const found = await this.#source.find?.(text);
+      if (!found || !this.dialog.open || this.input.value.trim() !== text) return;
+      this.#show([...matches, ...found], this.at);
+    } catch (error) {
+      if (error.name !== "AbortError") console.info("The search failed.", error);
+    }
+  }
+
+  #show(entries, at = 0) {
+    this.found = entries;
+    this.list.replaceChildren(...entries.map((entry, i) => this.#line(entry, i)));
+    this.#select(Math.min(at, Math.max(0, entries.length - 1)));
   }
 
   #line({ name, color, kind = "", key = "" }, i) {

@@ -3,7 +3,9 @@
 from playwright.sync_api import Page, expect
 
 from labeling.models import Item, ItemTag, Note
-from labeling.notes.tags import tags_of
+from labeling.notes.entries import add_note
+from labeling.notes.tags import tag_items, tags_of
+from sampling.models import SavedView
 from tests.browser.axe import require_accessible
 from tests.browser.bench import Bench
 from tests.parts import wait_until
@@ -114,3 +116,80 @@ def test_the_detail_flags_tags_and_deletes(bench: Bench, page: Page) -> None:
     panel.get_by_role("button", name="Delete the note").click()
     expect(panel.locator(".note-text")).to_have_count(0)
     assert tags_of([Item.objects.get(row=0).pk]) == {Item.objects.get(row=0).pk: ["flagged"]}
+
+
+def test_one_box_finds_images_by_path_tag_and_note(bench: Bench, page: Page) -> None:
+    tag_items(bench.dataset, [Item.objects.get(row=4).pk], "m31 halo", None, is_on=True)
+    add_note(Item.objects.get(row=5), "is it M31?", None)
+    bench.open()
+    bench.press("/")
+    page.keyboard.type("m31")
+    found = page.locator("#palette-list li")
+    expect(found).to_contain_text(["Images tagged m31 halo", "Images with “m31” in a note", "in the path"])
+    require_accessible(page)
+    bench.press("ArrowDown", "Enter")
+    expect(bench.tiles).to_have_count(1)
+    expect(bench.focused).to_have_attribute("data-row", "5")
+    expect(page.locator("#choice-note")).to_have_value("m31")
+    page.go_back()
+    expect(bench.tiles).not_to_have_count(1)
+
+
+def test_a_view_is_saved_opened_and_deleted(bench: Bench, page: Page) -> None:
+    bench.open("queue=all&path=image0007")
+    page.get_by_role("button", name="Save view…").click()
+    page.get_by_label("Name").fill("Number seven")
+    require_accessible(page)
+    bench.press("Enter")
+    expect(bench.toasts).to_contain_text("Number seven")
+    expect(page.locator("#dialog")).to_be_hidden()
+    bench.open("queue=random")
+    expect(page.locator("#queue-menu [data-saved-view]")).to_have_count(1)
+    bench.press("q")
+    page.get_by_role("link", name="Number seven").click()
+    expect(bench.tiles).to_have_count(1)
+    expect(page.locator("#queue-menu details")).not_to_have_attribute("open", "")
+    expect(page.locator("#choice-path")).to_have_value("image0007")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("number sev")
+    expect(page.locator("#palette-list li").first).to_contain_text("Number seven")
+    bench.press("Escape", "q")
+    require_accessible(page)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete the view Number seven").click()
+    expect(page.locator("#queue-menu [data-saved-view]")).to_have_count(0)
+    assert not SavedView.objects.exists()
+
+
+def test_a_recent_decision_is_corrected_in_two_actions(bench: Bench, page: Page) -> None:
+    bench.open()
+    page.locator("#recent-toggle").click()
+    strip = page.locator("#recent li")
+    expect(page.locator("#recent")).to_contain_text("Images that you label appear here")
+    bench.press("1", "2", "0")
+    expect(strip).to_have_count(3)
+    expect(page.locator("#recent .name")).to_have_text(["unsure", "dog", "cat"])
+    bench.settle()
+    strip.nth(2).get_by_role("link").click()
+    expect(bench.focused).to_have_attribute("data-row", "0")
+    bench.press("3")
+    expect(page.locator("#recent .name")).to_have_text(["bird", "unsure", "dog"])
+    bench.settle()
+    assert bench.outcome(Item.objects.get(row=0).pk) == (1, "bird")
+    bench.press("z")
+    expect(page.locator("#recent .name")).to_have_text(["cat", "unsure", "dog"])
+    bench.settle()
+    bench.open("queue=all&path=image0050")
+    expect(strip).to_have_count(3)
+    expect(page.locator("#recent .name")).to_have_text(["unsure", "dog", "cat"])
+    require_accessible(page)
+    strip.nth(1).get_by_role("link").click()
+    expect(bench.tiles).to_have_count(1)
+    expect(bench.focused).to_have_attribute("data-row", "1")
+    bench.press("3")
+    bench.settle()
+    assert bench.outcome(Item.objects.get(row=1).pk) == (1, "bird")
+    page.locator("#recent-toggle").click()
+    page.reload()
+    bench.ready()
+    expect(page.locator("#recent")).to_be_hidden()

@@ -19,7 +19,8 @@ LOOK, CHANGE = (LABELER, LABELER), (LABELER, MANAGER)
 TABLE: dict[str, tuple[Role | None, Role | None]] = {
     **dict.fromkeys(["healthz", "login", "local_sign_in", "first_sign_in", "logout"], (OPEN, OPEN)),
     **dict.fromkeys(["account", "sign_out_elsewhere", "labeling:annotate", "modeling:retrain"], LOOK),
-    **dict.fromkeys(["labeling:notes", "labeling:note_delete", "labeling:tags"], LOOK),
+    "sampling:view_delete": LOOK,
+    **dict.fromkeys(["labeling:notes", "labeling:note_delete", "labeling:tags", "sampling:view_save"], LOOK),
     **dict.fromkeys(["sampling:leases_renew", "sampling:leases_release", "sampling:example_upload"], LOOK),
     "labeling:datasets": (LABELER, ADMINISTRATOR),
     **dict.fromkeys(
@@ -39,9 +40,9 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
     **dict.fromkeys(
         [
             "home", "workbench", "docs", "disk", "jobs:page", "jobs:list", "jobs:strip", "jobs:cancel", "jobs:retry",
-            "sampling:results", "sampling:grid", "sampling:queues", "sampling:field", "sampling:accuracy",
-            "sampling:honest",
-            "sampling:plot", "sampling:share", "sampling:map", "sampling:map_projections", "sampling:map_make",
+            "sampling:results", "sampling:grid", "sampling:queues", "sampling:search", "sampling:field",
+            "sampling:accuracy", "sampling:honest", "labeling:recent", "sampling:plot",
+            "sampling:share", "sampling:map", "sampling:map_projections", "sampling:map_make",
             "sampling:map_rename", "sampling:map_delete", "sampling:map_points", "sampling:map_colours",
             "sampling:map_changes", "sampling:map_legend", "sampling:map_clusters", "sampling:map_clusters_list",
             "sampling:map_at", "sampling:map_thumbs", "sampling:example", "sampling:unlike_groups",

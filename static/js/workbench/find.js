@@ -2,22 +2,24 @@
 import { addCommands, paletteOfPage } from "../commands.js";
 import { TITLES } from "../keys.js";
 import { classes } from "./classes.js";
+import { searchImages } from "./search.js";
 
 export class Finder {
   // `run(command)` runs a command by its name, `assign(labelClass)` labels the targets, `chooseQueue(button)` opens a queue,
-  // `findPath(text)` shows the images whose path contains the text.
-  constructor({ keys, run, assign, chooseQueue, findPath }) {
-    Object.assign(this, { keys, run, assign, chooseQueue, findPath });
+  // `show(query)` shows images. `searchUrl` finds them by text.
+  constructor({ keys, run, assign, chooseQueue, show, searchUrl }) {
+    Object.assign(this, { keys, run, assign, chooseQueue, show, searchUrl });
     addCommands(() => [...this.#commands(), ...this.#queues(), ...this.#classes("assign class")]);
   }
 
   open() {
     paletteOfPage().open({
       label: "Find a class or images",
-      placeholder: "Part of a class name or of a path",
+      placeholder: "Class, or part of a path, tag, note or field",
       nothing: "No class matches.",
       entries: this.#classes(),
-      more: (text) => [{ name: `Show images whose path contains “${text}”`, run: () => this.findPath(text) }],
+      more: (text) => [{ name: `Images with “${text}” in the path`, run: () => this.show(new URLSearchParams({ queue: "all", state: "any", path: text })) }],
+      find: (text) => searchImages(this.searchUrl, text, this.show),
     });
   }
 

@@ -54,6 +54,7 @@ export class Labels extends EventTarget {
       items: tiles.map((tile) => ({ id: idOf(tile), seen: Number(tile.dataset.seen) || 0, seconds, shown: { ...provenanceOf(tile), rendering } })),
     };
     this.clock.restart();
+    document.body.dispatchEvent(new CustomEvent("hoshina:labeled", { detail: { tiles, effect } }));
     for (const tile of tiles) setConflict(tile, null);
     this.#send({ action, effect: [...effect, ...later.map(outcome)], before });
     this.#undoStack.push({ uuid: action.uuid, before, effect });
@@ -127,6 +128,7 @@ export class Labels extends EventTarget {
     this.#paintSettled(record.before.filter(({ id }) => !restored.has(id)));
     if (isMine && !record.effect.length && result.items?.length) {
       const n = result.items.length;
+      document.body.dispatchEvent(new CustomEvent("hoshina:undone-elsewhere"));
       toast(`Undid ${counted(n, "label")}, some of which may be on other pages.`, "", "undo");
     }
   }

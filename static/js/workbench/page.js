@@ -50,7 +50,7 @@ const sweep = new Sweep({ pages, cursor });
 const introduction = new Introduction(document.getElementById("introduction"), bench.dataset.outbox);
 const keys = new Keys(classes.letters);
 const keysDialog = new KeysDialog(document.getElementById("keys"), keys, () => keysDialog.draw());
-const finder = new Finder({ keys, run: (name) => run({ name }), assign: (labelClass) => decide("assign", labelClass), chooseQueue, findPath });
+const finder = new Finder({ keys, run: (name) => run({ name }), assign: (labelClass) => decide("assign", labelClass), chooseQueue, show: (query) => show(query, { push: true }), searchUrl: bench.dataset.search });
 const question = new Question();
 let turning = null; // the timer or promise of a page turn; class keys are ignored until it ends
 let isReady = false;
@@ -194,6 +194,13 @@ function undo() {
   setReviewed(tile, false);
   cursor.focus(cursor.tiles.indexOf(tile));
 }
+
+// Show an item of the recently labeled ones, if its page is kept.
+document.body.addEventListener("hoshina:reveal", ({ detail }) => {
+  const tile = turning === null ? pages.reveal(detail.id) : null;
+  if (tile) cursor.focus(cursor.tiles.indexOf(tile));
+  detail.isShown = Boolean(tile);
+});
 
 // -- Pages ----------------------------------------------------------------------------------------
 function handlePageError(error, request) {
@@ -545,10 +552,6 @@ function queryChanged(form, changed) {
   // Drop the default state of the queue: a filter by class or path applies to all such images.
   if (changed === "queue" || (["label", "path", "flagged", "tag", "noted", "note"].includes(changed) && query.get("state") === "unlabelled")) query.delete("state");
   show(query);
-}
-
-function findPath(text) {
-  show(new URLSearchParams({ queue: "all", state: "any", path: text }), { push: true });
 }
 
 function show(query, { push = false } = {}) {
