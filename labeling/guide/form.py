@@ -10,28 +10,30 @@ from hoshina.core.errors import Refusal
 from hoshina.core.parsing import whole_number
 from labeling.guide.guides import Guide
 
-BLANK_ROWS = 1
-
 
 @dataclass
 class GuideForm:
-    """The values of the form, as they were typed; ``rows`` are ids of classes (as text) and differences."""
+    """The values of the form, as they were typed; ``rows`` are ids of classes (as text) and differences.
+
+    ``seen`` is the version of the guide when the form was opened.
+    """
 
     description: str = ""
     rows: list[tuple[str, str]] = field(default_factory=list)
+    seen: str | None = None
     problem: Refusal | None = None
 
     @classmethod
     def of(cls, guide: Guide) -> GuideForm:
         """Return the form filled in with the current guide."""
         rows = [(str(confusion.label.pk), confusion.difference) for confusion in guide.confusions]
-        return cls(guide.description, rows + [("", "")] * BLANK_ROWS)
+        return cls(guide.description, [*rows, ("", "")], guide.version)
 
     @classmethod
     def read(cls, query: QueryDict) -> GuideForm:
         """Return the form as it was sent."""
         rows = zip(query.getlist("confused"), query.getlist("difference"), strict=False)
-        return cls(query.get("description", ""), list(rows))
+        return cls(query.get("description", ""), list(rows), query.get("seen"))
 
     def confusions(self) -> dict[int, str]:
         """Return the differences by the id of the class. Raises Refusal if a class is missing or listed twice."""

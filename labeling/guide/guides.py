@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -52,6 +53,12 @@ class Guide:
     def has_example(self, item: Item) -> bool:
         """Return whether an item is one of the examples."""
         return any(frame.item_id == item.pk for frame in self.examples)
+
+    @property
+    def version(self) -> str:
+        """Return a hash of what the form edits, to notice that someone else changed it."""
+        edited = [self.description, *sorted((each.label.pk, each.difference) for each in self.confusions)]
+        return hashlib.sha256(repr(edited).encode()).hexdigest()[:16]
 
     @property
     def html(self) -> SafeString:
@@ -127,9 +134,10 @@ def manifest_of(dataset: Dataset) -> list[dict[str, object]]:
 
 # -- Writing ----------------------------------------------------------------------------------------
 @transaction.atomic
-def save(label: LabelClass, description: str, confusions: Mapping[int, str]) -> set[int]:
+def save(label: LabelClass, description: str, confusions: Mapping[int, str], *, seen: str | None = None) -> set[int]:
     """Set the description of a class and the classes (by id) it is confused with. Raises Refusal.
 
+    ``seen`` is the version that the person edited: a guide that someone changed in the meantime is not overwritten.
     Returns the ids of all classes whose guide may have changed.
     """
     description, differences = tidy(description), {pk: " ".join(tidy(text).split()) for pk, text in confusions.items()}
@@ -142,6 +150,8 @@ def save(label: LabelClass, description: str, confusions: Mapping[int, str]) -> 
     if others.count() < len(differences):
         raise Refusal("A class was deleted or merged in the meantime.", "Choose another one.", field="confused")
     Dataset.objects.select_for_update(no_key=True).get(pk=label.dataset_id)  # one change at a time, as of classes
+    if seen is not None and guide_of(label).version != seen:
+        raise Refusal("Someone changed this guide in the meantime.", "Save again to replace it with your text.")
     _set_description(label, description)
     before = {pk for pair in _confusions_of([label]) for pk in (pair.first_id, pair.second_id)}
     _confusions_of([label]).delete()

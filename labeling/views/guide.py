@@ -48,9 +48,11 @@ def class_guide(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         return _shown(request, label)
     form = GuideForm.read(request.POST)
     try:
-        changed = guides.save(label, form.description, form.confusions())
+        changed = guides.save(label, form.description, form.confusions(), seen=form.seen)
     except Refusal as problem:
         form.problem = problem
+        if form.seen is not None:
+            form.seen = guides.guide_of(label).version  # whoever saves again has read the message
         return _edited(request, label, form, status=422)
     response = _shown(request, label, is_saved=True)
     return _announced(response, changed - {label.pk})

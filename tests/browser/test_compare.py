@@ -63,6 +63,19 @@ def test_the_button_in_the_detail_compares_with_the_mouse(bench: Bench) -> None:
     assert bench.outcome(Item.objects.get(row=12).pk) == (1, "dog")
 
 
+def test_the_comparison_follows_when_the_page_turns(bench: Bench) -> None:
+    page = bench.open().page
+    bench.press("y")
+    path = page.locator("#compare .compare-path")
+    expect(path).to_have_text("image0012.png")
+    next_path = f"image{12 + bench.n_tiles():04d}.png"
+    bench.press("n")
+    expect(path).to_have_text(next_path)
+    bench.press("2", "Escape")
+    bench.settle()
+    assert bench.outcome(Item.objects.get(path=next_path).pk) == (1, "dog")
+
+
 def test_blind_mode_closes_the_comparison(bench: Bench) -> None:
     page = bench.open().page
     bench.press("y")

@@ -8,21 +8,23 @@ function classHere() {
   return tile?.dataset.label || suggested || document.getElementById("detail")?.dataset.label || "";
 }
 
-// Open the guide. `button` is the one that was pressed, or any that leads to the guide.
-export function openGuide(button = document.querySelector("[data-guide]")) {
-  const url = `${button.dataset.guide}?class=${button.dataset.class ?? classHere()}`;
-  const request = window.htmx.ajax("GET", url, { source: button, target: "#dialog-body", swap: "innerHTML" });
+// Open the guide at a class (its id).
+export function openGuide(classId = classHere()) {
+  const url = `${document.querySelector("[data-guide-url]").dataset.guideUrl}?class=${classId}`;
+  document.getElementById("dialog").setAttribute("aria-label", "Class guide");
+  const request = window.htmx.ajax("GET", url, { source: "#dialog-body", target: "#dialog-body", swap: "innerHTML" });
   request?.catch?.((error) => console.info("The class guide could not be loaded.", error));
 }
 
-// Begin at the class of the image.
+// Stay at the class of the image while pictures above it are loaded.
 document.addEventListener("htmx:afterSettle", ({ detail }) => {
-  if (detail.target?.id === "dialog-body") detail.target.querySelector(".class-guide [autofocus]")?.scrollIntoView({ block: "start" });
+  const title = document.activeElement?.closest("#dialog-body .class-guide h3");
+  if (title && (detail.target?.id === "dialog-body" || detail.target?.matches(".guide-suggestions"))) title.scrollIntoView({ block: "start" });
 });
 
 document.addEventListener("click", ({ target }) => {
-  const button = target.closest?.("[data-guide]");
-  if (button) openGuide(button);
+  const button = target.closest?.("[data-open-guide]");
+  if (button) openGuide(button.dataset.class);
   const link = target.closest?.("[data-guide-of]");
   const title = link && document.getElementById(`class-guide-title-${link.dataset.guideOf}`);
   if (!title) return;

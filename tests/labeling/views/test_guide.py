@@ -1,6 +1,7 @@
 """The class guide as a page, as the dialog's fragment, and in the detail of an item."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -103,6 +104,17 @@ def test_what_is_refused_keeps_what_was_typed(
 def test_a_description_that_is_too_long_is_refused_and_kept(client: Client, dog: LabelClass) -> None:
     form = client.post(url("class_guide", dog.pk), {"description": "x" * 4001})
     assert_contains(text(form, 422), "x" * 4001, "Use at most 4,000.", 'aria-invalid="true"')
+
+
+def test_the_text_of_someone_else_is_not_overwritten_unnoticed(client: Client, dog: LabelClass) -> None:
+    seen = re.findall(r'name="seen" value="(\w+)"', text(client.get(url("class_guide_edit", dog.pk))))
+    guides.save(dog, "Theirs.", {})
+    data = {"description": "Mine.", "seen": seen}
+    refused = client.post(url("class_guide", dog.pk), data)
+    assert_contains(text(refused, 422), "Someone changed this guide in the meantime.", "Mine.</textarea>")
+    assert guides.guide_of(dog).description == "Theirs."
+    seen = re.findall(r'name="seen" value="(\w+)"', text(refused))
+    assert "Mine." in text(client.post(url("class_guide", dog.pk), data | {"seen": seen}), 200)
 
 
 def test_a_class_that_is_gone_has_no_guide(client: Client, dog: LabelClass) -> None:
