@@ -67,7 +67,7 @@ def _remarks(tile: Tile) -> tuple[str, str, str]:
     data = f"{' data-flagged' * is_flagged}{' data-noted' * tile.is_noted}"
     data += f' data-tags="{escape(";".join(tags))}"' if tags else ""
     names = [*["flag"] * is_flagged, *["tag"] * bool(tags), *["note"] * tile.is_noted]
-    icons = "".join(f'<svg class="icon {name}"><use href="#i-{name}"/></svg>' for name in names)
+    icons = "".join(f'<svg class="icon remark-{name}"><use href="#i-{name}"/></svg>' for name in names)
     icons = f'<span class="tile-notes" aria-hidden="true" title="{escape(", ".join(texts))}">{icons}</span>\n'
     return data, icons, "".join(f", {escape(text)}" for text in texts)
 

@@ -24,6 +24,6 @@ export function showRemarks(tile, { flagged, tags, noted }) {
   line.className = "tile-notes";
   line.setAttribute("aria-hidden", "true");
   line.title = remarksText(tile).join(", ");
-  line.innerHTML = names.map((name) => `<svg class="icon ${name}"><use href="#i-${name}"/></svg>`).join("");
+  line.innerHTML = names.map((name) => `<svg class="icon remark-${name}"><use href="#i-${name}"/></svg>`).join("");
   tile.append(line);
 }
