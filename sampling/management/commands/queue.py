@@ -17,6 +17,7 @@ from sampling.queues.deal import deal
 from sampling.queues.dispatch import comparison_for
 from sampling.queues.empty_state import nothing_left
 from sampling.queues.field_filter import PREFIX, Condition, conditions_from
+from sampling.queues.note_filter import NoteFilter, note_filter_from
 from sampling.queues.pull import Filters, new_seed, pull
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import parse_params
@@ -37,6 +38,9 @@ class Command(HoshinaCommand):
             help="only images with this value of a field: a range like 2..5, a text, or unknown; can be repeated",
         )  # fmt: skip
         parser.add_argument("--path", default="", metavar="TEXT", help="only images whose path contains this text")
+        parser.add_argument("--flagged", action="store_true", help="only flagged images")
+        parser.add_argument("--tag", default="", metavar="TAG", help="only images with this tag")
+        parser.add_argument("--noted", action="store_true", help="only images with a note")
         add_common_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,7 +55,7 @@ class Command(HoshinaCommand):
             raise Failure(f"{strategy.title} has no parameter {unknown[0]!r}.", takes, returncode=2)
         seed = new_seed() if options["seed"] is None else options["seed"]
         state = State.LABELLED if strategy.needs_held_out else State.UNLABELLED
-        filters = Filters(state, fields=_conditions(options["filter"]), path=options["path"])
+        filters = Filters(state, fields=_conditions(options["filter"]), path=options["path"], notes=_notes(options))
         params = parse_params(strategy, texts)
         comparison = comparison_for(dataset, strategy.name, asdict(params))
         if comparison is not None:
@@ -86,6 +90,11 @@ def _conditions(texts: list[str]) -> tuple[Condition, ...]:
         name, value = _pair("--filter", text)
         query.appendlist(PREFIX + name, value)
     return conditions_from(query)
+
+
+def _notes(options: dict[str, Any]) -> NoteFilter:
+    texts = {name: "1" if options[name] is True else options[name] or "" for name in ("flagged", "tag", "noted")}
+    return note_filter_from(texts)
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

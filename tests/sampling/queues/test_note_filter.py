@@ -10,7 +10,7 @@ from sampling.models import Round
 from sampling.queues.note_filter import NoteFilter, note_filter_from
 from sampling.queues.pull import Filters, filters_from
 from sampling.queues.strategy import BadParameter
-from tests.factories import MakeDataset, assert_contains, decide, said, text
+from tests.factories import MakeDataset, assert_contains, command_json, decide, said, text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ranked_at_once")]
 
@@ -95,3 +95,12 @@ def test_the_form_has_them_only_where_they_are_of_use(
     assert_contains(form, '<option value="m31" selected>', 'name="flagged" value="1" checked', 'name="noted"')
     lost = client.get("/d/pictures/queues/?queue=all&tag=gone")
     assert_contains(lost, '<option value="gone" selected>', "No image has this tag any more")
+
+
+def test_the_command_has_them_too(dataset: Dataset) -> None:
+    def paths(*options: str) -> list[str]:
+        return [item["path"] for item in command_json("queue", "all", *options)["items"]]
+
+    assert paths("--flagged", "--tag", "M31") == ["image0003.png", "image0005.png"]
+    assert paths("--noted") == ["image0005.png", "image0007.png"]
+    assert len(paths()) == 8
