@@ -26,6 +26,7 @@ from labeling.ingest.bulk_sql import noted_frames
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.folder_watch import params_of_last_ingest
 from labeling.models import Dataset, Frame, Problem
+from labeling.views.dataset_list import add_covers
 
 USED_LAST = "dataset"
 PROBLEMS_ON_PAGE = 100
@@ -91,6 +92,7 @@ def may_add_folders(request: HtmxHttpRequest) -> bool:
 
 def datasets_context(request: HtmxHttpRequest, form: AddFolderForm | None = None) -> dict[str, Any]:
     found = _with_problems()
+    add_covers(found)
     return {
         "datasets": [dataset for dataset in found if dataset.archived_at is None],
         "archived": [dataset for dataset in found if dataset.archived_at is not None],

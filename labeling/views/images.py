@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
+from labeling.display.applicable import not_applicable
 from labeling.display.frame_file import inside
 from labeling.display.item_frames import item_frames
 from labeling.display.settings import compose_as, measured_limits, show_as
@@ -94,10 +95,10 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     if request.method == "GET":
-        return render(request, "labeling/display/page.html", _context(dataset, Choices.of(dataset)))
+        return _page(request, dataset, Choices.of(dataset))
     choices = Choices.made(dataset, request.POST)
     if choices.chosen is None:
-        return render(request, "labeling/display/page.html", _context(dataset, choices), status=422)
+        return _page(request, dataset, choices, status=422)
     rendering, composition = choices.chosen
     # No `or`, because both have to be saved.
     changed = [show_as(dataset, rendering, request.user), bool(dataset.roles) and compose_as(dataset, composition)]
@@ -106,6 +107,15 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     else:
         messages.info(request, "Nothing changed.")
     return redirect("labeling:images", slug=dataset.slug)
+
+
+def _page(request: HtmxHttpRequest, dataset: Dataset, choices: Choices, status: int = 200) -> HttpResponse:
+    """Render the page; options that apply to none of the files are folded away unless one of them is set."""
+    folded = not_applicable(dataset)
+    changed = set(dataset.shown_as.as_params())
+    is_open = bool(changed & folded) or any(name in choices.showing.errors for name in folded)
+    context = {"folded": folded, "is_folded_open": is_open, **_context(dataset, choices)}
+    return render(request, "labeling/display/page.html", context, status=status)
 
 
 @require_GET

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from hoshina.jobs.lifecycle import claim, execute
 from hoshina.jobs.models import Job
-from labeling.models import Dataset
+from labeling.models import Dataset, Frame
 from sampling.queues import pool
 from tests.browser.bench import Bench
 from tests.databases import database_file
@@ -162,6 +162,7 @@ def sky(site: Site, page: Page) -> Bench:
         values[30, 40] = 1e6
         # Their content decides, not their names.
         fits.PrimaryHDU(values).writeto(dataset.data_dir / f"image{number:04d}.png", overwrite=True)
+    Frame.objects.filter(dataset=dataset).update(format="FITS")
     return Bench(page, site.address, dataset)
 
 

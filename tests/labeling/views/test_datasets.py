@@ -12,9 +12,9 @@ from django.urls import reverse
 
 from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
-from labeling.models import Dataset, Problem
+from labeling.models import Action, Dataset, Problem
 from labeling.views import datasets as views
-from tests.factories import MakeDataset, MakeFolder, assert_contains, count_queries, text
+from tests.factories import MakeDataset, MakeFolder, assert_contains, count_queries, decide, text
 from tests.people import account
 
 pytestmark = pytest.mark.django_db
@@ -80,7 +80,7 @@ def test_the_list_asks_the_database_as_often_for_many(client: Client, make_datas
             dataset = make_dataset(n, name=name)
             Problem.objects.bulk_create(Problem(dataset=dataset, path=f"{i}", reason="x") for i in range(n))
         asked.append(count_queries(client.get, DATASETS))
-    assert asked[0] == asked[1] == 6
+    assert asked[0] == asked[1] == 9
 
 
 # -- Adding a folder ------------------------------------------------------------------------------
@@ -251,3 +251,15 @@ def test_the_folder_is_read_again_once(client: Client, make_dataset: MakeDataset
 def test_addresses_of_unknown_datasets(client: Client) -> None:
     assert client.get("/d/nowhere/problems/").status_code == 404
     assert client.post("/d/nowhere/problems/read-again/").status_code == 404
+
+
+def test_the_list_shows_a_cover_and_the_last_activity(client: Client, make_dataset: MakeDataset) -> None:
+    dataset, _ = make_dataset(4), make_dataset(2, name="quiet")
+    pictures, quiet = client.get(DATASETS).context["datasets"]
+    assert (pictures.cover.item.row, pictures.last_activity) == (0, None)
+    decide(dataset, "assign", [2], "cat")
+    pictures, quiet = client.get(DATASETS).context["datasets"]
+    assert pictures.cover.item.row == 2, "the first labeled item"
+    assert pictures.last_activity == Action.objects.get().created_at
+    assert quiet.cover.item.row == 0
+    assert_contains(client.get(DATASETS), f'src="/api/thumb/{pictures.cover.item_id}', "never")
