@@ -89,9 +89,10 @@ def guides_of(
     return list(guides.values())
 
 
-def guide_of(label: LabelClass) -> Guide:
-    """Return the guide of a class in use."""
-    return guides_of(label.dataset, [label])[0]
+def guide_of(label: LabelClass, classes: Iterable[LabelClass] | None = None) -> Guide:
+    """Return the guide of a class; empty if it is no longer in use. ``classes`` as for `guides_of`."""
+    found = guides_of(label.dataset, [label], classes)
+    return found[0] if found else Guide(label)
 
 
 def examples_of(labels: Iterable[LabelClass]) -> QuerySet[ClassExample]:

@@ -18,7 +18,7 @@ from labeling.decisions.provenance import OPENED
 from labeling.display.frame_file import inside
 from labeling.display.item_frames import item_frames
 from labeling.fields.item_values import facts_of
-from labeling.guide.guides import Guide, guides_of
+from labeling.guide.guides import guide_of
 from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
@@ -106,7 +106,8 @@ def _guide(dataset: Dataset, item: Item, classes: list[LabelClass]) -> dict[str,
     """Return the guide of the item's class. Without one, the page asks for that of the class that a model suggests."""
     if item.label is None:
         return {"guide": None, "is_pending": True}
-    (guide,) = guides_of(dataset, [item.label], classes) or [Guide(item.label)]
+    item.label.dataset = dataset
+    guide = guide_of(item.label, classes)
     return {"guide": guide, "is_example": guide.has_example(item)}
 
 
