@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from django.db.models import Max
+from django.db.models import F, Max, QuerySet
 
 from labeling.models import Action, Annotation, Dataset
 
@@ -20,14 +20,15 @@ def seconds_per_decision(dataset: Dataset, user_id: int | None) -> float | None:
 
     ``user_id`` is None for everyone who is not signed in.
     """
-    newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    timed = Annotation.objects.filter(
-        pk__gt=newest - SEARCHED,
-        action__dataset=dataset,
-        action__kind__in=_DECISIONS,
-        annotator=user_id,
-        seconds__isnull=False,
-    )
+    timed = newest_annotations(dataset).filter(action__kind__in=_DECISIONS, annotator=user_id, seconds__isnull=False)
     newest_first = timed.order_by("-pk").values_list("seconds", flat=True)[:RECENT]
     seconds = [value for value in newest_first if value is not None]
     return median(seconds) if len(seconds) >= MIN_DECISIONS else None
+
+
+def newest_annotations(dataset: Dataset) -> QuerySet[Annotation]:
+    """Return the dataset's annotations among the newest `SEARCHED` of all datasets."""
+    newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    # The sum keeps SQLite from searching all actions of the dataset first: 2 instead of 200 ms with 400,000 of them.
+    found = Annotation.objects.annotate(of_dataset=F("action__dataset") + 0)
+    return found.filter(pk__gt=newest - SEARCHED, of_dataset=dataset.pk)

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import ceil, sqrt
 
-from django.db.models import Max
-
-from labeling.models import Annotation, Dataset, State
+from labeling.decisions.pace import newest_annotations
+from labeling.models import Dataset, State
 from labeling.progress.tallies import DECISIONS, DayTally, Tally
 
 # The current pace is that of the last DAYS days. A range needs MIN_DAYS of them.
 DAYS, MIN_DAYS = 14, 3
-# A pause this long ends a session. Only the newest annotations are searched for it.
-PAUSE, SEARCHED = timedelta(minutes=30), 20_000
+# A pause this long ends a session.
+PAUSE = timedelta(minutes=30)
 # No date is given further ahead than this.
 FURTHEST = timedelta(days=3650)
 # An interval of 95 % reaches this many standard errors.
@@ -92,10 +91,7 @@ def work_by_person(tallies: Sequence[DayTally]) -> list[tuple[int | None, Work]]
 
 def session_of(dataset: Dataset, user_id: int | None, now: datetime) -> Session | None:
     """Return the person's decisions since the last pause of half an hour; None if that was their last decision."""
-    newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    own = Annotation.objects.filter(
-        pk__gt=newest - SEARCHED, action__dataset=dataset, action__kind__in=DECISIONS, annotator=user_id
-    )
+    own = newest_annotations(dataset).filter(action__kind__in=DECISIONS, annotator=user_id)
     began, rows = now, []
     for at, seconds, state in own.order_by("-pk").values_list("decided_at", "seconds", "state").iterator():
         if began - at > PAUSE:
