@@ -6,7 +6,6 @@ import { recall, remember } from "../store.js";
 const SIZES = [52, 64, 80, 100, 124, 152, 184, 224, 272, 340]; // target width of a tile's image, in CSS pixels
 const DEFAULT_SIZE = 124;
 const MAX_TILES = 200;
-const BAR = 3.5; // rem, as in sweep.css
 const BESIDE_NAME = 84; // CSS pixels in a tile's strip for the color, key and probability of the suggested class
 
 export class Layout {
@@ -28,7 +27,7 @@ export class Layout {
     const { across, lines } = framesInTile();
     const side = target * (across * lines) ** -0.25;
     const width = Math.max(1, this.stage.clientWidth - gap);
-    const height = Math.max(1, this.stage.clientHeight - gap - (this.hasBar ? BAR * remPixels() : 0));
+    const height = Math.max(1, this.stage.clientHeight - gap - (this.hasBar ? this.#barHeight() : 0));
     let columns = Math.max(across > 1 ? 1 : 2, Math.round(width / (side * across + gap)));
     let rows = Math.max(1, Math.round(height / (side * lines + strip + gap)));
     const space = { width, height, gap, strip, side, across, lines };
@@ -49,6 +48,11 @@ export class Layout {
     grid.classList.toggle("tall", fit.isTall);
     grid.dataset.columns = fit.columns;
     return fit;
+  }
+
+  #barHeight() {
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
+    return (parseFloat(getComputedStyle(this.stage).getPropertyValue("--bar-height")) || 0) * rem;
   }
 
   // Change the tile size by one step up (+1) or down (-1). Return false at an end.
@@ -90,8 +94,4 @@ function widestName() {
     return widths.get(name);
   };
   return Math.max(0, ...classes.all().map(({ name }) => widthOf(name)));
-}
-
-function remPixels() {
-  return parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
 }

@@ -27,6 +27,7 @@ import { followSliders } from "../sliders.js";
 import { drawChip, drawSuggestion, idOf, setReviewed } from "../tiles.js";
 import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
+import { Touch, toggleSheet } from "./touch.js";
 import { setText } from "../text.js";
 
 const CONFIRM_ABOVE = 20; // deciding more tiles at once needs confirmation
@@ -312,7 +313,8 @@ const commands = {
   bigger: () => resize(1),
   smaller: () => resize(-1),
   keys: () => keysDialog.open(),
-  escape: () => question.close() || compare.close() || cursor.clear() || side.retreat() || focusTile(),
+  filters: () => toggleSheet(),
+  escape: () => toggleSheet(false) || question.close() || compare.close() || cursor.clear() || side.retreat() || focusTile(),
 };
 
 function resize(by) {
@@ -422,7 +424,7 @@ document.addEventListener("click", (event) => {
   const commandButton = event.target.closest("[data-do]");
   if (commandButton) {
     commands[commandButton.dataset.do]?.({ shift: false });
-    if (!document.querySelector("dialog[open]")) focusTile();
+    if (!document.querySelector("dialog[open], .sheet-open")) focusTile();
     return;
   }
   const classButton = event.target.closest("#class-pane [data-class]");
@@ -448,8 +450,17 @@ document.addEventListener("click", (event) => {
     similar(cursor.targets.includes(tile) ? cursor.targets : [tile]);
     return focusTile();
   }
-  if (tile) cursor.handleClick(tile, { shift: event.shiftKey, toggle: event.ctrlKey || event.metaKey || Boolean(event.target.closest(".tick")) });
+  const isAdded = event.ctrlKey || event.metaKey || (event.pointerType === "touch" && cursor.selection.length > 0);
+  if (tile) cursor.handleClick(tile, { shift: event.shiftKey, toggle: isAdded || Boolean(event.target.closest(".tick")) });
   sweep.showMarked();
+});
+
+new Touch({
+  stage,
+  side: document.getElementById("side"),
+  run: (name) => run({ name }),
+  select: (tile) => cursor.handleClick(tile, { toggle: true }),
+  nextImage: () => cursor.move("right", false),
 });
 
 document.addEventListener("dblclick", (event) => {

@@ -1,4 +1,5 @@
 // The side pane with the detail of the focused tile: closed, open beside the tiles, or full screen.
+const SMALL_TOUCH = matchMedia("(max-width: 60rem) and (pointer: coarse)");
 const DELAY = 120; // ms before the detail is loaded, so that held-down arrow keys load it once
 
 export class SidePane {
@@ -21,8 +22,9 @@ export class SidePane {
     this.#timer = setTimeout(() => this.#load(), DELAY);
   }
 
-  // Open the pane, make it full screen, or put it back beside the tiles (Enter).
+  // Open the pane, make it full screen, or put it back beside the tiles (Enter). A small touch screen has no space for both.
   enlarge() {
+    if (SMALL_TOUCH.matches) return this.#set(this.state === "full" ? "closed" : "full");
     this.#set(this.state === "open" ? "full" : "open");
   }
 
@@ -34,7 +36,7 @@ export class SidePane {
   // Go one step back. Return whether there was one.
   retreat() {
     if (this.state === "closed") return false;
-    this.#set(this.state === "full" ? "open" : "closed");
+    this.#set(this.state === "full" && !SMALL_TOUCH.matches ? "open" : "closed");
     return true;
   }
 

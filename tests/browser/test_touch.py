@@ -1,0 +1,152 @@
+"""The workbench under fingers: a phone and a tablet, by real touch events."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.axe import require_accessible
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+from tests.browser.factories import add_falling_model
+from tests.factories import not_none
+from tests.parts import BROWSER_TIMEOUT
+
+Point = tuple[float, float]
+
+
+@pytest.fixture(params=[(360, 740), (820, 1180)], ids=["phone", "tablet"])
+def touch(request: pytest.FixtureRequest, browser: Browser, site: Site) -> Iterator[Bench]:
+    """Provide a workbench with suggestions on a touch screen."""
+    width, height = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, has_touch=True, is_mobile=True, reduced_motion="reduce"
+    )
+    context.set_default_timeout(BROWSER_TIMEOUT)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    bench = Bench(page, site.address, site.dataset())
+    add_falling_model(bench.dataset)
+    page.goto(f"{bench.url}?queue=all&state=unlabelled")
+    bench.ready()
+    page.get_by_role("button", name="Close the introduction").tap()
+    yield bench
+    context.close()
+    assert errors == []
+
+
+def middle(element: Locator) -> Point:
+    box = not_none(element.bounding_box())
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def send(page: Page, *frames: Sequence[Point], hold: int = 0) -> None:
+    """Put fingers down at the first points, move them along, and lift them after ``hold`` ms."""
+    session = page.context.new_cdp_session(page)
+    for number, points in enumerate(frames):
+        touches = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
+        kind = "touchStart" if number == 0 else "touchMove"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+    page.wait_for_timeout(hold)
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    session.detach()
+
+
+def swipe(element: Locator, distance: float) -> None:
+    x, y = middle(element)
+    x -= distance / 2
+    send(element.page, *([(x + distance * step / 6, y)] for step in range(7)))
+    element.page.wait_for_timeout(1000)  # Chromium takes a tap at once after a swipe for a part of it
+
+
+def test_classes_are_large_buttons_below_the_tiles(touch: Bench) -> None:
+    page = touch.page
+    stage = not_none(page.locator("#stage").bounding_box())
+    for button in page.locator("#class-pane .class, .others .class:not(.add)").all():
+        box = not_none(button.bounding_box())
+        assert box["height"] >= 44
+        assert box["y"] >= stage["y"] + stage["height"] - 1
+    page.get_by_role("button", name="dog", exact=False).first.tap()
+    assert touch.states()[0] == "1"
+    assert touch.index() == 1
+    touch.settle()
+    assert touch.outcome(touch.ids()[0]) == (1, "dog")
+
+
+def test_nothing_is_wider_than_the_window(touch: Bench) -> None:
+    page = touch.page
+    for queue in ("all", "sweep", "suspects", "band"):
+        page.goto(f"{touch.url}?queue={queue}")
+        touch.ready()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), queue
+        expect(page.locator("#top .brand")).to_contain_text(touch.dataset.name)
+
+
+def test_a_swipe_turns_the_page_and_another_undoes(touch: Bench) -> None:
+    first = touch.ids()[0]
+    touch.page.locator('[data-do="skip"]').first.tap()
+    touch.settle()
+    swipe(touch.page.locator("#stage"), 150)
+    assert touch.states()[0] == "0"
+    swipe(touch.page.locator("#stage"), -150)
+    expect(touch.tiles.first).not_to_have_id(f"item-{first}")
+    expect(touch.selected).to_have_count(0)
+
+
+def test_a_long_press_selects_and_taps_add(touch: Bench) -> None:
+    tile = touch.tiles.nth(1)
+    send(touch.page, [middle(tile)], hold=650)
+    expect(tile).to_have_attribute("aria-selected", "true")
+    touch.tiles.nth(3).tap(position={"x": 20, "y": 40})
+    expect(touch.selected).to_have_count(2)
+    touch.page.locator("#class-pane .class").first.tap()
+    assert [touch.states()[at] for at in (1, 3)] == ["1", "1"]
+    assert touch.states()[0] == "0"
+
+
+def test_a_pinch_changes_the_size_of_the_tiles(touch: Bench) -> None:
+    before = not_none(touch.tiles.first.bounding_box())["width"]
+    x, y = middle(touch.page.locator("#stage"))
+    send(touch.page, *([(x - 30 - 20 * step, y), (x + 30 + 20 * step, y)] for step in range(5)))
+    expect(touch.selected).to_have_count(0)
+    touch.page.wait_for_function(
+        "before => document.querySelector('#grid .tile').getBoundingClientRect().width > before", arg=before
+    )
+
+
+def test_filters_are_in_a_sheet(touch: Bench) -> None:
+    page, form = touch.page, touch.page.locator("#queues")
+    expect(form).to_be_hidden()
+    page.get_by_role("button", name="filters").tap()
+    expect(form).to_be_visible()
+    require_accessible(page)
+    form.get_by_label("State").select_option("any")
+    page.wait_for_url("**state=any**")
+    page.touchscreen.tap(100, 120)
+    expect(form).to_be_hidden()
+    expect(touch.selected).to_have_count(0)
+
+
+def test_labeling_one_image_at_a_time(touch: Bench) -> None:
+    page = touch.page
+    page.locator(".hints").get_by_role("button", name="detail").tap()
+    image = page.locator("#side-body .zoom img")
+    expect(image).to_be_visible()
+    expect(page.locator("#stage")).to_be_hidden()
+    first = image.get_attribute("src")
+    page.locator("#class-pane .class").first.tap()
+    expect(image).not_to_have_attribute("src", first or "")
+    swipe(page.locator("#side-body .zoom"), 150)  # undo
+    expect(image).to_have_attribute("src", first or "")
+    swipe(page.locator("#side-body .zoom"), -150)  # the next image
+    expect(image).not_to_have_attribute("src", first or "")
+    page.locator(".hints").get_by_role("button", name="detail").tap()
+    expect(page.locator("#side")).to_be_hidden()
+
+
+def test_no_serious_finding_on_a_touch_screen(touch: Bench) -> None:
+    require_accessible(touch.page)
+    touch.page.goto(f"{touch.url}?queue=sweep")
+    touch.ready()
+    require_accessible(touch.page)
