@@ -108,6 +108,8 @@ def projection(bench: Bench) -> Projection:
 
 @pytest.fixture
 def plane(bench: Bench, projection: Projection) -> Map:
+    # Small tiles, so that a cluster of 15 images fits beside the map.
+    bench.page.add_init_script("localStorage.setItem('hoshina:tile-size', '80')")
     return Map(bench, projection)
 
 
