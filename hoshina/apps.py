@@ -32,6 +32,8 @@ class HoshinaConfig(AppConfig):
         for function in (presence.forget_old, lifecycle.forget_old, _forget_expired_sessions):
             upkeep.register(function)
         parent_watch.watch_parent(leave)
+        apps.get_app_config("auth").verbose_name = "People"
+        apps.get_app_config("axes").verbose_name = "Failed sign-ins"
 
 
 def _forget_expired_sessions() -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from hoshina.core.admin import BigTableAdmin, FixedRows, ReadOnlyAdmin
 from hoshina.core.errors import Refusal
@@ -24,8 +27,25 @@ from labeling.decisions import classes
 from labeling.forms import LabelsGoForm, tidy
 from labeling.ingest.dataset_folder import folder_problem, stored_root
 from labeling.ingest.image_uploads import is_uploaded
-from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, Problem
+from labeling.models import (
+    Action,
+    Annotation,
+    ClassGuide,
+    Dataset,
+    Field,
+    Frame,
+    Item,
+    LabelClass,
+    Note,
+    Problem,
+    State,
+    Tag,
+)  # fmt: skip
 from labeling.views.classes import retire
+
+# The last character of Unicode, which no path contains.
+LAST_CHARACTER = "\U0010ffff"
+SEARCHED_ITEMS = 500
 
 if TYPE_CHECKING:
     _ClassForm = forms.ModelForm[LabelClass]
@@ -83,10 +103,15 @@ class LabelClassAdmin(BigTableAdmin):
     ordering = ("dataset", "order", "id")
     fields = ("dataset", "name", "colour", "key", "letter", "order", "n_items", "is_retired", "merged_into")
     readonly_fields = ("n_items", "is_retired", "merged_into")
+    page_text = "View its images"
 
-    def get_readonly_fields(self, request: HttpRequest, obj: LabelClass | None = None) -> tuple[str, ...]:
+    def page_url(self, obj: LabelClass) -> str:
+        return f"{obj.dataset.get_absolute_url()}?queue=all&state=labelled&label={obj.pk}"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         """Make the dataset read-only: a class stays with the dataset whose items it labels."""
-        return self.readonly_fields if obj is None else ("dataset", *self.readonly_fields)
+        fields = super().get_readonly_fields(request, obj)
+        return fields if obj is None else ["dataset", *fields]
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Refuse to change a retired class, which is history."""
@@ -162,39 +187,95 @@ class DatasetAdmin(FixedRows, BigTableAdmin):
     """Name, and root of a folder that was moved; datasets are made by reading a folder."""
 
     form = DatasetForm
-    list_display = ("name", "root", "n_items", "n_labelled", "n_unsure", "n_skipped", "n_missing", "created_at")
+    list_display = (
+        "name", "n_items", "n_labelled", "n_unsure", "n_skipped", "n_missing", "root", "created_at", "archived_at",
+    )  # fmt: skip
+    search_fields = ("name", "root")
     readonly_fields = (
-        "slug", "n_items", "n_missing", "n_labelled", "n_unsure", "n_skipped", "n_decisions", "created_at",
+        "slug", "n_items", "n_missing", "n_labelled", "n_unsure", "n_skipped", "n_decisions", "goal_labels",
+        "goal_percent", "created_at", "archived_at", "license", "citation", "description",
     )  # fmt: skip
     fields = ("name", "root", *readonly_fields)
+    page_text = "Open in the workbench"
+
+    def page_url(self, obj: Dataset) -> str:
+        return obj.get_absolute_url()
 
 
 class FrameInline(FixedRows, _FrameInline):
     model = Frame
-    fields = ("role", "path", "sha256", "size", "width", "height", "format")
+    fields = ("role", "path", "format", "width", "height", "size", "note", "sha256")
     readonly_fields = fields
     can_delete = False
     extra = 0
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Filter by the state of the newest decision, with the names that pages show."""
+
+    title = "state"
+    parameter_name = "state__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(state.value), state.display_name) for state in State]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value() or ""
+        return queryset.filter(state=value) if value in map(str, State.values) else queryset
+
+
+def _starting_with(items: QuerySet[Item], term: str) -> QuerySet[Item]:
+    """Return the items whose path starts with the term, in the order of the index of (dataset, path)."""
+    datasets = list(Dataset.objects.values_list("pk", flat=True))
+    found = items.filter(dataset__in=datasets, path__startswith=term).order_by("dataset_id", "path")
+    if connection.vendor != "sqlite":  # whose order of texts may be that of a language
+        return found
+    # Its LIKE ignores case, and would read the whole table.
+    return found.filter(path__gte=term, path__lte=term + LAST_CHARACTER)
+
+
 @admin.register(Item)
 class ItemAdmin(ReadOnlyAdmin):
-    list_display = ("path", "dataset", "row", "state", "label", "is_available")
-    list_filter = ("dataset", "state", "is_available")
+    list_display = ("path", "dataset", "row", "state_name", "label", "is_available")
+    list_filter = ("dataset", StateFilter, "is_available")
     list_select_related = ("dataset", "label")
+    # Another order would sort the whole table.
+    sortable_by = ()
     raw_id_fields = ("label",)
     search_fields = ("path",)
     search_help_text = "The beginning of the path."
+    fields = ("path", "dataset", "row", "state_name", "label", "is_available")
+    readonly_fields = ("state_name",)
     inlines = (FrameInline,)
     # Matches an index, also when filtered by dataset.
     ordering = ("-dataset_id", "-row")
+    page_text = "View item"
+
+    def page_url(self, obj: Item) -> str:
+        return reverse("labeling:item", args=[obj.dataset.slug, obj.row])
+
+    @admin.display(description="state")
+    def state_name(self, item: Item) -> str:
+        return State(item.state).display_name
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Item], search_term: str
     ) -> tuple[QuerySet[Item], bool]:
         """Search by the start of the path, spaces included: paths have them."""
         term = search_term.replace("\x00", "")
-        return (queryset.filter(path__startswith=term) if term else queryset), False
+        return (_starting_with(queryset, term) if term else queryset), False
+
+
+@admin.register(Field)
+class FieldAdmin(ReadOnlyAdmin):
+    list_display = ("name", "dataset", "kind", "source", "n_known")
+    list_filter = ("dataset", "kind")
+    list_select_related = ("dataset",)
+    search_fields = ("name",)
+    page_text = "Open Fields"
+
+    def page_url(self, obj: Field) -> str:
+        return reverse("labeling:fields", args=[obj.dataset.slug])
 
 
 @admin.register(Problem)
@@ -202,19 +283,96 @@ class ProblemAdmin(ReadOnlyAdmin):
     list_display = ("path", "reason", "dataset", "seen_at")
     list_filter = ("dataset",)
     list_select_related = ("dataset",)
+    search_fields = ("path",)
+    page_text = "Open Problems"
+
+    def page_url(self, obj: Problem) -> str:
+        return reverse("labeling:problems", args=[obj.dataset.slug])
 
 
 # -- Decisions: append-only -----------------------------------------------------------------------
 @admin.register(Action)
 class ActionAdmin(ReadOnlyAdmin):
-    list_display = ("uuid", "dataset", "kind", "annotator", "created_at")
+    list_display = ("created_at", "kind", "dataset", "annotator", "uuid")
     list_filter = ("dataset", "kind")
     list_select_related = ("dataset", "annotator")
+    sortable_by = ()
     raw_id_fields = ("undoes",)
+    page_text = "Open in the workbench"
+
+    def page_url(self, obj: Action) -> str:
+        return obj.dataset.get_absolute_url()
 
 
 @admin.register(Annotation)
 class AnnotationAdmin(ReadOnlyAdmin):
-    list_display = ("id", "item", "state", "label", "annotator", "decided_at", "queue", "rank")
-    list_select_related = ("item", "label", "annotator")
+    list_display = ("decided_at", "item", "dataset", "state_name", "label", "annotator", "queue", "rank")
+    list_select_related = ("item__dataset", "label", "annotator")
+    sortable_by = ()
     raw_id_fields = ("item", "action", "previous", "label")
+    search_fields = ("item__path",)
+    search_help_text = f"The beginning of the path; of the first {SEARCHED_ITEMS:,} such items."
+    page_text = "View item"
+
+    def page_url(self, obj: Annotation) -> str:
+        return reverse("labeling:item", args=[obj.item.dataset.slug, obj.item.row])
+
+    @admin.display
+    def dataset(self, annotation: Annotation) -> str:
+        return annotation.item.dataset.name
+
+    @admin.display(description="state")
+    def state_name(self, annotation: Annotation) -> str:
+        return State(annotation.state).display_name
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Annotation], search_term: str
+    ) -> tuple[QuerySet[Annotation], bool]:
+        """Search by the start of the item's path."""
+        term = search_term.replace("\x00", "")
+        if not term:
+            return queryset, False
+        items = list(_starting_with(Item.objects.all(), term).values_list("pk", flat=True)[:SEARCHED_ITEMS])
+        return queryset.filter(item__in=items), False
+
+
+# -- Tags and notes: written on the pages ---------------------------------------------------------
+@admin.register(Tag)
+class TagAdmin(ReadOnlyAdmin):
+    list_display = ("name", "dataset")
+    list_filter = ("dataset",)
+    list_select_related = ("dataset",)
+    search_fields = ("name",)
+    page_text = "View its images"
+
+    def page_url(self, obj: Tag) -> str:
+        return f"{obj.dataset.get_absolute_url()}?{urlencode({'queue': 'all', 'tag': obj.name})}"
+
+
+@admin.register(Note)
+class NoteAdmin(ReadOnlyAdmin):
+    list_display = ("text", "item", "dataset", "author", "created_at")
+    list_filter = ("dataset",)
+    list_select_related = ("item", "dataset", "author")
+    sortable_by = ()
+    raw_id_fields = ("item",)
+    search_fields = ("text",)
+    page_text = "View item"
+
+    def page_url(self, obj: Note) -> str:
+        return reverse("labeling:item", args=[obj.dataset.slug, obj.row])
+
+
+@admin.register(ClassGuide)
+class ClassGuideAdmin(ReadOnlyAdmin):
+    list_display = ("label_class", "dataset", "description")
+    list_select_related = ("label_class__dataset",)
+    ordering = ("label_class_id",)
+    page_text = "Open the class guide"
+
+    def page_url(self, obj: ClassGuide) -> str:
+        return reverse("labeling:guide", args=[obj.label_class.dataset.slug])
+
+    @admin.display
+    def dataset(self, guide: ClassGuide) -> str:
+        return guide.label_class.dataset.name

@@ -5,6 +5,7 @@ from django.apps import AppConfig
 
 class LabelingConfig(AppConfig):
     name = "labeling"
+    verbose_name = "Datasets and labels"
 
     def ready(self) -> None:
         from django.db.models.signals import post_delete

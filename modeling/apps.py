@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 class ModelingConfig(AppConfig):
     name = "modeling"
+    verbose_name = "Embeddings and models"
 
     def ready(self) -> None:
         from django.db.models.signals import post_delete

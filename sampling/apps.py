@@ -5,6 +5,7 @@ from django.apps import AppConfig
 
 class SamplingConfig(AppConfig):
     name = "sampling"
+    verbose_name = "Queues and accuracy"
 
     def ready(self) -> None:
         from django.db.models.signals import post_delete
@@ -29,6 +30,7 @@ class SamplingConfig(AppConfig):
             compare="sampling:compare",
             guide_suggestions="sampling:guide_suggestions",
             item_guide="sampling:item_guide",
+            map="sampling:map",
             merge_preview="sampling:merge_preview",
             results="sampling:results",
         )

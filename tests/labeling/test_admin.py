@@ -1,6 +1,7 @@
 """The admin: classes by the rules of the Classes page, everything else to look at."""
 
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
@@ -16,9 +17,9 @@ from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
 from labeling.decisions import classes
 from labeling.ingest.image_uploads import new_uploads
-from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
-from modeling.models import EmbeddingSet
-from sampling.models import Round
+from labeling.models import Annotation, ClassGuide, Dataset, Field, Item, LabelClass, Note, Problem, Tag
+from modeling.models import EmbeddingSet, Projection, RetrainPolicy
+from sampling.models import AccuracyEstimate, Check, ClassSplit, Round, SavedView, ServedPage
 from tests.factories import MakeDataset, assign, call_before, count_queries, fresh, not_none, text
 from tests.modeling.factories import make_version
 from tests.people import account
@@ -26,7 +27,9 @@ from tests.people import account
 pytestmark = pytest.mark.django_db
 
 READ_ONLY = ["labeling.item", "labeling.annotation", "labeling.action", "labeling.problem", "sampling.round",
-             "modeling.embeddingset", "modeling.modelversion", "jobs.job"]  # fmt: skip
+             "modeling.embeddingset", "modeling.modelversion", "modeling.projection", "jobs.job", "labeling.field",
+             "labeling.tag", "labeling.note", "labeling.classguide", "sampling.servedpage", "sampling.savedview",
+             "sampling.accuracyestimate", "sampling.check", "sampling.classsplit"]  # fmt: skip
 OURS = [*READ_ONLY, "labeling.dataset", "labeling.labelclass", "modeling.retrainpolicy", "jobs.worker"]
 
 
@@ -37,8 +40,25 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     assign(dataset, [0, 1, 2], LabelClass.objects.get(name="cat"))
     Problem.objects.create(dataset=dataset, path="<b>broken</b>.png", reason="The file is empty.")
     vectors = EmbeddingSet.objects.create(dataset=dataset, fingerprint="f" * 64, encoder="hog", dim=4)
-    make_version(dataset, embedding_set=vectors)
-    Round.objects.create(dataset=dataset, queue="random", seed=1, rows=b"\x00" * 80)
+    version = make_version(dataset, embedding_set=vectors)
+    cat, item = LabelClass.objects.get(name="cat"), not_none(Item.objects.first())
+    round_ = Round.objects.create(dataset=dataset, queue="random", seed=1, rows=b"\x00" * 80)
+    ServedPage.objects.create(
+        round=round_, first_rank=0, last_rank=9, ranks=b"", item_ids=b"", suggested_ids=b"", suggested_probabilities=b""
+    )
+    SavedView.objects.create(dataset=dataset, name="cats", query="queue=all&state=labelled")
+    AccuracyEstimate.objects.create(
+        dataset=dataset, model_version=version, n_labels=3, n_items=10, n_audit=3, n_right=2, value=0.7, low=0.3,
+        high=0.9, n_effective=3,
+    )  # fmt: skip
+    Check.objects.create(dataset=dataset, item=item, round=round_, label=cat, probability=0.9, labels=9, promised=0.1)
+    ClassSplit.objects.create(dataset=dataset, label=cat, n_parts=2)
+    Projection.objects.create(dataset=dataset, embedding_set=vectors, name="map", method="pca")
+    Field.objects.create(dataset=dataset, name="exposure", kind="number", source="csv")
+    Tag.objects.create(dataset=dataset, name="blurred")
+    Note.objects.create(dataset=dataset, item=item, row=item.row, text="Look again")
+    ClassGuide.objects.create(label_class=cat, description="Has whiskers.")
+    RetrainPolicy.objects.get_or_create(dataset=dataset)
     Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key="ingest:1")
     return dataset
 
@@ -90,6 +110,46 @@ def test_records_cannot_be_added_changed_or_deleted(client: Client, dataset: Dat
     selected = {"action": "delete_selected", "_selected_action": [str(first.pk)], "post": "yes"}
     client.post(url(model, "changelist"), selected)
     assert found._default_manager.filter(pk=first.pk).exists()
+
+
+@pytest.mark.parametrize("model", sorted({*OURS} - {"jobs.worker", "sampling.servedpage"}))
+def test_rows_link_to_their_pages_of_the_product(client: Client, dataset: Dataset, model: str) -> None:
+    found = apps.get_model(model)
+    row = not_none(found._default_manager.first())
+    address = admin.site.get_model_admin(found).page_url(row)  # type: ignore[attr-defined]
+    assert client.get(address).status_code == 200
+    for page in (url(model, "changelist"), url(model, "change", row.pk)):
+        assert f'href="{escape(address)}"' in text(client.get(page)), page
+
+
+def test_titles_are_readable(client: Client, dataset: Dataset) -> None:
+    for model in (*READ_ONLY, "labeling.dataset", "labeling.labelclass", "modeling.retrainpolicy"):
+        listed = text(client.get(url(model, "changelist")))
+        titles = re.findall(r'<div class="text">.*?>([^<>]+)</', listed)
+        assert titles
+        assert not [one for one in titles if re.match(r"(?i)(n|is) |.* (at|id)$", one)], model
+    opened = text(client.get(url("labeling.dataset", "change", dataset.pk)))
+    assert "Labeled items:" in opened
+    assert "N missing" not in opened
+    shown = text(client.get("/admin/"))
+    for name in ("Datasets and labels", "Embeddings and models", "Queues and accuracy", "People", "Failed sign-ins"):
+        assert name in shown
+    assert "Access logs" not in shown
+
+
+def test_the_admin_has_the_frame_of_the_product(client: Client, dataset: Dataset) -> None:
+    row = not_none(Item.objects.first())
+    for page in ("/admin/", url("labeling.item", "changelist"), url("labeling.item", "change", row.pk)):
+        opened = text(client.get(page))
+        assert '<nav id="nav" class="nav" aria-label="Pages">' in opened
+        assert "js/start.js" in opened  # the stored theme
+        assert "· Admin · HOSHINA</title>" in opened
+        assert "Django" not in opened
+        assert re.search(r'<a href="/admin/" aria-current="page">Admin</a>', opened)
+
+
+def test_people_change_their_password_on_their_account(client: Client) -> None:
+    assert client.get("/admin/password_change/")["Location"] == "/account/"
 
 
 def test_datasets_are_neither_added_nor_deleted(client: Client, dataset: Dataset) -> None:
@@ -210,15 +270,48 @@ def test_items_are_found_by_the_beginning_of_the_path(client: Client, dataset: D
         assert len(re.findall(r'class="field-path', listed)) == found, term
 
 
-@pytest.mark.parametrize("model", ["labeling.item", "labeling.annotation", "labeling.action"])
+def test_the_search_for_paths_reads_an_index(client: Client, dataset: Dataset) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        text(client.get(url("labeling.item", "changelist"), {"q": "image000"}))
+    searches = [one["sql"] for one in asked if "LIKE" in one["sql"]]
+    assert len(searches) >= 2  # the count and the rows
+    for sql in searches:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}".replace("%", "%%"), [])
+            plan = " ".join(str(line) for line in cursor.fetchall())
+        assert "item_path" in plan or "sqlite_autoindex_labeling_item" in plan, plan
+        assert "path>" in plan, plan
+        assert "TEMP B-TREE" not in plan, plan
+
+
+def test_decisions_are_found_by_the_path_of_their_item(client: Client, dataset: Dataset) -> None:
+    for term, found in (("image0001", 1), ("image", 3), ("mage", 0), ("\x00", 3)):
+        listed = text(client.get(url("labeling.annotation", "changelist"), {"q": term}))
+        assert len(re.findall(r'class="field-item', listed)) == found, term
+
+
+def test_items_are_filtered_by_state_with_the_names_of_the_pages(client: Client, dataset: Dataset) -> None:
+    listed = text(client.get(url("labeling.item", "changelist"), {"state__exact": "1"}))
+    assert len(re.findall(r'class="field-path', listed)) == 3
+    assert "labelled" not in re.sub(r"<[^>]*>", "", listed)
+
+
+@pytest.mark.parametrize(
+    "model", ["labeling.item", "labeling.annotation", "labeling.action", "sampling.servedpage", "jobs.job"]
+)
 def test_lists_ask_the_database_as_often_for_many_rows(client: Client, dataset: Dataset, model: str) -> None:
     client.get(url(model, "changelist"))
+    people = [account(Role.LABELER), account(Role.MANAGER)]
     counts = []
     for n in (0, 90):
         items = [Item(dataset=dataset, row=1000 + n + i, path=f"more{n + i}.png") for i in range(n)]
         Item.objects.bulk_create(items)
         for row in range(1000 + n, 1000 + n + n):
             assign(dataset, [row], LabelClass.objects.get(name="dog"))
+            Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key=f"ingest:{row}")
+            page = not_none(ServedPage.objects.first())
+            page.pk, page.user = None, people[row % 2]
+            page.save()
         counts.append(count_queries(lambda: text(client.get(url(model, "changelist")), 200)))
     assert counts[0] == counts[1]
 
