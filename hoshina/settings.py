@@ -107,6 +107,13 @@ if wrong := [origin for origin in CSRF_TRUSTED_ORIGINS if not origin.startswith(
     raise ImproperlyConfigured(
         f"AL_TRUSTED_ORIGINS holds {wrong[0]!r}; expected addresses with their scheme, such as https://labels.example.org."
     )
+# The internal location by which nginx sends cached thumbnails itself (X-Accel-Redirect).
+ACCEL_REDIRECT = env.text("AL_ACCEL_REDIRECT")
+if ACCEL_REDIRECT and not re.fullmatch(r"/[A-Za-z0-9_/-]+/", ACCEL_REDIRECT):
+    raise ImproperlyConfigured(
+        f"AL_ACCEL_REDIRECT holds {ACCEL_REDIRECT!r}; expected the internal location of nginx with a slash at both "
+        "ends, such as /cached-thumbnails/."
+    )
 # A proxy on this machine may let others in: then the allowed names are not only those of this machine.
 _is_reached_by_others = not LOCAL_ONLY or BEHIND_HTTPS or not set(ALLOWED_HOSTS) <= set(_LOCAL_NAMES)
 LOGIN_REQUIRED = env.boolean("AL_LOGIN", default=_is_reached_by_others)

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # ms; only what never happens takes that long: on two busy cores an answer may take half a minute.
 BROWSER_TIMEOUT = 90_000
-PARTS = ("redis", "postgres", "chromium", "caddy", "faketime")
+PARTS = ("redis", "postgres", "chromium", "caddy", "nginx", "faketime")
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
@@ -39,6 +39,11 @@ def postgres_folder() -> Path | None:
     folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/opt/homebrew/opt").glob("postgresql@*/bin")]
     usable = [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
     return max(usable, key=lambda folder: int("0" + "".join(filter(str.isdigit, str(folder)))), default=None)
+
+
+def nginx() -> str | None:
+    """Return the program of nginx, which Debian keeps among the administrator's."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
 def fake_time_library() -> Path | None:
@@ -77,6 +82,8 @@ def require(part: str) -> None:
         chromium()
     if part == "caddy" and shutil.which("caddy") is None:
         missing("no Caddy on this machine")
+    if part == "nginx" and nginx() is None:
+        missing("no nginx on this machine")
     if part == "faketime" and fake_time_library() is None:
         missing("no libfaketime on this machine")
 
@@ -96,7 +103,7 @@ def wait_until(true: Callable[[], object], *, seconds: float = 180, why: str = "
         time.sleep(0.02)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
             return True
@@ -120,7 +127,7 @@ class RedisServer:
         self.process = subprocess.Popen(
             [program, *options, "--dir", str(self.folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(lambda: _answers(self.port), why="Redis")
+        wait_until(lambda: answers(self.port), why="Redis")
 
     def stop(self) -> None:
         if self.process is not None:

@@ -82,7 +82,11 @@ def test_a_proxy_on_this_machine_asks_people_to_sign_in_too(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("AL_ALLOWED_HOSTS", "https://labels.example.org"), ("AL_TRUSTED_ORIGINS", "labels.example.org")],
+    [
+        ("AL_ALLOWED_HOSTS", "https://labels.example.org"),
+        ("AL_TRUSTED_ORIGINS", "labels.example.org"),
+        ("AL_ACCEL_REDIRECT", "cached"),
+    ],
 )
 def test_addresses_and_names_are_not_mixed_up(tmp_path: Path, name: str, value: str) -> None:
     refused = run("from django.conf import settings; settings.DEBUG", tmp_path, **{name: value})

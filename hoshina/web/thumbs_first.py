@@ -2,7 +2,8 @@
 
 Only GET requests with a URL that was signed for the session of their cookie (:mod:`labeling.display.signed_thumbs`)
 are answered here, and only if the thumbnail is cached. All others go to Django, which checks the session and renders.
-Thumbnails answered here are neither in the access log nor in the metrics.
+Thumbnails answered here are neither in the access log nor in the metrics. With ``AL_ACCEL_REDIRECT``, nginx sends the
+file that this module names.
 """
 
 from __future__ import annotations
@@ -47,11 +48,15 @@ def _find(environ: dict[str, Any]) -> Callable[[StartResponse], list[bytes]] | N
     place = pictures().find_by_key(picture_hash, TILE, rendering_key)
     if place is None:
         return None
+    content_type = ("Content-Type", CONTENT_TYPES[place.suffix])
+    if settings.ACCEL_REDIRECT:
+        sent_by = ("X-Accel-Redirect", settings.ACCEL_REDIRECT + place.relative_to(pictures().folder).as_posix())
+        return lambda start_response: _respond(start_response, "200 OK", etag, [content_type, sent_by])
     try:
         content = place.read_bytes()
     except OSError:  # removed in this moment
         return None
-    about = [("Content-Type", CONTENT_TYPES[place.suffix]), ("Content-Length", str(len(content)))]
+    about = [content_type, ("Content-Length", str(len(content)))]
     return lambda start_response: _respond(start_response, "200 OK", etag, about, content)
 
 
