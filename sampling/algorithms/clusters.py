@@ -50,23 +50,32 @@ class Density:
         return 4 * np.pi * self.width**2
 
 
-def clusters(points: NDArray[np.uint16]) -> list[Corners]:
+def clusters(
+    points: NDArray[np.uint16], *, prominence: float = PROMINENCE, min_rise: float = 0.0, min_points: int = 0
+) -> list[Corners]:
     """Return the outlines of the clusters of ``points`` (n, 2) with places, largest first.
 
     Each is an implicitly closed polygon (v <= MAX_CORNERS, 2) in the points' units. Deterministic; O(n + SIDE**2).
     Fewer than MIN_POINTS points have no clusters.
+
+    Parameters
+    ----------
+    prominence : a peak that rises above its saddle by less than this share of its height is merged.
+    min_rise : so is a peak that rises by less than this many standard errors (Poisson counts in the smoothing window).
+    min_points : a cluster has at least this many points; 0 for a share of all points.
     """
     if len(points) < MIN_POINTS:
         return []
     counts = _counted(points)
     density = _smooth(counts, WIDTHS, 1.0)
-    basin = _merge_basins(density.values, _climb(density.values))
+    rise = min_rise / np.sqrt(density.window)
+    basin = _merge_basins(density.values, _climb(density.values), prominence=prominence, min_rise=rise)
     masks = []
     for top in np.unique(basin).tolist():
         peak = density.values.flat[top]
         floor = max(EDGE_SHARE * peak, MIN_POINTS_AT_EDGE / density.window)
         masks.append((basin == top) & (density.values >= floor))
-    return _outlines(masks, counts, _min_points(len(points)))
+    return _outlines(masks, counts, min_points or min_points_of(len(points)))
 
 
 def gaps(points: NDArray[np.uint16], is_decided: NDArray[np.bool_]) -> list[Corners]:
@@ -84,7 +93,7 @@ def gaps(points: NDArray[np.uint16], is_decided: NDArray[np.bool_]) -> list[Corn
     typical = _at_points(fine.values, counts)
     is_lacking = decided <= GAP_SHARE * share * wide.values
     mask = is_lacking & (fine.values >= GAP_SHARE * typical)
-    outlines = _outlines(_pieces(mask), counts, _min_points(len(points)))
+    outlines = _outlines(_pieces(mask), counts, min_points_of(len(points)))
     return [corners for corners in outlines if _is_rare(points, is_decided, corners, share)]
 
 
@@ -132,8 +141,11 @@ def _climb(values: Doubles) -> Cells:
     return to.reshape(SIDE, SIDE)
 
 
-def _merge_basins(values: Doubles, basin: Cells) -> Cells:
-    """Merge basins of low prominence with their neighbors, from the highest saddle down."""
+def _merge_basins(values: Doubles, basin: Cells, *, prominence: float = PROMINENCE, min_rise: float = 0.0) -> Cells:
+    """Merge basins of low prominence with their neighbors, from the highest saddle down.
+
+    ``min_rise`` is the least rise of a peak above its saddle, in square roots of the sum of their heights.
+    """
     joined = {top: top for top in np.unique(basin).tolist()}
     heights = {top: float(values.flat[top]) for top in joined}
 
@@ -144,7 +156,8 @@ def _merge_basins(values: Doubles, basin: Cells) -> Cells:
 
     for height, first, second in _saddles(values, basin):
         low, high = sorted((root(first), root(second)), key=lambda top: (heights[top], -top))
-        if low != high and height >= (1 - PROMINENCE) * heights[low]:
+        rise = heights[low] - height
+        if low != high and (rise <= prominence * heights[low] or rise < min_rise * np.sqrt(heights[low] + height)):
             joined[low] = high
     tops = np.array(sorted(joined))
     roots = np.array([root(top) for top in tops.tolist()])
@@ -174,7 +187,8 @@ def _saddles(values: Doubles, basin: Cells) -> list[tuple[float, int, int]]:
 
 
 # -- Outlines -------------------------------------------------------------------------------------
-def _min_points(n: int) -> int:
+def min_points_of(n: int) -> int:
+    """Return the least number of points of a cluster or gap on a map with ``n`` points."""
     return max(MIN_POINTS, round(MIN_SHARE * n))
 
 
