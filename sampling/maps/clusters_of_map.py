@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
-from labeling.templatetags.item_display import percent
 from modeling.models import Projection
-from sampling.algorithms.clusters import GAP_SHARE, Corners, clusters, gaps
+from sampling.algorithms.clusters import GAP_SHARE, Corners, gaps
 from sampling.algorithms.regions import points_in_polygon
+from sampling.algorithms.subclusters import divided_clusters
 from sampling.maps.colors import Indexes, by_prediction, for_pool, label_indexes
 from sampling.maps.quantized import Drawn, drawn_of
 from sampling.maps.region_filter import text_of
@@ -29,6 +29,8 @@ EXAMPLES = 4
 # A cluster with at least this many expected labels counts as a gap if it has far fewer; chance alone marks one in 20.
 EXPECTED = 3.0
 COVERED = 0.7
+# Fewer labels do not say what a cluster is.
+FEWEST_LABELS = 5
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,11 @@ class Summary:
     part: Part
     n: int
     n_labelled: int
-    # The class of most of its labels (of most of its predictions if it has no labels), and the share of that class.
+    # The class of most of its labels (of most of its predictions if it has no labels), the number of images of that
+    # class, and the number of images with a label (a prediction) of any class.
     leading: LabelClass | None
-    leading_share: float
+    n_leading: int
+    n_classed: int
     is_predicted: bool
     # It has far fewer labels than the rest of the map, although enough images to expect some.
     is_gap: bool
@@ -72,21 +76,27 @@ class Summary:
 
     @property
     def labelled(self) -> str:
-        """Return the labeled share as text."""
-        return f"{percent(self.n_labelled / max(1, self.n))} labeled" if self.n_labelled else "no labels"
+        """Return the number of labeled images as text. A share of few images would overstate what is known."""
+        return f"{self.n_labelled:,} labeled" if self.n_labelled else "no labels"
 
     @property
     def what(self) -> str:
-        """Return the leading class as text, with its share of the predictions, or its number of the labels.
+        """Return the leading class and :attr:`evidence` as text; "" if there is no class."""
+        return f"{self.leading.name}, {self.evidence}" if self.leading else ""
 
-        "" if there is none. A share of one label would look like knowledge about the cluster.
-        """
+    @property
+    def evidence(self) -> str:
+        """Return how many of the labels (or predictions) are of the leading class; "" if there is no class."""
         if self.leading is None:
             return ""
-        if self.is_predicted:
-            return f"{percent(self.leading_share)} predicted {self.leading.name}"
-        n = round(self.leading_share * self.n_labelled)
-        return f"{n:,} of {counted(self.n_labelled, 'label')} {self.leading.name}"
+        total = f"{self.n_classed:,} predicted" if self.is_predicted else counted(self.n_classed, "label")
+        return f"{self.n_leading:,} of {total}{self.doubt}"
+
+    @property
+    def doubt(self) -> str:
+        """Return a remark if there are too few labels to say what the cluster is; "" if there are enough."""
+        is_few = not self.is_predicted and self.n_classed < min(FEWEST_LABELS, self.n)
+        return " (too few to tell)" if is_few else ""
 
 
 def parts_of(projection: Projection, pool: Pool) -> list[Part]:
@@ -128,19 +138,19 @@ def _summary(
     rows = rows[pool.states[rows] != UNAVAILABLE]
     n_labelled = int(np.count_nonzero(pool.states[rows]))
     is_predicted = not labels[rows].any()
-    leading, leading_share = _leading((predicted if is_predicted else labels)[rows], classes)
+    leading, n_leading, n_classed = _leading((predicted if is_predicted else labels)[rows], classes)
     expected = share * len(rows)
     is_gap = part.kind == "gap" or (expected >= EXPECTED and n_labelled <= GAP_SHARE * expected)
-    return Summary(part, len(rows), n_labelled, leading, leading_share, is_predicted, is_gap)
+    return Summary(part, len(rows), n_labelled, leading, n_leading, n_classed, is_predicted, is_gap)
 
 
-def _leading(indexes: Indexes, classes: list[LabelClass]) -> tuple[LabelClass | None, float]:
-    """Return the most frequent class, and its share of the points that have a class."""
+def _leading(indexes: Indexes, classes: list[LabelClass]) -> tuple[LabelClass | None, int, int]:
+    """Return the most frequent class, its number of points, and the number of points that have a class."""
     counts = np.bincount(indexes[indexes > 0], minlength=2)
     best = int(np.argmax(counts))
     if not counts[best] or best > len(classes):
-        return None, 0.0
-    return classes[best - 1], float(counts[best] / counts.sum())
+        return None, 0, 0
+    return classes[best - 1], int(counts[best]), int(counts.sum())
 
 
 # -- Parts ----------------------------------------------------------------------------------------
@@ -159,7 +169,7 @@ def _states(pool: Pool, n: int) -> NDArray[np.uint8]:
 
 @cached(LRUCache(4), key=lambda projection, drawn: projection.tag, lock=Lock())
 def _clusters(projection: Projection, drawn: Drawn) -> list[Part]:
-    return _parts("cluster", clusters(_placed(drawn)), drawn)
+    return _parts("cluster", divided_clusters(_placed(drawn)), drawn)
 
 
 def _gaps_key(projection: Projection, drawn: Drawn, pool: Pool) -> tuple[object, ...]:

@@ -28,6 +28,7 @@ from modeling.models import Projection
 from modeling.predictions import active_predictions
 from sampling.maps.clusters_of_map import Summary, parts_of, summaries_of
 from sampling.maps.colors import Choice, NotYet, choice_of, choices_of, coloured, label_indexes
+from sampling.maps.form import options_text
 from sampling.maps.quantized import Drawn, drawn_of
 from sampling.queues.pool import UNAVAILABLE, pool_of
 from sampling.queues.strategy import BadParameter, Rows
@@ -55,6 +56,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "is_gone": bool(requested) and chosen is None,
         **_beyond_quick_look(dataset, maps, chosen),
         "why_not": "" if maps else projections.why_not(dataset),
+        "about": options_text(chosen) if chosen else "",
         "row": whole_number(request.GET.get("row"), 9),
         "colorings": choices_of(dataset),
     }
@@ -229,6 +231,8 @@ def _as_json(summary: Summary, thumbs: dict[int, str]) -> dict[str, Any]:
         "n_labelled": summary.n_labelled,
         "labelled": summary.labelled,
         "what": summary.what,
+        "leading": summary.leading.name if summary.leading else "",
+        "evidence": summary.evidence,
         "is_predicted": summary.is_predicted,
         "colour": summary.leading.colour if summary.leading else None,
         "thumbs": [{"row": row, "url": url} for row, url in thumbs.items()],

@@ -81,7 +81,7 @@ export class Gestures extends EventTarget {
     this.#endDrawing();
     if (isCancelled || !start) return;
     if (wasDrawing) this.#emit("drawn", drawn);
-    else if (!start.isFar) this.#emit("click", { ...this.#position(event), target: start.target });
+    else if (!start.isFar) this.#emit("click", { ...this.#position(event), target: start.target, isTouch: event.pointerType === "touch" });
   }
 
   // Discard the drawing. Return whether there was one.

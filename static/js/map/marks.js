@@ -1,10 +1,15 @@
 // The overlays of the map: outlines of clusters and gaps with captions, the region, rings, the crosshair, thumbnails.
+import { candidates, isApart, placeCaptions, widthOf, wrapped } from "./captions.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const THUMB = 40; // px
 const MAX_THUMBS = 200; // with more points in view, thumbnails would hide each other
+const LINE_HEIGHT = 1.2; // of captions, relative to the font size
+const TITLE_WEIGHT = 600; // as in map.css
 
 export class Marks {
   #clusters = [];
+  #highlighted = null; // the id of a cluster
   #thumbs = new Map(); // row -> {image, point}
   #dots = []; // points of the images in the grid
   #hovered = null;
@@ -21,26 +26,41 @@ export class Marks {
     this.hatch = this.svg.querySelector("pattern");
   }
 
-  // `clusters`: [{id, outline: [[x, y], …], lines (of the caption), isGap}], the most important first.
+  get region() {
+    return this.#region;
+  }
+
+  // `clusters`: [{id, outline: [[x, y], …], title and facts (of the caption), isGap}], the most important first.
   setClusters(clusters) {
+    const { fontFamily, fontSize } = getComputedStyle(this.svg);
+    const [size, fonts] = [parseFloat(fontSize), { title: `${TITLE_WEIGHT} ${fontSize} ${fontFamily}`, facts: `${fontSize} ${fontFamily}` }];
     this.#clusters = clusters.map((cluster) => {
       const outline = svgElement("path", { d: pathOf(cluster.outline), class: cluster.isGap ? "cluster gap" : "cluster", "data-cluster": cluster.id });
+      const lines = linesOf(cluster, fonts);
       const caption = svgElement("text", { class: cluster.isGap ? "caption gap" : "caption", "data-cluster": cluster.id });
-      cluster.lines.forEach((text, i) => {
-        const line = svgElement("tspan", { x: 0, dy: i ? "1.15em" : 0 });
+      caption.append(...lines.map(({ text, isTitle }, i) => {
+        const line = svgElement("tspan", { x: 0, y: size * (LINE_HEIGHT * i + 1), class: isTitle ? "title" : "facts" });
         line.textContent = text;
-        caption.append(line);
-      });
-      return { ...cluster, outline, caption, top: topOf(cluster.outline) };
+        return line;
+      }));
+      const width = 4 + Math.max(...lines.map(({ text, isTitle }) => widthOf(text, isTitle ? fonts.title : fonts.facts)));
+      return { ...cluster, caption, width, height: size * LINE_HEIGHT * lines.length + 2, path: outline, bounds: boundsOf(cluster.outline) };
     });
-    this.part.clusters.replaceChildren(...this.#clusters.map(({ outline }) => outline));
+    this.part.clusters.replaceChildren(...this.#clusters.map(({ path }) => path));
     this.part.captions.replaceChildren(...this.#clusters.map(({ caption }) => caption));
     this.draw();
   }
 
-  // Highlight the outline of a cluster; null for none.
+  // Highlight the outline of a cluster and show its caption; null for none.
   highlight(id) {
-    for (const { outline, id: clusterId } of this.#clusters) outline.classList.toggle("highlighted", clusterId === id);
+    this.#highlighted = id;
+    for (const { path, id: clusterId } of this.#clusters) path.classList.toggle("highlighted", clusterId === id);
+    this.#drawCaptions();
+  }
+
+  // The clusters and gaps as set, the most important first.
+  get clusters() {
+    return this.#clusters;
   }
 
   setRegion(corners) {
@@ -90,22 +110,36 @@ export class Marks {
     this.#drawThumbs();
   }
 
-  // Hide each caption that would overlap a more important one.
+  // Hide the captions for which there is no room.
   #drawCaptions() {
-    const taken = [];
-    for (const { caption, top, lines } of this.#clusters) {
-      const anchor = this.camera.toScreen(top);
-      const width = 4 + 6.6 * Math.max(...lines.map((line) => line.length));
-      const height = 15 * lines.length;
-      const left = Math.max(width / 2, Math.min(this.camera.width - width / 2, anchor.left));
-      const box = { left: left - width / 2, right: left + width / 2, top: anchor.top - height, bottom: anchor.top };
-      if (box.top < 0 && box.bottom > 0) [box.top, box.bottom] = [2, 2 + height];
-      const isFree = box.bottom > 0 && box.top < this.camera.height && anchor.left > -width && anchor.left < this.camera.width + width && taken.every((other) => isApart(box, other));
-      caption.style.display = isFree ? "" : "none";
-      if (!isFree) continue;
-      taken.push(box);
-      caption.setAttribute("transform", `translate(${left} ${box.top + 11})`);
-    }
+    const { camera } = this;
+    const captions = this.#clusters.map(({ width, height, bounds }) => ({ width, height, around: screenBox(bounds, camera) }));
+    const boxes = placeCaptions(captions, { width: camera.width, height: camera.height, obstacles: this.#notices() });
+    this.#showHighlighted(captions, boxes);
+    boxes.forEach((box, i) => {
+      const { caption } = this.#clusters[i];
+      caption.style.display = box ? "" : "none";
+      if (box) caption.setAttribute("transform", `translate(${(box.left + box.right) / 2} ${box.top})`);
+    });
+  }
+
+  // The caption of the highlighted cluster is shown in place of those that it would cover.
+  #showHighlighted(captions, boxes) {
+    const at = this.#clusters.findIndex(({ id }) => id === this.#highlighted);
+    if (at < 0 || boxes[at]) return;
+    const [best] = candidates(captions[at], this.camera);
+    if (!best) return;
+    boxes.forEach((box, i) => { if (box && !isApart(box, best)) boxes[i] = null; });
+    boxes[at] = best;
+  }
+
+  // Return the boxes of the notices on the map, which captions must not cover.
+  #notices() {
+    const view = this.svg.getBoundingClientRect();
+    return [...this.svg.parentElement.querySelectorAll(".map-region:not([hidden]), .map-quick")].map((notice) => {
+      const { left, right, top, bottom } = notice.getBoundingClientRect();
+      return { left: left - view.left, right: right - view.left, top: top - view.top, bottom: bottom - view.top };
+    });
   }
 
   // Show thumbnails on `points`, [{row, point}], leaving out those that would overlap. `load(rows)` resolves to URLs by row,
@@ -173,13 +207,17 @@ function crosshairPath({ left, top, radius }) {
   return `${ring({ left, top }, radius)}M${left - 7} ${top}h14M${left} ${top - 7}v14`;
 }
 
-// Return where a cluster's caption goes: above its highest corner.
-function topOf(corners) {
-  const [, y] = corners.reduce((best, corner) => (corner[1] > best[1] ? corner : best));
-  const xs = corners.map(([x]) => x);
-  return { x: (Math.min(...xs) + Math.max(...xs)) / 2, y };
+function linesOf({ title, facts }, fonts) {
+  return [...wrapped(title, fonts.title).map((text) => ({ text, isTitle: true })), ...wrapped(facts, fonts.facts).map((text) => ({ text, isTitle: false }))];
 }
 
-function isApart(a, b) {
-  return a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+function boundsOf(corners) {
+  const [xs, ys] = [corners.map(([x]) => x), corners.map(([, y]) => y)];
+  return { left: Math.min(...xs), right: Math.max(...xs), bottom: Math.min(...ys), top: Math.max(...ys) };
+}
+
+// Convert bounds on the map, y upwards, to a box on the screen.
+function screenBox({ left, right, bottom, top }, camera) {
+  const [first, last] = [camera.toScreen({ x: left, y: top }), camera.toScreen({ x: right, y: bottom })];
+  return { left: first.left, right: last.left, top: first.top, bottom: last.top };
 }

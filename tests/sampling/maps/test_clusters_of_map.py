@@ -79,10 +79,10 @@ def test_labels_lead_and_predictions_where_there_are_none(dataset: Dataset, draw
     label(dataset, rows[4:], 1)
     add_model(dataset, np.tile(np.array([[0.2, 0.8]], np.float32), (N, 1)))
     by_row = {one["thumbs"][0]["row"] % 4: one for one in told(drawn_map)}
-    assert by_row[0]["what"] == "4 of 5 labels cat"
+    assert by_row[0]["what"] == "cat, 4 of 5 labels"
     assert by_row[0]["n_labelled"] == 5
-    assert by_row[0]["labelled"] == "5 % labeled"
-    assert by_row[1]["what"] == "100 % predicted dog"
+    assert by_row[0]["labelled"] == "5 labeled"
+    assert by_row[1]["what"] == f"dog, {by_row[1]['n']} of {by_row[1]['n']} predicted"
     assert by_row[1]["labelled"] == "no labels"
 
 
@@ -117,7 +117,7 @@ def test_the_list_says_the_same_with_links(dataset: Dataset, drawn_map: Projecti
     page = client.get(f"/d/pictures/map/{drawn_map.pk}/clusters/list/").content.decode()
     assert re.findall(r'data-cluster="([^"]+)"', page) == [one["id"] for one in found]
     assert re.findall(r'data-region="([^"]+)"', page) == [one["region"] for one in found]
-    assert "2 of 2 labels cat" in page
+    assert "cat, 2 of 2 labels (too few to tell)" in page
     address = not_none(re.search(r'<a href="([^"]+)"', page))
     assert client.get(address[1].replace("&amp;", "&")).status_code == 200
 
