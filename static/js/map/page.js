@@ -1,11 +1,13 @@
 // The map beside the tiles: drawing, pointing, and regions whose images fill the grid.
 import { remember, recall } from "../store.js";
 import { Camera } from "./camera.js";
+import { Card } from "./card.js";
 import { Gestures, circleCorners } from "./gestures.js";
 import { Marks } from "./marks.js";
 import { smallestAround } from "./outlines.js";
 import { Points } from "./points.js";
 import { LABELED, Raster } from "./raster.js";
+import { initializeSaving } from "./save.js";
 import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
 
@@ -21,7 +23,6 @@ const MAX_COORDINATE = 65534;
 
 const view = document.getElementById("map");
 const canvas = document.getElementById("map-points");
-const card = document.getElementById("map-card");
 const by = document.getElementById("map-by");
 const { dataset } = view; // the URLs of the map
 
@@ -48,7 +49,7 @@ function draw() {
     const ratio = canvas.width / camera.width;
     raster.draw({ x: camera.x, y: camera.y, scale: camera.scale * ratio, radius: camera.radius * ratio });
     marks.draw();
-    if (!card.hidden) placeCard();
+    card.place();
     view.dataset.drawn = "true";
   });
 }
@@ -84,7 +85,7 @@ function resize() {
 
 function handleMove() {
   draw();
-  if (!isPinned) hideCard();
+  if (!card.isPinned) card.hide();
   clearTimeout(restTimer);
   restTimer = setTimeout(handleRest, REST);
 }
@@ -117,46 +118,16 @@ async function request(url, kind) {
 }
 
 // -- Pointing -----------------------------------------------------------------------------------
-const cards = new Map(); // row -> HTML of its card
-let hoveredRow = null;
-let cardTimer = null;
-let isPinned = false;
-
-// Mark the point of a row and show its card. With `pin`, both stay until another point is marked.
-function markRow(row, { pin = false } = {}) {
-  if (row === hoveredRow && pin === isPinned) return;
-  hoveredRow = row;
-  isPinned = pin;
-  marks.setHovered(row === null ? null : raster.pointOf(row));
-  card.hidden = true;
-  clearTimeout(cardTimer);
-  if (row !== null) cardTimer = setTimeout(() => showCard(row), cards.has(row) ? 30 : 110);
-}
-
-async function showCard(row) {
-  if (!cards.has(row)) {
-    const html = await request(`${dataset.at}?row=${row}`, "text");
-    if (html === null) return;
-    if (cards.size > 200) cards.clear();
-    cards.set(row, html);
-  }
-  if (row !== hoveredRow) return;
-  card.innerHTML = cards.get(row);
-  card.hidden = false;
-  placeCard();
-}
-
-function placeCard() {
-  const at = camera.toScreen(raster.pointOf(hoveredRow));
-  const { width, height } = card.getBoundingClientRect();
-  const left = at.left + 14 + width > camera.width ? at.left - 14 - width : at.left + 14;
-  const top = Math.max(4, Math.min(camera.height - height - 4, at.top - height / 2));
-  card.style.transform = `translate(${Math.round(Math.max(4, left))}px, ${Math.round(top)}px)`;
-}
-
-function hideCard() {
-  markRow(null);
-}
+const card = new Card({
+  element: document.getElementById("map-card"), camera,
+  load: (row) => request(`${dataset.at}?row=${row}`, "text"),
+  pointOf: (row) => raster.pointOf(row),
+  onMark: (point) => marks.setHovered(point),
+  clusterOf(row) {
+    const cluster = smallestAround(clusters, raster.pointOf(row));
+    return cluster && { text: summaryOf(cluster), show: () => openRegion(cluster.region) };
+  },
+});
 
 function rowAt(position) {
   return raster.nearest(camera.toMap(position), (camera.radius + HOVER_TOLERANCE) / camera.scale);
@@ -165,7 +136,7 @@ function rowAt(position) {
 gestures.addEventListener("hover", ({ detail: position }) => {
   const row = position ? rowAt(position) : null;
   highlightAt(position);
-  if (row === null ? !isPinned : row !== hoveredRow) markRow(row);
+  if (row === null ? !card.isPinned : row !== card.row) card.mark(row, { pointer: position });
 });
 
 // Return the cluster or gap that a click at a position selects: the one whose outline or caption is there, else the
@@ -188,15 +159,18 @@ function highlightAt(position) {
   view.classList.toggle("on-cluster", id !== null);
 }
 
-// A click selects the cluster around it. Elsewhere it focuses the tile of the point, or pins the point's card.
+// A click selects the cluster around it. Elsewhere it focuses the tile of the point, or pins the point's card. A finger cannot
+// hover: the first tap on a point shows its card, a second one is a click.
 gestures.addEventListener("click", ({ detail: position }) => {
+  const row = rowAt(position);
+  const isOnMark = position.target?.closest?.("[data-cluster]");
+  if (position.isTouch && row !== null && row !== card.row && !isOnMark) return card.mark(row, { pin: true, pointer: position });
   const cluster = clusterAt(position);
   if (cluster) return openRegion(cluster.region);
-  const row = rowAt(position);
-  if (row === null) return hideCard();
+  if (row === null) return card.hide();
   const tile = tileOf(row);
   if (tile) return tile.click();
-  markRow(row, { pin: true });
+  card.mark(row, { pin: true, pointer: position });
 });
 
 function tileOf(row) {
@@ -295,12 +269,13 @@ function show(row) {
   const point = raster.pointOf(row);
   if (!point) return toast("This image is not on the map yet. New images are added after their embeddings are computed.");
   camera.show(point, SHOW_ZOOM);
-  markRow(row, { pin: true });
+  card.mark(row, { pin: true });
   view.focus();
 }
 
 gestures.addEventListener("leave", () => {
-  hideCard();
+  card.hide();
+  highlightAt(null);
   document.body.dispatchEvent(new CustomEvent("hoshina:focus-lost"));
 });
 gestures.addEventListener("crosshair", ({ detail }) => {
@@ -318,8 +293,11 @@ function announceCrosshair() {
   const nLabeled = rows.filter((row) => raster.stateOf(row) === LABELED).length;
   say(rows.length ? `${counted(rows.length, "image")} in the circle, ${nLabeled} labeled. Press Enter to show them.` : "No image in the circle.");
   const row = raster.nearest(camera.toMap(crosshair), crosshair.radius / camera.scale);
-  markRow(row);
+  card.mark(row, { pointer: crosshair });
+  highlightAt(crosshair);
 }
+
+initializeSaving({ pane: document.getElementById("map-pane"), dataset, camera, raster, points, marks });
 
 // -- The workbench ------------------------------------------------------------------------------
 document.body.addEventListener("hoshina:decided", ({ detail }) => points.decide(detail.row, detail.state, detail.label));
@@ -356,18 +334,30 @@ async function loadClusters() {
 }
 
 function captionClusters() {
-  // Gaps come first, so that their captions are shown where captions overlap.
-  const parts = [...clusters].sort((a, b) => b.is_gap - a.is_gap);
+  // Gaps come first, then large clusters: their captions are shown where captions would overlap.
+  const parts = [...clusters].sort((a, b) => b.is_gap - a.is_gap || b.n - a.n);
   highlighted = null;
-  marks.setClusters(parts.map((part) => ({ ...part, isGap: part.is_gap, lines: captionOf(part) })));
+  marks.setClusters(parts.map((part) => ({ ...part, isGap: part.is_gap, ...captionOf(part) })));
 }
 
 document.body.addEventListener("hoshina:blind", captionClusters);
 
-function captionOf({ is_gap: isGap, name, n, labelled: progress, is_predicted: isPredicted, what }) {
-  const content = isPredicted && document.body.classList.contains("blind") ? "" : what;
-  const images = counted(n, "image");
-  return isGap ? [`Gap: ${progress}`, content ? `${images}, ${content}` : images] : [content || name, `${images}, ${progress}`];
+// Return the title and the facts of a cluster's or gap's caption.
+function captionOf(cluster) {
+  const { is_gap: isGap, name, n, labelled: progress, leading, evidence } = cluster;
+  const [content, images] = [contentOf(cluster), counted(n, "image")];
+  if (isGap) return { title: `Gap: ${progress}`, facts: content ? `${images}, ${content}` : images };
+  if (!content) return { title: name, facts: `${images}, ${progress}` };
+  return { title: leading, facts: evidence.includes(`of ${n.toLocaleString("en")} predicted`) ? evidence : `${evidence}, ${images}` };
+}
+
+function summaryOf(cluster) {
+  return [cluster.name, contentOf(cluster) || cluster.labelled, counted(cluster.n, "image")].join(" · ");
+}
+
+// People who label blind do not see predictions.
+function contentOf({ is_predicted: isPredicted, what }) {
+  return isPredicted && document.body.classList.contains("blind") ? "" : what;
 }
 
 async function start() {

@@ -87,6 +87,11 @@ export class Points extends EventTarget {
 
   // Set the palette after a change of the theme or the filter. `none` is the color of points without one.
   paint({ none, background }) {
+    this.raster.setPalette(this.palette(none), background);
+  }
+
+  // Return the color [r, g, b] of each index, null for hidden ones.
+  palette(none) {
     const palette = Array.from({ length: 256 }, (_, i) => (i === 255 ? null : none));
     for (let i = 1; this.#ramp.length > 1 && i <= MAX_INDEX; i += 1) palette[i] = interpolate(this.#ramp, (i - 1) / (MAX_INDEX - 1));
     for (const { first, last, color } of this.#entries) {
@@ -96,7 +101,16 @@ export class Points extends EventTarget {
       const isChosen = (i) => this.#entries.some(({ first, last }) => this.#chosen.has(first) && i >= first && i <= last);
       palette.forEach((_, i) => { if (!isChosen(i)) palette[i] = null; });
     }
-    this.raster.setPalette(palette, background);
+    return palette;
+  }
+
+  // Return the legend as text: {title, entries: [{name, count, color}]} of the shown entries; a `color` of null stands for none.
+  get legend() {
+    const entries = [...this.slot.querySelectorAll(".legend-entry")].filter(({ dataset }) => !this.#chosen.size || this.#chosen.has(Number(dataset.first)));
+    return {
+      title: this.slot.querySelector("h2")?.textContent ?? "",
+      entries: entries.map((entry) => ({ name: entry.querySelector(".name").textContent, count: entry.querySelector("b").textContent, color: entry.dataset.color || null })),
+    };
   }
 
   #toggle(entry) {

@@ -28,6 +28,15 @@ export class Raster {
     this.context = canvas.getContext("2d", { alpha: false });
   }
 
+  // Return a raster of the same points on another canvas, still without a palette.
+  on(canvas) {
+    const copy = new Raster(canvas);
+    copy.setCoordinates(this.#coordinates);
+    copy.setColors(this.#colors);
+    copy.setStates(this.#states);
+    return copy;
+  }
+
   get n() {
     return this.#coordinates.length / 2;
   }
