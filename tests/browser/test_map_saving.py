@@ -15,7 +15,7 @@ from modeling.models import Projection
 from tests.browser.axe import require_accessible
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
-from tests.browser.test_map import Map
+from tests.browser.map_page import Map
 from tests.factories import decide
 from tests.sampling.maps.factories import add_map
 
