@@ -15,7 +15,13 @@ from labeling.models import Dataset
 
 
 @background(
-    kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}", unit="images"
+    kind="ingest",
+    queue="heavy",
+    title="Reading the folder",
+    restartable=True,
+    key="ingest:{dataset_id}",
+    unit="images",
+    is_silent=True,
 )
 def run_ingest(run: Run) -> dict[str, Any]:
     """Update a dataset from its folder.
