@@ -240,6 +240,18 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def layouts_table() -> str:
+    """Return the table of layouts and the libraries that load them, from the registry."""
+    from labeling.exporting.layouts import layouts
+
+    rows = []
+    for name, layout in layouts().items():
+        for loading in layout.loading:
+            checked = f"by hand, version {loading.by_hand}" if loading.by_hand else "in the tests of every change"
+            rows.append(f"| `{name}` | {loading.library} | classes, splits and counts equal | {checked} |\n")
+    return "| layout | library | loads unchanged | checked |\n|---|---|---|---|\n" + "".join(rows)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": commands_page,
     "reference/settings.md": settings_page,
@@ -248,6 +260,16 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/jobs.md": jobs_page,
     "adr/index.md": decisions_page,
 }
+
+# Tables within pages that are written by hand, between two comments.
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {"reference/formats.md": ("layouts", layouts_table)}
+
+
+def with_table(page: str, name: str, table: str) -> str:
+    """Return a page with its table replaced."""
+    start, end = f"<!-- {name}: made by docs/generate.py -->\n", f"<!-- end of {name} -->"
+    before, rest = page.split(start)
+    return f"{before}{start}\n{table}\n{end}{rest.split(end)[1]}"
 
 
 def main() -> None:
@@ -259,6 +281,10 @@ def main() -> None:
     django.setup()
     for name, make in PAGES.items():
         (DOCS / name).write_text(make(), encoding="utf-8")
+        print(DOCS / name)
+    for name, (table, make) in TABLES.items():
+        page = (DOCS / name).read_text(encoding="utf-8")
+        (DOCS / name).write_text(with_table(page, table, make()), encoding="utf-8")
         print(DOCS / name)
 
 

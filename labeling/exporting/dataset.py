@@ -1,4 +1,4 @@
-"""Export a dataset as a ZIP archive: labels, classes, splits, images, sections of other packages, and a manifest.
+"""Export a dataset: labels, classes, splits, images, sections of other packages, and a manifest, or another layout.
 
 The labels are read in one pass. All files and counts come from this pass, so that they agree even if labeling continues
 during the export. About 40 bytes per labeled item stay in memory, for the splits.
@@ -11,20 +11,22 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal, reason_of
 from labeling.exporting.canonical_text import csv_line, escape_formulas, json_bytes, moment
+from labeling.exporting.contents import Contents
+from labeling.exporting.folder import write_members
 from labeling.exporting.images import Images
-from labeling.exporting.options import Options
+from labeling.exporting.labeled import Classes, Labeled
+from labeling.exporting.layouts import layout_named
+from labeling.exporting.options import DEFAULT_LAYOUT, Options
 from labeling.exporting.registry import sections
 from labeling.exporting.remarks import REMARK_COLUMNS, remark_lines
 from labeling.exporting.rows import BATCH, LabelRow, decided_items, files_of
-from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
+from labeling.exporting.splits import SPLITS
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
 from labeling.fields.split_groups import Groups, named
@@ -46,6 +48,8 @@ HUGE_ROWS = 2**31 // 5000
 def refusal(dataset: Dataset, options: Options) -> str:
     """Return why these options are not possible for this dataset; empty if they are."""
     if options.group_by and (problem := reason_of(lambda: Groups(named(dataset, options.group_by)))):
+        return problem
+    if problem := reason_of(lambda: layout_named(options.layout).check(dataset, options)):
         return problem
     by_name = {section.name: section for section in sections()}
     for name in sorted(options.extras):
@@ -79,23 +83,43 @@ class Export:
             section.contribute(dataset, section.name in options.extras) for section in self._sections
         ]
         self._groups = Groups(named(dataset, options.group_by)) if options.group_by else None
-        self._classes = _Classes(LabelClass.objects.active().filter(dataset=dataset).in_bulk())
+        self._classes = Classes(LabelClass.objects.active().filter(dataset=dataset).in_bulk())
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
-        # One entry per labeled item, by row, as input of the splits.
-        self._item_ids, self._rows, self._class_ids = array("q"), array("q"), array("q")
-        self._files = Files(options.seed)
+        self._labeled = Labeled(options, self._groups)
         # All items with a decision, if items have several frames.
         self._decided = array("q")
-        self._splits: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
-        self._largest = 0
+        self._contents = Contents(dataset, options, self._classes, self._images, read=self._read, tables=self._tables)
+
+    @property
+    def n_images(self) -> int:
+        """Return the number of image files written so far."""
+        return self._images.written
 
     def __iter__(self) -> Iterator[bytes]:
-        members = self._members()
-        return stream_zip(map(_escaped, members) if self.options.escapes_formulas else members, self._written)
+        return stream_zip(self.members(), self._written)
 
-    def _members(self) -> Iterator[Member]:
+    def write_folder(self, folder: Path, *, links: bool) -> None:
+        """Write the files into an empty folder; ``links``: hard links to the image files instead of copies."""
+        write_members(self.members(), folder, self._written, links=links)
+
+    def members(self) -> Iterator[Member]:
+        """Yield the files of the layout, and the manifest as the last one, because it describes all others."""
+        members = layout_named(self.options.layout).members(self._contents)
+        yield from map(_escaped, members) if self.options.escapes_formulas else members
+        yield Member("manifest.json", self._manifest(), is_listed=False)
+
+    def _read(self) -> Labeled:
+        """Read the labels and assign the splits, for layouts that write no tables."""
+        for batch in decided_items(self.dataset):
+            self.rows += len(batch)
+            for row in batch:
+                self._count(row)
+        self._labeled.assign(self._classes)
+        return self._labeled
+
+    def _tables(self) -> Iterator[Member]:
         is_huge = self.dataset.n_items > HUGE_ROWS
         yield Member("labels.csv", self._label_lines(), is_huge)
         if self.dataset.roles:
@@ -107,9 +131,7 @@ class Export:
         for contribution in self._contributions:
             yield from contribution.members
         if self.options.with_images:
-            yield from self._images.members(batched(self._item_ids, BATCH))
-        # The last member, because it describes all others.
-        yield Member("manifest.json", self._manifest(), is_listed=False)
+            yield from self._images.members(batched(self._labeled.item_ids, BATCH))
 
     # -- labels.csv -------------------------------------------------------------------------------
     def _label_lines(self) -> Iterator[bytes]:
@@ -118,20 +140,21 @@ class Export:
             self.rows += len(batch)
             yield "".join(self._label_line(row) for row in batch).encode()
 
-    def _label_line(self, row: LabelRow) -> str:
-        label = ""
+    def _count(self, row: LabelRow) -> None:
         if self.dataset.roles:
             self._decided.append(row.item_id)
         if row.label_id is not None:
-            label = self._classes[row.label_id].name
-            self._item_ids.append(row.item_id)
-            self._rows.append(row.row)
-            self._class_ids.append(row.label_id)
-            self._files.add(row.files or (f"path:{row.path}",))
+            # Look it up now, so that a class that was made during the export has its place among the others.
+            self._classes[row.label_id]
+            self._labeled.add(row)
         elif row.is_skipped:
             self._skipped += 1
         else:
             self._unsure += 1
+
+    def _label_line(self, row: LabelRow) -> str:
+        self._count(row)
+        label = "" if row.label_id is None else self._classes[row.label_id].name
         return csv_line(
             (
                 row.item_id, row.path, label, row.was_unsure, row.is_skipped,
@@ -153,7 +176,7 @@ class Export:
 
     # -- classes.json -----------------------------------------------------------------------------
     def _class_list(self) -> Iterator[bytes]:
-        counts = Counter(self._class_ids)
+        counts = Counter(self._labeled.class_ids)
         yield json_bytes(
             [
                 {
@@ -170,38 +193,23 @@ class Export:
 
     # -- splits.csv -------------------------------------------------------------------------------
     def _split_lines(self) -> Iterator[bytes]:
-        by_name = sorted(self._classes.values(), key=lambda label: (label.name, label.pk))
-        ordinal = {label.pk: position for position, label in enumerate(by_name)}
-        keys = self._joined_keys()
-        self._largest = int(np.unique(keys, return_counts=True)[1].max(initial=0))
-        self._splits = assign_splits(
-            keys,
-            np.fromiter((ordinal[pk] for pk in self._class_ids), np.int64, count=len(self._class_ids)),
-            proportions=self.options.splits,
-        )
+        self._labeled.assign(self._classes)
         yield csv_line((*SPLIT_COLUMNS, *(["group"] if self._groups else []))).encode()
-        for start in range(0, len(self._item_ids), BATCH):
-            yield self._some_splits(self._item_ids[start : start + BATCH], start).encode()
+        for start in range(0, len(self._labeled.item_ids), BATCH):
+            yield self._some_splits(self._labeled.item_ids[start : start + BATCH], start).encode()
 
     def _some_splits(self, ids: Sequence[int], start: int) -> str:
         paths = dict(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
         groups: Sequence[Sequence[str]] = [[]] * len(ids)
         if self._groups is not None:
-            groups = [[text] for text in self._groups.texts(self._rows[start : start + len(ids)])]
+            groups = [[text] for text in self._groups.texts(self._labeled.rows[start : start + len(ids)])]
         return "".join(
             csv_line(
-                (item_id, paths[item_id], self._classes[self._class_ids[place]].name,
-                 SPLITS[self._splits[place]], *group)
+                (item_id, paths[item_id], self._classes[self._labeled.class_ids[place]].name,
+                 SPLITS[self._labeled.splits[place]], *group)
             )
             for place, (item_id, group) in enumerate(zip(ids, groups, strict=True), start)
         )  # fmt: skip
-
-    def _joined_keys(self) -> NDArray[np.uint64]:
-        """Return keys (n,) that are equal for items that must share a split: those of the same file or group."""
-        keys = self._files.keys()
-        if self._groups is not None:
-            keys.append(self._groups.keys(self._rows, keys[0], self.options.seed))
-        return joined(keys)
 
     # -- manifest.json ----------------------------------------------------------------------------
     def _manifest(self) -> Iterator[bytes]:
@@ -222,7 +230,7 @@ class Export:
             "rendering": self.dataset.rendering,
             **self._grouping(),
             "counts": self._counts(),
-            "splits": self._split_counts(),
+            "splits": self._labeled.split_counts(self._classes),
             "options": self.options.as_manifest()
             | {section.name: section.name in self.options.extras for section in self._sections},
             "seeds": {"splits": self.options.seed} | dict(manifest.get("seeds", {})),
@@ -230,7 +238,7 @@ class Export:
                 name: {"bytes": written.bytes, "sha256": written.sha256} for name, written in self._written.items()
             },
         }
-        if self.options.with_images:
+        if self.options.layout != DEFAULT_LAYOUT or self.options.with_images:
             manifest["images"] = self._images.as_manifest()
         yield json_bytes(manifest)
 
@@ -245,28 +253,14 @@ class Export:
         if not dataset.roles:
             return {}
         frames = {"template": dataset.grouping, "roles": dataset.roles, "composition": dataset.composition}
-        return {"frames": frames | {"largest_split_group": self._largest}}
+        return {"frames": frames | {"largest_split_group": self._labeled.largest_group}}
 
     def _counts(self) -> dict[str, int]:
         return {
             "items": self.dataset.n_items,
-            "labelled": len(self._item_ids),
+            "labelled": len(self._labeled.item_ids),
             "unsure": self._unsure,
             "skipped": self._skipped,
             "undecided": max(0, self.dataset.n_items - self.rows),
             "missing": self.dataset.n_missing,
         }
-
-    def _split_counts(self) -> dict[str, Any]:
-        table: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
-        for place, class_id in enumerate(self._class_ids):
-            table[SPLITS[self._splits[place]]][self._classes[class_id].name] += 1
-        return {split: {"items": per_class.total(), "classes": dict(per_class)} for split, per_class in table.items()}
-
-
-class _Classes(dict[int, LabelClass]):
-    """The classes at the start of the export by ID, and those that were first used while it ran."""
-
-    def __missing__(self, pk: int) -> LabelClass:
-        self[pk] = LabelClass.objects.get(pk=pk)
-        return self[pk]

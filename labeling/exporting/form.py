@@ -7,13 +7,15 @@ from typing import Any
 
 from django import forms
 
-from labeling.exporting.options import DEFAULT_SPLITS, MAX_SEED, Options
+from labeling.exporting.layouts import layouts
+from labeling.exporting.options import DEFAULT_LAYOUT, DEFAULT_SPLITS, MAX_SEED, Options
 from labeling.exporting.registry import sections
 
 _WHOLE = "Enter a whole number from {} to {}."
 # Value of a hidden field before the checkbox, which distinguishes "no images" from the default in URLs.
 NO_IMAGES = "false"
 _DEFAULTS = {"val": str(DEFAULT_SPLITS[1]), "test": str(DEFAULT_SPLITS[2]), "seed": "0", "escape_formulas": "on"}
+_DEFAULTS["layout"] = DEFAULT_LAYOUT
 
 
 def _number(label: str, largest: int) -> forms.IntegerField:
@@ -28,8 +30,15 @@ def _number(label: str, largest: int) -> forms.IntegerField:
 
 
 class ExportForm(forms.Form):
-    """Splits (train gets the rest after val and test), group field, seed, images, and a checkbox for each section."""
+    """Layout, splits (train gets the rest after val and test), group field, seed, images, a checkbox per section.
 
+    ``role``: which file of each item, if items have several.
+    """
+
+    layout = forms.ChoiceField(
+        label="Layout", error_messages={"invalid_choice": "There is no such layout. Choose one of the list."}
+    )
+    role = forms.ChoiceField(label="File of each item", required=False)
     val = _number("Validation, %", 100)
     test = _number("Test, %", 100)
     seed = _number("Seed", MAX_SEED)
@@ -42,18 +51,33 @@ class ExportForm(forms.Form):
     escape_formulas = forms.BooleanField(label="Safe for spreadsheets", required=False)
 
     def __init__(
-        self, params: Mapping[str, Any], fields: Sequence[str] = (), group_by: str = "", *, with_images: bool = False
+        self,
+        params: Mapping[str, Any],
+        fields: Sequence[str] = (),
+        group_by: str = "",
+        roles: Sequence[str] = (),
+        *,
+        with_images: bool = False,
     ) -> None:
         """Create the form from URL parameters, with defaults for missing ones.
 
         ``fields``: names of the fields to group by. ``group_by``: the default among them, chosen for the dataset.
-        ``with_images``: whether images are included by default.
+        ``roles``: of items with several files. ``with_images``: whether images are included by default.
         """
-        defaults = _DEFAULTS | {"group_by": group_by, "images": "on" if with_images else NO_IMAGES}
+        defaults = _DEFAULTS | {
+            "role": roles[0] if roles else "",
+            "group_by": group_by,
+            "images": "on" if with_images else NO_IMAGES,
+        }
         super().__init__(defaults | {name: params[name] for name in params})
         groups = self.fields["group_by"]
         assert isinstance(groups, forms.ChoiceField)
         groups.choices = [("", "identical files only"), *((name, f"same {name}") for name in fields)]
+        layout, role = self.fields["layout"], self.fields["role"]
+        assert isinstance(layout, forms.ChoiceField)
+        assert isinstance(role, forms.ChoiceField)
+        layout.choices = [(name, entry.title) for name, entry in layouts().items()]
+        role.choices = [(name, name) for name in roles]
         for section in sections():
             self.fields[section.name] = forms.BooleanField(label=section.title, required=False)
 
@@ -73,5 +97,7 @@ class ExportForm(forms.Form):
             splits=(100 - cleaned["val"] - cleaned["test"], cleaned["val"], cleaned["test"]),
             group_by=cleaned["group_by"],
             escapes_formulas=cleaned["escape_formulas"],
+            layout=cleaned["layout"],
+            role=cleaned["role"],
             extras=frozenset(section.name for section in sections() if cleaned[section.name]),
         )

@@ -43,9 +43,10 @@ class Images:
             files = files_of(ids)
             for item_id in ids:
                 for _, path, sha256 in files.get(item_id, ()):
-                    yield from self._member(path, sha256)
+                    yield from self.member(f"images/{path}", path, sha256)
 
-    def _member(self, path: str, sha256: str) -> Iterator[Member]:
+    def member(self, name: str, path: str, sha256: str) -> Iterator[Member]:
+        """Yield a member with the file ``path`` of the dataset; none if the file is missing."""
         try:
             stream = self._file(path).open("rb")
         except OSError:
@@ -53,8 +54,20 @@ class Images:
             return
         with stream:
             is_huge = os.fstat(stream.fileno()).st_size >= _HUGE
-            yield Member(f"images/{path}", self._chunks(stream, path, sha256), is_huge, is_listed=False)
+            chunks = self._chunks(stream, path, sha256)
+            yield Member(name, chunks, is_huge, is_listed=False, source=Path(stream.name))
         self.written += 1
+
+    def content(self, path: str, sha256: str) -> bytes | None:
+        """Return the bytes of the file ``path`` of the dataset; None if the file is missing."""
+        try:
+            with self._file(path).open("rb") as stream:
+                content = b"".join(self._chunks(stream, path, sha256))
+        except OSError:
+            self._missing.add(path)
+            return None
+        self.written += 1
+        return content
 
     def _file(self, path: str) -> Path:
         """Return the file with links resolved. Raises FileNotFoundError if it is outside the dataset's root."""

@@ -10,6 +10,7 @@ from labeling.exporting.splits import SPLITS
 
 MAX_SEED = 2**63 - 1
 DEFAULT_SPLITS = (80, 10, 10)
+DEFAULT_LAYOUT = "csv"
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Options:
 
     ``splits``: percentages of train, val and test. ``group_by``: the field whose equal values share a split ("" for
     none). ``extras``: names of the sections whose files are included. ``escapes_formulas``: whether tables are safe to
-    open in a spreadsheet.
+    open in a spreadsheet. ``layout``: the name of a layout (:mod:`labeling.exporting.layouts`). ``role``: which file of
+    items with several files other layouts than the default contain.
     """
 
     with_images: bool = False
@@ -27,6 +29,8 @@ class Options:
     extras: frozenset[str] = frozenset()
     group_by: str = ""
     escapes_formulas: bool = False
+    layout: str = DEFAULT_LAYOUT
+    role: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -37,8 +41,9 @@ class Options:
             raise Refusal(f"The splits add up to {sum(self.splits)} %. They must add up to 100 %.")
 
     def as_manifest(self) -> dict[str, Any]:
-        return {
-            "images": self.with_images,
+        of_layout = {} if self.layout == DEFAULT_LAYOUT else {"layout": self.layout, "role": self.role or None}
+        return of_layout | {
+            "images": self.with_images or self.layout != DEFAULT_LAYOUT,
             "seed": self.seed,
             "splits": dict(zip(SPLITS, self.splits, strict=True)),
             "group_by": self.group_by or None,

@@ -6,11 +6,14 @@ import hashlib
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, cast
 
 # Size of the pieces that are sent. The first piece is sent at once, so that the download starts.
 PIECE = 64 * 1024
 _FILE_MODE = 0o100644 << 16
+# With the mark of a folder in MS-DOS.
+_FOLDER_MODE = 0o040755 << 16 | 0x10
 _UNIX = 3
 
 
@@ -19,13 +22,24 @@ class Member:
     """One file of the archive, written as its ``chunks`` are produced.
 
     ``is_huge`` must be true if the file may exceed 2 GiB, so that it is written with 64-bit sizes. ``is_listed``:
-    whether the manifest lists its size and SHA-256.
+    whether the manifest lists its size and SHA-256. ``source``: the file that the chunks are read from, if it is one.
+    A name that ends in ``/`` is an empty folder.
     """
 
     name: str
     chunks: Iterable[bytes]
     is_huge: bool = False
     is_listed: bool = True
+    source: Path | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.name.endswith("/")
+
+    @classmethod
+    def folder(cls, name: str) -> Member:
+        """Return an empty folder."""
+        return cls(f"{name}/", (), is_listed=False)
 
 
 @dataclass(frozen=True)
@@ -92,5 +106,5 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.compress_type = zipfile.ZIP_STORED
     entry.create_system = _UNIX
-    entry.external_attr = _FILE_MODE
+    entry.external_attr = _FOLDER_MODE if entry.is_dir() else _FILE_MODE
     return entry

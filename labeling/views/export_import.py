@@ -19,6 +19,8 @@ from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_chan
 from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import ExportForm
 from labeling.exporting.images import ImagesSize, images_size
+from labeling.exporting.layouts import layouts
+from labeling.exporting.options import DEFAULT_LAYOUT
 from labeling.exporting.splits import SPLITS, quotas
 from labeling.importing import save_table
 from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
@@ -63,7 +65,7 @@ def _form(request: HtmxHttpRequest, dataset: Dataset, size: ImagesSize) -> Expor
     fields = list(Field.objects.filter(dataset=dataset))
     chosen = next((field.name for field in fields if field.pk == dataset.together_by_id), "")
     names = [field.name for field in fields]
-    return ExportForm(request.GET.dict(), names, chosen, with_images=size.is_included)
+    return ExportForm(request.GET.dict(), names, chosen, dataset.roles, with_images=size.is_included)
 
 
 def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, size: ImagesSize) -> HttpResponse:
@@ -72,6 +74,8 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, s
         "dataset": dataset,
         "form": form,
         "sections": [(form[section.name], section.why_not(dataset)) for section in sections()],
+        "layouts": [(layout, layout.why_not()) for layout in layouts().values()],
+        "layout": layouts().get(form["layout"].value(), layouts()[DEFAULT_LAYOUT]),
         "n_decided": dataset.n_decided,
         "expected": EXPECTED,
         "import_choices": ImportChoices(label_suffix="", auto_id="import-%s"),

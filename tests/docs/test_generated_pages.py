@@ -35,6 +35,14 @@ def test_the_page_is_what_the_code_says(generate: ModuleType, name: str) -> None
     assert written == generate.PAGES[name](), "Run: uv run python docs/generate.py"
 
 
+def test_the_table_of_layouts_is_what_the_code_says(generate: ModuleType) -> None:
+    for name, (table, make) in generate.TABLES.items():
+        page = (DOCS / name).read_text(encoding="utf-8")
+        assert page == generate.with_table(page, table, make()), "Run: uv run python docs/generate.py"
+        assert make() in page
+    assert "| `coco` | pycocotools | classes, splits and counts equal | in the tests of every change |" in page
+
+
 def test_what_the_pages_list(generate: ModuleType) -> None:
     commands = generate.commands_page()
     assert [f"## {name}\n" in commands for name in ("export", "ingest", "queue", "up", "worker")] == [True] * 5

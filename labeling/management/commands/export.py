@@ -1,10 +1,11 @@
-"""Export a dataset's labels as a ZIP archive: ``hoshina export``."""
+"""Export a dataset's labels as a ZIP archive or a folder, in one of several layouts: ``hoshina export``."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,38 @@ from hoshina.core.plural import counted
 from hoshina.core.storage import replacing
 from labeling.exporting import Export, Options, parse_splits, sections
 from labeling.exporting.images import images_size
+from labeling.exporting.layouts import layouts
+from labeling.exporting.options import DEFAULT_LAYOUT
 from labeling.fields.split_groups import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
 
+MANIFEST = "manifest.json"
 LEFT_OUT = "The image files are not included, because they total 1 GB or more. Add --with-images to include them."
 
 
 class Command(HoshinaCommand):
-    help = "Write a dataset's labels, classes and splits (and images, predictions) as a ZIP archive."
+    help = "Write a dataset's labels, classes and splits (and images, predictions) as a ZIP archive or a folder."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_common_arguments(parser)
-        parser.add_argument("--output", type=Path, help="the archive to write (default: <dataset>.zip)")
+        parser.add_argument(
+            "--output",
+            type=Path,
+            help="the archive or folder to write (default: <dataset>.zip, with --folder <dataset>)",
+        )
+        parser.add_argument(
+            "--layout", choices=list(layouts()), default=DEFAULT_LAYOUT,
+            help=f"how images and labels are arranged, see the page Export (default: {DEFAULT_LAYOUT})",
+        )  # fmt: skip
+        parser.add_argument("--folder", action="store_true", help="write a folder instead of a ZIP archive")
+        parser.add_argument(
+            "--link", action="store_true",
+            help="with --folder: make hard links to the image files instead of copies",
+        )  # fmt: skip
+        parser.add_argument(
+            "--role", default="", help="the file of each item to export, for items with several files and other layouts"
+        )
         images = parser.add_mutually_exclusive_group()
         images.add_argument(
             "--with-images", dest="with_images", action="store_true", default=None,
@@ -62,20 +82,41 @@ class Command(HoshinaCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
-        output = (options["output"] or Path(f"{dataset.slug}.zip")).expanduser().absolute()
-        if not options["force"]:
+        if options["link"] and not options["folder"]:
+            raise CommandError("--link needs --folder: an archive has copies.", returncode=2)
+        output = (options["output"] or _default_output(dataset, options)).expanduser().absolute()
+        if options["layout"] != DEFAULT_LAYOUT and options["with_images"] is False:
+            raise CommandError(f"The layout {options['layout']} is nothing without images.", returncode=2)
+        if options["folder"]:
+            _refuse_replacing(output)
+        elif not options["force"]:
             _refuse_overwriting(output)
         chosen_options = _chosen(dataset, options)
         try:
             export = Export(dataset, chosen_options)
-            sha256 = write(export, output)
+            sha256 = write_folder(export, output, links=options["link"]) if options["folder"] else write(export, output)
         except OSError as error:
             raise CommandError(f"{output} could not be written: {error.strerror or error}.") from error
         result = {"path": str(output), "items": export.rows, "sha256": sha256, "images": chosen_options.with_images}
         lines = [f"{counted(export.rows, 'item')} with a decision written to {output}", f"sha256 {sha256}"]
+        if chosen_options.layout != DEFAULT_LAYOUT:
+            # All that can be left out: the layouts have labeled images whose files are there.
+            left_out = export.rows - export.n_images
+            result |= {"layout": chosen_options.layout, "images": True, "items": export.n_images, "left_out": left_out}
+            lines[0] = f"{counted(export.n_images, 'labeled image')} written to {output}"
+            if left_out:
+                lines.append(f"{counted(left_out, 'item')} left out: unsure, skipped, or without a file")
         self.print_result(result, lines, as_json=options["json"])
-        if options["with_images"] is None and not chosen_options.with_images:
+        if (
+            chosen_options.layout == DEFAULT_LAYOUT
+            and options["with_images"] is None
+            and not chosen_options.with_images
+        ):
             self.stderr.write(LEFT_OUT)
+
+
+def _default_output(dataset: Dataset, options: dict[str, Any]) -> Path:
+    return Path(dataset.slug if options["folder"] else f"{dataset.slug}.zip")
 
 
 def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
@@ -91,6 +132,8 @@ def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
             extras=frozenset(options["extras"] or ()),
             group_by=group_by,
             escapes_formulas=options["escape_formulas"],
+            layout=options["layout"],
+            role=options["role"],
         )
     except Refusal as error:
         raise CommandError(str(error), returncode=2) from error
@@ -103,10 +146,18 @@ def _splits(text: str) -> tuple[int, int, int]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _refuse_replacing(output: Path) -> None:
+    """Raise CommandError unless the folder is new, empty or an earlier export. Nothing else is ever deleted."""
+    if not output.exists():
+        return
+    if not output.is_dir() or (any(output.iterdir()) and not _is_exported_folder(output)):
+        raise CommandError(f"{output} exists and is not an earlier export. Choose another folder with --output.")
+
+
 def _refuse_overwriting(output: Path) -> None:
     """Raise CommandError unless the output is new, empty or an earlier export."""
     if output.is_dir():
-        raise CommandError(f"{output} is a folder. Give the name of a file with --output.")
+        raise CommandError(f"{output} is a folder. Give the name of a file with --output, or add --folder.")
     if not output.exists() or output.stat().st_size == 0 or _is_export(output):
         return
     raise CommandError(f"{output} exists and is not an earlier export. Add --force to overwrite it.")
@@ -115,9 +166,20 @@ def _refuse_overwriting(output: Path) -> None:
 def _is_export(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
-            manifest = json.loads(archive.read("manifest.json"))
+            manifest = json.loads(archive.read(MANIFEST))
     except (OSError, zipfile.BadZipFile, KeyError, ValueError):
         return False
+    return _is_manifest(manifest)
+
+
+def _is_exported_folder(folder: Path) -> bool:
+    try:
+        return _is_manifest(json.loads((folder / MANIFEST).read_bytes()))
+    except (OSError, ValueError):
+        return False
+
+
+def _is_manifest(manifest: Any) -> bool:
     return isinstance(manifest, dict) and manifest.get("app", {}).get("name") == "hoshina"
 
 
@@ -129,3 +191,16 @@ def write(export: Export, output: Path) -> str:
             digest.update(piece)
             stream.write(piece)
     return digest.hexdigest()
+
+
+def write_folder(export: Export, output: Path, *, links: bool) -> str:
+    """Write the files into a new folder, put it in place of an earlier export, and return its manifest's SHA-256."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        export.write_folder(new, links=links)
+        if output.exists():
+            output.rename(old)
+        new.rename(output)
+    return hashlib.sha256((output / MANIFEST).read_bytes()).hexdigest()

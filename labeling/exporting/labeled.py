@@ -1,0 +1,75 @@
+"""Collect the labeled items of an export and assign their splits, with about 40 bytes per item in memory."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.exporting.options import Options
+from labeling.exporting.rows import LabelRow
+from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
+from labeling.fields.split_groups import Groups
+from labeling.models import LabelClass
+
+
+class Classes(dict[int, LabelClass]):
+    """The classes at the start of the export by ID, and those that were first used while it ran."""
+
+    def __missing__(self, pk: int) -> LabelClass:
+        self[pk] = LabelClass.objects.get(pk=pk)
+        return self[pk]
+
+    def by_name(self) -> list[LabelClass]:
+        """Return the classes in the order that decides the splits and the class numbers."""
+        return sorted(self.values(), key=lambda label: (label.name, label.pk))
+
+
+class Labeled:
+    """The labeled items by row. ``splits`` and ``classes`` are empty until :meth:`assign`."""
+
+    def __init__(self, options: Options, groups: Groups | None) -> None:
+        self._options = options
+        self._groups = groups
+        self._files = Files(options.seed)
+        self.item_ids, self.rows, self.class_ids = array("q"), array("q"), array("q")
+        self.splits: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
+        self.largest_group = 0
+        self.classes: list[LabelClass] = []
+
+    def add(self, row: LabelRow) -> None:
+        """Add the next item, which has a label."""
+        assert row.label_id is not None
+        self.item_ids.append(row.item_id)
+        self.rows.append(row.row)
+        self.class_ids.append(row.label_id)
+        self._files.add(row.files or (f"path:{row.path}",))
+
+    def assign(self, classes: Classes) -> None:
+        """Assign the splits, when all items are added. ``classes``: those of the items among others."""
+        self.classes = classes.by_name()
+        ordinal = {label.pk: position for position, label in enumerate(self.classes)}
+        keys = self._joined_keys()
+        self.largest_group = int(np.unique(keys, return_counts=True)[1].max(initial=0))
+        self.splits = assign_splits(
+            keys,
+            np.fromiter((ordinal[pk] for pk in self.class_ids), np.int64, count=len(self.class_ids)),
+            proportions=self._options.splits,
+        )
+
+    def _joined_keys(self) -> NDArray[np.uint64]:
+        """Return keys (n,) that are equal for items that must share a split: those of the same file or group."""
+        keys = self._files.keys()
+        if self._groups is not None:
+            keys.append(self._groups.keys(self.rows, keys[0], self._options.seed))
+        return joined(keys)
+
+    def split_counts(self, classes: Classes) -> dict[str, Any]:
+        """Return the number of items of each split and class, for the manifest."""
+        table: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+        for place, class_id in enumerate(self.class_ids):
+            table[SPLITS[self.splits[place]]][classes[class_id].name] += 1
+        return {split: {"items": per_class.total(), "classes": dict(per_class)} for split, per_class in table.items()}
