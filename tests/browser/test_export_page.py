@@ -1,4 +1,4 @@
-"""The Export page in a browser: the tick box for images keeps what was chosen."""
+"""The Export page in a browser: layouts with their code, and the tick box for images keeps what was chosen."""
 
 from playwright.sync_api import Page, expect
 
@@ -34,3 +34,24 @@ def test_images_are_ticked_and_stay_unticked(bench: Bench) -> None:
     box.check()
     expect(box).to_be_checked()
     assert len(_images(page)) == 2
+
+
+def test_a_layout_is_chosen_by_key_and_downloaded(bench: Bench) -> None:
+    decide(bench.dataset, "assign", [0, 1], "cat")
+    page = bench.page
+    page.goto(f"{bench.address}/d/{bench.dataset.slug}/export/")
+    page.get_by_label("Tables (CSV)").focus()
+    with page.expect_response("**/export/?*layout=imagefolder*"):
+        page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Class folders")).to_be_checked()
+    expect(page.get_by_label("Class folders")).to_be_focused()
+    expect(page.get_by_label("Image files of the labeled items")).to_be_hidden()
+    page.get_by_text("Load it with Keras").click()
+    expect(page.get_by_label("Code for Keras")).to_contain_text("image_dataset_from_directory")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download pictures.zip").click()
+    archive = opened(download.value.path().read_bytes())
+    names = [name for name in archive.namelist() if name.endswith(".png")]
+    assert len(names) == 2
+    assert all(name.split("/")[1] == "cat" for name in names)
+    assert manifest(archive)["options"]["layout"] == "imagefolder"

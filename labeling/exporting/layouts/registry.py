@@ -7,6 +7,7 @@ from importlib import metadata
 
 from hoshina.core.errors import Refusal
 from labeling.exporting.layouts.base import Layout
+from labeling.exporting.layouts.csv_tables import CsvTables
 from labeling.exporting.options import DEFAULT_LAYOUT
 
 GROUP = "hoshina.exporters"
@@ -14,10 +15,12 @@ GROUP = "hoshina.exporters"
 
 @cache
 def layouts() -> dict[str, Layout]:
-    """Return all layouts by name: the default first, then the others in the order of their names."""
-    found = {point.name: point for point in metadata.entry_points(group=GROUP)}
-    names = sorted(found, key=lambda name: (name != DEFAULT_LAYOUT, name))
-    return {name: found[name].load()() for name in names}
+    """Return all layouts by name: the default first, then the others in the order of their titles."""
+    found: dict[str, Layout] = {point.name: point.load()() for point in metadata.entry_points(group=GROUP)}
+    # The default needs no entry point, so that exports work where the package's metadata is older than its code.
+    found.pop(DEFAULT_LAYOUT, None)
+    others = sorted(found.items(), key=lambda entry: entry[1].title.casefold())
+    return {DEFAULT_LAYOUT: CsvTables(), **dict(others)}
 
 
 def layout_named(name: str) -> Layout:

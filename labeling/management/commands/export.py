@@ -18,7 +18,7 @@ from hoshina.core.plural import counted
 from hoshina.core.storage import replacing
 from labeling.exporting import Export, Options, parse_splits, sections
 from labeling.exporting.images import images_size
-from labeling.exporting.layouts import layouts
+from labeling.exporting.layouts import layout_named
 from labeling.exporting.options import DEFAULT_LAYOUT
 from labeling.fields.split_groups import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
@@ -39,8 +39,8 @@ class Command(HoshinaCommand):
             help="the archive or folder to write (default: <dataset>.zip, with --folder <dataset>)",
         )
         parser.add_argument(
-            "--layout", choices=list(layouts()), default=DEFAULT_LAYOUT,
-            help=f"how images and labels are arranged, see the page Export (default: {DEFAULT_LAYOUT})",
+            "--layout", metavar="NAME", default=DEFAULT_LAYOUT,
+            help=f"how images and labels are arranged, such as imagefolder, huggingface, coco (default: {DEFAULT_LAYOUT})",
         )  # fmt: skip
         parser.add_argument("--folder", action="store_true", help="write a folder instead of a ZIP archive")
         parser.add_argument(
@@ -85,6 +85,7 @@ class Command(HoshinaCommand):
         if options["link"] and not options["folder"]:
             raise CommandError("--link needs --folder: an archive has copies.", returncode=2)
         output = (options["output"] or _default_output(dataset, options)).expanduser().absolute()
+        layout_named(options["layout"])
         if options["layout"] != DEFAULT_LAYOUT and options["with_images"] is False:
             raise CommandError(f"The layout {options['layout']} is nothing without images.", returncode=2)
         if options["folder"]:

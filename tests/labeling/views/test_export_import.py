@@ -1,6 +1,6 @@
 """The Export page, the archive's address, and the import form."""
 
-from html import unescape
+from html import escape, unescape
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from django.urls import reverse
 from hoshina.core.roles import Role
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.exporting.images import ImagesSize, images_size
+from labeling.exporting.layouts import layouts
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from tests.factories import (
     MakeDataset,
@@ -145,6 +146,31 @@ def test_the_archive_is_streamed(client: Client, dataset: Dataset) -> None:
     content = response.getvalue()
     assert content == archive_bytes(dataset, seed=4, splits=(60, 20, 20), escapes_formulas=True)
     assert len(table(opened(content), "labels.csv")) == 17
+
+
+def test_the_page_offers_the_layouts_with_a_sentence_and_code(client: Client, dataset: Dataset) -> None:
+    page = text(client.get(f"{export_url(dataset)}?layout=tfrecord", headers={"hx-request": "true"}), 200)
+    for layout in layouts().values():
+        assert_contains(page, f'value="{layout.name}"', escape(layout.sentence))
+    assert_contains(page, 'value="tfrecord" checked', "Load it with tf.data", "tf.data.TFRecordDataset")
+    assert_contains(page, "hoshina export --dataset pictures --layout tfrecord", "only in the tables (CSV)")
+    assert 'aria-labelledby="contents-title" hidden' in page
+    assert 'aria-labelledby="contents-title" hidden' not in text(client.get(export_url(dataset)), 200)
+
+
+def test_the_archive_has_the_layout(client: Client, dataset: Dataset) -> None:
+    archive = opened(client.get(f"{zip_url(dataset)}?layout=coco").getvalue())
+    assert set(archive.namelist()) == {"annotations.json", "train.json", "val.json", "test.json", "manifest.json"}
+    assert_contains(client.get(f"{zip_url(dataset)}?layout=zip"), "There is no such layout")
+
+
+def test_the_file_of_items_with_several_is_chosen(client: Client, dataset: Dataset) -> None:
+    Dataset.objects.update(roles=["image", "reference"])
+    assert_contains(
+        client.get(f"{export_url(dataset)}?layout=coco"), '<option value="reference">', "--layout coco --role image"
+    )
+    archive = opened(client.get(f"{zip_url(dataset)}?layout=coco&role=reference").getvalue())
+    assert manifest(archive)["options"]["role"] == "reference"
 
 
 def test_predictions_without_a_model_are_refused(client: Client, dataset: Dataset) -> None:
