@@ -40,7 +40,7 @@ class Command(HoshinaCommand):
         )
         parser.add_argument(
             "--layout", metavar="NAME", default=DEFAULT_LAYOUT,
-            help=f"how images and labels are arranged, such as imagefolder, huggingface, coco (default: {DEFAULT_LAYOUT})",
+            help=f"how images and labels are arranged, such as imagefolder or coco (default: {DEFAULT_LAYOUT})",
         )  # fmt: skip
         parser.add_argument("--folder", action="store_true", help="write a folder instead of a ZIP archive")
         parser.add_argument(

@@ -133,7 +133,7 @@ def test_impossible_options_are_refused(labeled: Dataset, arguments: tuple[str, 
 
 
 def test_an_unknown_layout_of_the_command_is_refused(labeled: Dataset) -> None:
-    with pytest.raises(Refusal, match="There is no layout 'zip'"):
+    with pytest.raises(CommandError, match="There is no layout 'zip'"):
         command_json("export", "--layout", "zip")
 
 
