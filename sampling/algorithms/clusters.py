@@ -51,7 +51,7 @@ class Density:
 
 
 def clusters(
-    points: NDArray[np.uint16], *, prominence: float = PROMINENCE, min_rise: float = 0.0, min_points: int = 0
+    points: NDArray[np.uint16], *, prominence: float = PROMINENCE, is_significant: bool = False, min_points: int = 0
 ) -> list[Corners]:
     """Return the outlines of the clusters of ``points`` (n, 2) with places, largest first.
 
@@ -61,15 +61,16 @@ def clusters(
     Parameters
     ----------
     prominence : a peak that rises above its saddle by less than this share of its height is merged.
-    min_rise : so is a peak that rises by less than this many standard errors (Poisson counts in the smoothing window).
+    is_significant : merge also peaks whose rise noise explains: by less standard errors (Poisson counts in a smoothing
+        window) than the largest of as many standard normal values as there are windows has on average, sqrt(2 log n).
     min_points : a cluster has at least this many points; 0 for a share of all points.
     """
     if len(points) < MIN_POINTS:
         return []
     counts = _counted(points)
     density = _smooth(counts, WIDTHS, 1.0)
-    rise = min_rise / np.sqrt(density.window)
-    basin = _merge_basins(density.values, _climb(density.values), prominence=prominence, min_rise=rise)
+    min_rise = _noise(density) if is_significant else 0.0
+    basin = _merge_basins(density.values, _climb(density.values), prominence=prominence, min_rise=min_rise)
     masks = []
     for top in np.unique(basin).tolist():
         peak = density.values.flat[top]
@@ -125,6 +126,13 @@ def _at_points(values: Doubles, counts: Doubles) -> float:
     order = np.argsort(values, axis=None)
     sums = np.cumsum(counts.flat[order])
     return float(values.flat[order[np.searchsorted(sums, sums[-1] / 2)]])
+
+
+def _noise(density: Density) -> float:
+    """Return the rise that noise reaches somewhere, in square roots of the sum of the heights of peak and saddle."""
+    n_cells = np.count_nonzero(density.values * density.window >= MIN_POINTS_AT_EDGE)
+    n_windows = max(2.0, n_cells / density.window)
+    return float(np.sqrt(2 * np.log(n_windows) / density.window))
 
 
 # -- Peaks ----------------------------------------------------------------------------------------

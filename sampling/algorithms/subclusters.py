@@ -17,9 +17,8 @@ from sampling.algorithms.regions import points_in_polygon
 Points = NDArray[np.uint16]
 # Clusters with more than this share of all points are divided.
 MAX_SHARE = 0.3
-# The prominences that are tried in turn, and the least rise of a peak in standard errors.
+# The prominences that are tried in turn.
 PROMINENCES = (0.5, 0.4, 0.3, 0.2)
-MIN_RISE = 2.25
 # Each division takes at least one part away; a map is not divided more often than this along a path.
 MAX_DEPTH = 12
 
@@ -49,7 +48,7 @@ def _parts(points: Points, min_points: int) -> list[Corners]:
     step = max(1.0, float((points.max(axis=0) - low).max())) / LAST
     stretched = np.rint((points - low) / step).astype(np.uint16)
     for prominence in PROMINENCES:
-        parts = clusters(stretched, prominence=prominence, min_rise=MIN_RISE, min_points=min_points)
+        parts = clusters(stretched, prominence=prominence, is_significant=True, min_points=min_points)
         if len(parts) > 1:
             return [np.clip(np.rint(part * step + low), 0, LAST).astype(np.int64) for part in parts]
     return []
