@@ -80,6 +80,20 @@ def test_long_names_take_two_lines_and_hidden_captions_appear_on_demand(crowded:
     assert len(page.evaluate(VISIBLE)) == n_before
 
 
+def test_captions_leave_the_notice_of_a_region_free(crowded: Map, page: Page) -> None:
+    crowded.open()
+    expect(page.locator(".cluster")).to_have_count(24)
+    crowded.click(crowded.spots()[np.arange(N) % 24 == 14].mean(axis=0))
+    expect(page.locator("#map-region")).to_contain_text("in the region")
+    notice = not_none(page.locator("#map-region").bounding_box())
+    for box in page.evaluate(VISIBLE):
+        is_right_of, is_below = (
+            box["left"] >= notice["x"] + notice["width"],
+            box["top"] >= notice["y"] + notice["height"],
+        )
+        assert is_right_of or is_below, box
+
+
 # -- Cards ----------------------------------------------------------------------------------------
 @pytest.fixture
 def heaps(bench: Bench) -> Projection:
@@ -133,3 +147,20 @@ def test_a_tap_shows_the_card_and_a_second_one_the_cluster(
         page.touchscreen.tap(view["x"] + other[0], view["y"] + other[1])
     expect(page.locator("#map-region")).to_contain_text("15 images in the region")
     context.close()
+
+
+def test_the_card_of_the_crosshair_leaves_its_center_free(bench: Bench, heaps: Projection, page: Page) -> None:
+    plane = Map(bench, heaps).open()
+    expect(page.locator(".cluster")).to_have_count(4)
+    bench.press("m", "Home")
+    card = page.locator("#map-card")
+    for _ in range(8):
+        bench.press("ArrowLeft", "ArrowDown")
+    expect(card).to_be_visible()
+    expect(card).to_contain_text("Cluster")
+    view, box = not_none(plane.view.bounding_box()), not_none(card.bounding_box())
+    x, y = page.locator('#map-marks [data-part="crosshair"]').evaluate(
+        "path => { const { x, y, width, height } = path.getBBox(); return [x + width / 2, y + height / 2]; }"
+    )
+    x, y = x + view["x"], y + view["y"]
+    assert not (box["x"] <= x <= box["x"] + box["width"] and box["y"] <= y <= box["y"] + box["height"])

@@ -39,6 +39,12 @@ export class Card {
     if (row !== null) this.#timer = setTimeout(() => this.#show(row), pin ? 0 : DELAY);
   }
 
+  // Keep the card off a pointer that moves while the card is shown.
+  avoid(pointer) {
+    this.#pointer = pointer;
+    this.place();
+  }
+
   hide() {
     this.mark(null);
   }

@@ -216,10 +216,10 @@ function showRegion(query) {
   const text = query.get("map") === dataset.map ? query.get("region") : null;
   const corners = text && /^\d+-\d+(_\d+-\d+)+$/.test(text) ? text.split("_").map((corner) => corner.split("-").map(Number)) : null;
   region = corners && text;
-  marks.setRegion(corners);
   const notice = document.getElementById("map-region");
   notice.hidden = !corners;
   if (corners) notice.querySelector("span").textContent = `${counted(raster.inside(corners).length, "image")} in the region`;
+  marks.setRegion(corners); // after the notice, which captions leave free
   document.getElementById("map-close").search = `?${query}`;
 }
 
@@ -281,6 +281,7 @@ gestures.addEventListener("leave", () => {
 gestures.addEventListener("crosshair", ({ detail }) => {
   marks.setCrosshair(detail);
   if (!detail) return;
+  card.avoid(detail);
   clearTimeout(restTimer);
   restTimer = setTimeout(handleRest, REST);
 });
