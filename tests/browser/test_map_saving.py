@@ -127,3 +127,8 @@ def test_the_menu_by_the_keyboard_and_axe(plane: Map, page: Page) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="SVG image").press("Enter")
     assert download.value.suggested_filename.endswith(".svg")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("map as png")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith(".png")

@@ -12,7 +12,7 @@ export class Card {
   #isPinned = false;
   #pointer = null;
 
-  // `element`: of the card; `load(row)` resolves to its HTML or null; `clusterOf(row)` returns {text, region, show} or null;
+  // `element`: of the card; `load(row)` resolves to its HTML or null; `clusterOf(row)` returns {text, show()} or null;
   // `pointOf(row)` returns the point on the map; `onMark(point)` is called with the marked point or null.
   constructor({ element, camera, load, clusterOf, pointOf, onMark }) {
     Object.assign(this, { element, camera, load, clusterOf, pointOf, onMark });

@@ -1,4 +1,5 @@
 // Saves the part of the map in view as a PNG or SVG image for print.
+import { addCommands } from "../commands.js";
 import { counted } from "../plural.js";
 import { toast } from "../toast.js";
 import { CanvasPaper, SvgPaper } from "./paper.js";
@@ -6,7 +7,9 @@ import { drawPicture, layOut, PIXELS } from "./picture.js";
 
 // `dataset`: the data attributes of the map.
 export function initializeSaving({ pane, dataset, camera, raster, points, marks }) {
-  for (const button of pane.querySelectorAll("[data-map-save]")) {
+  const buttons = [...pane.querySelectorAll("[data-map-save]")];
+  addCommands(() => buttons.map((button) => ({ name: `Save the map as ${button.textContent}`, kind: "command", words: "download export", run: () => button.click() })));
+  for (const button of buttons) {
     button.addEventListener("click", async () => {
       button.closest("details").open = false;
       try {
