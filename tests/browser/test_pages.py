@@ -30,6 +30,15 @@ PAGES = {
     "fields": "/d/pictures/fields/", "grouping": "/d/pictures/grouping/?template={id}_{role}.png",
     "import": "/d/pictures/import/", "problems": "/d/pictures/problems/", "item": "/d/pictures/items/2/",
     "jobs": "/jobs/", "datasets": "/datasets/", "manage": "/d/pictures/manage/", "nowhere": "/d/nowhere/",
+    "guide": "/d/pictures/guide/", "map": "/d/pictures/map/", "split": "/d/pictures/classes/1/split/",
+    "quick": "/d/pictures/quick/", "disk": "/disk/", "account": "/account/", "admin": "/admin/",
+    "admin app": "/admin/labeling/", "admin items": "/admin/labeling/item/",
+    "admin item": "/admin/labeling/item/1/change/", "admin class": "/admin/labeling/labelclass/1/change/",
+    "admin new class": "/admin/labeling/labelclass/add/", "admin delete": "/admin/labeling/labelclass/1/delete/",
+    "admin history": "/admin/labeling/labelclass/1/history/", "admin dataset": "/admin/labeling/dataset/1/change/",
+    "admin decisions": "/admin/labeling/annotation/", "admin jobs": "/admin/jobs/job/?state__exact=failed",
+    "admin person": "/admin/auth/user/1/change/", "admin people": "/admin/auth/user/",
+    "admin new person": "/admin/auth/user/add/", "admin role": "/admin/auth/group/1/change/",
 }  # fmt: skip
 
 
