@@ -20,6 +20,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset, Frame
 from sampling.queues import pool
 from tests.browser.bench import Bench
+from tests.browser.pages import furnish
 from tests.databases import database_file
 from tests.factories import MakeDataset, MakeFolder
 from tests.parts import BROWSER_TIMEOUT, CHROMIUM_ARGS, chromium, require, wait_until
@@ -170,3 +171,9 @@ def sky(site: Site, page: Page) -> Bench:
 def bench(site: Site, page: Page) -> Bench:
     """Provide a workbench with 60 pictures and the classes cat (1), dog (2) and bird (3), not opened yet."""
     return Bench(page, site.address, site.dataset())
+
+
+@pytest.fixture
+def furnished(site: Site) -> Dataset:
+    """Provide a dataset in the middle of its life, with something to show on every page."""
+    return furnish(site.dataset(), site.make_dataset)

@@ -10,11 +10,9 @@ from tests.browser.axe import require_accessible
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.browser.factories import add_falling_model
-from tests.browser.test_pages import PAGES, furnished
+from tests.browser.pages import PAGES
 from tests.factories import decide
 from tests.security.addresses import paths
-
-__all__ = ["furnished"]  # the fixture
 
 # Pages of other tests: the page of signing in, and the documentation, which has its own style.
 ELSEWHERE = {"/sign-in/", "/docs/", "/docs/index"}
