@@ -64,7 +64,7 @@ class _ParquetFiles:
         groups = self._row_groups(images)
         number = 0
         while not self._is_over:
-            yield Member(f"data/{self._split.name}-{number:05d}.parquet", self._file(groups))
+            yield Member(f"data/{self._split.name}-{number:05d}.parquet", self._file(groups), is_huge=True)
             number += 1
 
     def _file(self, groups: Iterator[pa.Table]) -> Iterator[bytes]:

@@ -57,7 +57,7 @@ class TfRecord(Layout):
             number = 0
             while record is not None:
                 file = _File(record, records)
-                yield Member(f"{split}-{number:05d}.tfrecord", file.chunks())
+                yield Member(f"{split}-{number:05d}.tfrecord", file.chunks(), is_huge=True)
                 record = file.following
                 number += 1
         yield contents.class_list()
@@ -93,7 +93,7 @@ def _features(image: LabeledImage, content: bytes) -> dict[str, bytes | int]:
     return {
         "image/encoded": content,
         "image/format": image.ending.lower().encode(),
-        "image/filename": image.item_path.encode("utf-8", "surrogateescape"),
+        "image/filename": image.item_path.encode(),
         "image/width": image.width,
         "image/height": image.height,
         "image/class/label": image.label.number,

@@ -41,7 +41,7 @@ class WebDataset(Layout):
             images = _Images(contents.images(split))
             number = 0
             while number == 0 or not images.is_over:
-                yield Member(f"{split}-{number:06d}.tar", _shard(contents, images), is_listed=True)
+                yield Member(f"{split}-{number:06d}.tar", _shard(contents, images), is_huge=True)
                 number += 1
         yield contents.class_list()
 
@@ -79,7 +79,7 @@ def _shard(contents: Contents, images: _Images) -> Iterator[bytes]:
 def _record(image: LabeledImage) -> dict[str, object]:
     return {
         "item_id": image.item_id,
-        "path": image.item_path.encode("utf-8", "replace").decode(),
+        "path": image.item_path,
         "label": image.label.name,
         "split": image.split,
         "sha256": image.sha256,

@@ -17,10 +17,13 @@ from tests.parts import missing
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 SPLITS = ("train", "val", "test")
+SIZE = (32, 24)
 Names = dict[str, Any]
 # What the code made: how many images of each class are in each split, and all classes in their order if it tells them.
 Found = tuple[dict[str, dict[str, int]], list[str] | None]
 BY_NAME = sorted(CLASSES)
+# Classes without an image.
+EMPTY = CLASSES[-1:]
 
 
 def per_split(names: Names, labels: Callable[[Any], Iterable[str]]) -> dict[str, dict[str, int]]:
@@ -48,12 +51,12 @@ def image_folder(names: Names) -> Found:
     dataset = names["dataset"]
     assert set(dataset) == {"train", "validation", "test"}
     classes = [*map(unquote, dataset["train"].features["label"].names)]
-    assert dataset["train"][0]["image"].size == (32, 24)
+    assert dataset["train"][0]["image"].size == SIZE
     counts = {
         split: dict(Counter(classes[number] for number in dataset[name]["label"]))
         for split, name in zip(SPLITS, ("train", "validation", "test"), strict=True)
     }
-    return counts, sorted([*classes, CLASSES[-1]])
+    return counts, sorted([*classes, *EMPTY])
 
 
 def parquet(names: Names) -> Found:
@@ -61,7 +64,7 @@ def parquet(names: Names) -> Found:
     assert set(dataset) == {"train", "validation", "test"}
     features = dataset["train"].features
     assert type(features["image"]).__name__ == "Image"
-    assert dataset["train"][0]["image"].size == (32, 24)
+    assert dataset["train"][0]["image"].size == SIZE
     classes = features["label"].names
     counts = {
         split: dict(Counter(classes[number] for number in dataset[name]["label"]))
@@ -75,7 +78,7 @@ def coco(names: Names) -> Found:
         for annotation in split.loadAnns(split.getAnnIds()):
             (image,) = split.loadImgs(annotation["image_id"])
             assert Path("data", image["file_name"]).is_file()
-            assert (image["width"], image["height"]) == (32, 24)
+            assert (image["width"], image["height"]) == SIZE
             yield split.cats[annotation["category_id"]]["name"]
 
     return per_split(names, labels), [category["name"] for category in names["val"].cats.values()]
@@ -85,7 +88,7 @@ def webdataset(names: Names) -> Found:
     def labels(split: Any) -> Iterable[str]:
         for sample in split:
             image = next(sample[key] for key in ("png", "jpg") if key in sample)
-            assert image.size == (32, 24)
+            assert image.size == SIZE
             assert names["classes"][sample["cls"]] == sample["json"]["label"]
             yield names["classes"][sample["cls"]]
 
@@ -115,7 +118,7 @@ def croissant(names: Names) -> Found:
     assert not names["dataset"].metadata.ctx.issues.errors
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     for record in names["records"]:
-        assert record["images/image"].size == (32, 24)
+        assert record["images/image"].size == SIZE
         counts[record["images/split"].decode()][record["images/label"].decode()] += 1
     classes = [record["classes/name"] for record in names["dataset"].records("classes")]
     return {split: dict(count) for split, count in counts.items()}, [

@@ -170,6 +170,20 @@ def test_large_splits_are_written_in_several_files(labeled: Dataset, monkeypatch
         assert manifest(archive)["images"]["files"] == 120
 
 
+@pytest.mark.usefixtures("with_pyarrow")
+def test_parquet_files_have_groups_of_rows(labeled: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr("labeling.exporting.layouts.hugging_face._GROUP_ROWS", 10)
+    monkeypatch.setattr("labeling.exporting.layouts.hugging_face._FILE_BYTES", 60_000)
+    archive = opened(archive_bytes(labeled, layout="huggingface"))
+    names = [name for name in archive.namelist() if name.startswith("data/train-")]
+    assert len(names) > 1
+    files = [pq.ParquetFile(io.BytesIO(archive.read(name))) for name in names]
+    assert files[0].num_row_groups > 1
+    assert sum(file.metadata.num_rows for file in files) == sum(counts_of(labeled)["train"].values())
+
+
 def test_the_manifest_names_the_layout(labeled: Dataset) -> None:
     about: dict[str, Any] = manifest(opened(archive_bytes(labeled, layout="coco")))
     assert about["options"]["layout"] == "coco"
