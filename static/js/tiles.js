@@ -55,7 +55,13 @@ export function drawChip(tile) {
     chip.style.removeProperty("--c");
     tile.style.removeProperty("--mark");
   }
-  const stateText = state === LABELED ? `labeled ${name}` : STATES[state];
+  describe(tile);
+}
+
+// Name the tile for screen readers: its file, decision and suggestion.
+export function describe(tile) {
+  const { state } = stateOf(tile);
+  const stateText = state === LABELED ? `labeled ${tile.querySelector(".chip .name").textContent}` : STATES[state];
   const change = tile.dataset.changed === undefined ? "" : ", file changed since";
   const remarks = remarksText(tile).map((text) => `, ${text}`).join("");
   tile.setAttribute("aria-label", `${tile.dataset.name}, ${stateText}${change}${remarks}${suggestionText(tile)}`);

@@ -258,7 +258,8 @@ setInterval(() => {
   else if ("waiting" in grid.dataset) open(pages.query);
 }, POLL);
 
-document.body.addEventListener("hoshina:job-finished", () => {
+document.body.addEventListener("hoshina:job-finished", ({ detail }) => {
+  if (detail?.states?.retrain === "succeeded") say("A new model is ready.");
   // Fetch the next page by the new model, while the person labels the rest of this one.
   pages.forgetPrefetched().then(() => pages.prefetch());
   if (isReady && pages.grid.classList.contains("is-empty") && !itemCount()) open(pages.query);

@@ -4,7 +4,7 @@ import { layout as layoutOfFrames } from "../frames.js";
 import { windowName } from "./leases.js";
 import { stretchPictures } from "../stretch.js";
 import { hasBar, isReview, isSweep } from "./sweep.js";
-import { idOf, isOpen, setPending, showDecision, stateOf } from "../tiles.js";
+import { describe, idOf, isOpen, setPending, showDecision, stateOf } from "../tiles.js";
 
 const MAX_PAGES = 12;
 const MAX_AGE = 5 * 60 * 1000; // ms, of a prefetched page
@@ -205,6 +205,7 @@ export class Pages extends EventTarget {
       const labelClass = classes.ofId(tile.dataset.label);
       if (effect) showDecision(tile, effect);
       else if (labelClass || tile.dataset.state !== "0") showDecision(tile, { ...stateOf(tile), label: labelClass?.id ?? null });
+      else describe(tile);
       setPending(tile, this.labels.pendingOf(id));
     }
   }
