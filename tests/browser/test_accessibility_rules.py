@@ -12,7 +12,6 @@ from tests.browser.factories import add_falling_model
 from tests.browser.pages import PAGES
 from tests.factories import decide
 
-
 # -- Targets of at least 24 px (WCAG 2.5.8) ----------------------------------------------------------
 # Exempt as in the standard: links in a sentence, and links with 24 px of their own around their center. The handle
 # between the panes is exempt, because it is a line; the arrow keys and a double click do the same.
@@ -23,9 +22,11 @@ SMALL = """() => {
     };
     const isSeen = target => {
         const box = target.getBoundingClientRect();
-        return target.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && box.width > 1 && box.height > 1;
+        const isVisible = target.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+        return isVisible && box.width > 1 && box.height > 1;
     };
-    const inSentence = target => getComputedStyle(target).display.startsWith('inline') && target.matches('a, button.link')
+    const isInline = target => getComputedStyle(target).display.startsWith('inline');
+    const inSentence = target => isInline(target) && target.matches('a, button.link')
         && [...target.parentElement.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
     const targets = [...document.querySelectorAll(
         'a[href], button, summary, select, textarea, input:not([type=hidden]), [role=option]')].filter(isSeen);
@@ -33,8 +34,10 @@ SMALL = """() => {
     const isAlone = (target, index) => {
         const { left, top, width, height } = boxes[index];
         const [x, y] = [left + width / 2, top + height / 2];
-        return !boxes.some((other, at) => at !== index && !target.contains(targets[at]) && !targets[at].contains(target)
-            && Math.hypot(Math.max(other.left - x, x - other.right, 0), Math.max(other.top - y, y - other.bottom, 0)) < 12);
+        const distance = ({ left, right, top, bottom }) =>
+            Math.hypot(Math.max(left - x, x - right, 0), Math.max(top - y, y - bottom, 0));
+        const isApart = other => other !== target && !target.contains(other) && !other.contains(target);
+        return !targets.some((other, at) => isApart(other) && distance(boxes[at]) < 12);
     };
     return targets.filter((target, index) => {
         if (Math.min(boxes[index].width, boxes[index].height) >= 24 || inSentence(target)) return false;
@@ -144,7 +147,8 @@ def test_classes_are_told_apart_without_color(page: Page, site: Site, furnished:
         open_whole(page, site.address + PAGES[name])
         nameless = page.evaluate("""() => [...document.querySelectorAll('.dot, [style*="--c:"]')].filter(mark => {
             if (!mark.checkVisibility({ visibilityProperty: true })) return false;
-            const row = mark.closest('li, tr, button, a, label, td, .chip, .suggestion, .runner-up, .tile, figure') ?? mark.parentElement;
+            const rows = 'li, tr, button, a, label, td, .chip, .suggestion, .runner-up, .tile, figure';
+            const row = mark.closest(rows) ?? mark.parentElement;
             return !/\\p{L}/u.test(row.textContent + (row.getAttribute('aria-label') ?? '') + (row.title ?? ''));
         }).map(mark => mark.parentElement.outerHTML.slice(0, 120))""")
         assert nameless == [], name
