@@ -91,13 +91,13 @@ function filter() {
   return element;
 }
 
-// Each value v from 0 to 1 becomes (contrast · (v − 0.5) + 0.5 + brightness) to the power of 1/gamma, then perhaps 1 minus it.
+// Each value v from 0 to 1, or 1 − v if inverted, becomes (contrast · (v − 0.5) + 0.5 + brightness) to the power of 1/gamma.
 function draw(element, { brightness, contrast, gamma, inverted }) {
   const slope = factor(contrast);
   const steps = [
+    inverted && { type: "table", tableValues: "1 0" },
     { type: "linear", slope, intercept: 0.5 - slope / 2 + brightness / 100 },
     { type: "gamma", amplitude: 1, exponent: 1 / factor(gamma), offset: 0 },
-    inverted && { type: "table", tableValues: "1 0" },
   ];
   element.replaceChildren(...steps.filter(Boolean).map((attributes) => {
     const step = document.createElementNS(SVG, "feComponentTransfer");

@@ -104,6 +104,7 @@ export class Keys {
     if (document.querySelector("dialog[open]")) return null;
     const target = event.target instanceof Element ? event.target : document.body;
     if (isField(target)) return null;
+    if (document.querySelector("#first-classes form") && event.key !== "?") return null; // its names are not commands
     const key = keyOf(event);
     const isAltGraph = event.getModifierState?.("AltGraph");
     if ((event.ctrlKey || event.metaKey) && !event.altKey && key === "a") return { name: "all" };

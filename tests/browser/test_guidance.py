@@ -214,6 +214,9 @@ def test_the_introduction_follows_the_person_and_ends(bench: Bench, page: Page) 
     expect(box.locator("[aria-current=step]")).to_contain_text("Try a sweep")
     bench.press("q")
     page.locator("#queue-menu .queue", has_text="Sweep").click()
+    expect(page.locator("#sweep-bar")).to_be_visible()
+    expect(box.locator("[aria-current=step]")).to_contain_text("Try a sweep")
+    bench.press("a")
     expect(box.get_by_text("That is all you need.")).to_be_visible()
     page.reload()
     bench.ready()
@@ -244,3 +247,28 @@ def test_long_class_names_take_two_lines(bench: Bench, page: Page) -> None:
         bench.press("-")
     expect(bench.tiles.first.locator(".suggestion kbd")).to_have_text("1")  # never by color alone
     expect(bench.tiles.first.locator(".suggestion kbd")).to_be_visible()
+
+
+def test_redo_follows_undo_until_the_next_decision(bench: Bench, page: Page) -> None:
+    bench.open("queue=all")
+    bench.press("1", "2", "z")
+    expect(bench.toasts).to_contain_text("Undid dog on image0001.png.")
+    bench.press("z", "Shift+z", "Shift+z")
+    assert bench.states()[:3] == ["1", "1", "0"]
+    bench.press("Shift+z")
+    expect(bench.toasts.locator(".toast:visible")).to_contain_text("Nothing to redo.")
+    bench.press("z", "3")
+    bench.press("Shift+z")
+    bench.settle()
+    first, second = bench.ids()[:2]
+    assert [bench.outcome(item) for item in (first, second)] == [(1, "cat"), (1, "bird")]
+
+
+def test_back_returns_to_the_queue_before(bench: Bench, page: Page) -> None:
+    bench.open("queue=all")
+    bench.press("q")
+    page.locator("#queue-menu .queue[value=random]").click()
+    expect(page.locator('#grid[data-kind="random"]')).to_be_visible()
+    page.go_back()
+    expect(page.locator('#grid[data-kind="all"]')).to_be_visible()
+    expect(page.locator("#queue-menu .queue-current b")).to_have_text("All")

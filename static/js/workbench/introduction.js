@@ -21,17 +21,17 @@ export class Introduction {
     remember(this.key, "shown");
     this.box.hidden = false;
     this.#update();
-    this.observer = new MutationObserver(() => this.#update());
-    for (const element of [document.querySelector('[data-count="labelled"]'), document.getElementById("badge-slot")]) {
-      if (element) this.observer.observe(element, { childList: true, characterData: true, subtree: true });
+    for (const name of ["hoshina:saved", "hoshina:labeled", "htmx:afterSettle", "hoshina:swept"]) {
+      document.body.addEventListener(name, (event) => this.#update(event));
     }
     document.body.addEventListener("hoshina:page", () => this.#update());
   }
 
-  #update() {
+  #update(event) {
     if (this.box.hidden) return;
     const n = nLabeled();
-    const hasSwept = document.getElementById("grid")?.dataset.kind === "sweep" && Boolean(document.querySelector("#grid .tile"));
+    if (event?.type === "hoshina:swept") remember(`${this.key}:swept`, true);
+    const hasSwept = recall(`${this.key}:swept`, false) === true;
     const isDone = [n >= ENOUGH, Boolean(document.getElementById("badge")?.dataset.model), hasSwept];
     setText(this.box.querySelector("[data-labeled]"), `${Math.min(n, ENOUGH)} of ${ENOUGH}`);
     const current = isDone.indexOf(false);
@@ -46,7 +46,6 @@ export class Introduction {
 
   #end() {
     remember(this.key, "ended");
-    this.observer?.disconnect();
     this.box.hidden = true;
   }
 }

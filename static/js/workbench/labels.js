@@ -17,6 +17,7 @@ function provenanceOf(tile) {
 export class Labels extends EventTarget {
   #waiting = new Map(); // uuid -> record not confirmed yet
   #undoStack = [];
+  #redoStack = [];
 
   constructor({ outbox, clock }) {
     super();
@@ -37,7 +38,8 @@ export class Labels extends EventTarget {
 
   // Decide tiles. `kind` is assign (with a class), unsure, skip or clear. Tiles in `later` look decided but are not sent:
   // the queue Checks shows them again.
-  decide(kind, label, tiles, { later = [] } = {}) {
+  decide(kind, label, tiles, { later = [], isRedo = false } = {}) {
+    if (!isRedo) this.#redoStack = [];
     const before = [...tiles, ...later].map(stateOf);
     const outcome = (tile) => ({ id: idOf(tile), state: OUTCOME[kind], label: label?.id ?? null });
     const effect = tiles.map(outcome);
@@ -57,7 +59,7 @@ export class Labels extends EventTarget {
     document.body.dispatchEvent(new CustomEvent("hoshina:labeled", { detail: { tiles, effect } }));
     for (const tile of tiles) setConflict(tile, null);
     this.#send({ action, effect: [...effect, ...later.map(outcome)], before });
-    this.#undoStack.push({ uuid: action.uuid, before, effect });
+    this.#undoStack.push({ uuid: action.uuid, before, effect, kind, label, later: later.map(idOf) });
     const message = label?.name ?? ANNOUNCEMENTS[kind];
     say(before.length === 1 ? message : `${counted(before.length, "image")}: ${message}`);
   }
@@ -68,10 +70,24 @@ export class Labels extends EventTarget {
     const action = { uuid: newUuid(), kind: "undo", at: new Date().toISOString(), items: [] };
     this.#send({ action, effect: last?.before ?? [], before: last?.effect ?? [], undoes: last?.uuid });
     this.clock.restart();
-    const n = last?.before.length ?? 0;
-    if (n === 1) say("Undone");
-    else if (n) toast(`Undid ${counted(n, "label")}.`, "", "undo");
-    return last?.before[0]?.id ?? null;
+    if (!last) return null;
+    this.#redoStack.push(last);
+    const n = last.effect.length;
+    const what = last.label?.name ?? ANNOUNCEMENTS[last.kind];
+    const [tile] = n === 1 ? this.tilesOf(last.effect[0].id) : [];
+    toast(n === 1 ? `Undid ${what}${tile ? ` on ${tile.dataset.name}` : ""}.` : `Undid ${counted(n, "label")}.`, "", "undo");
+    return last.before[0]?.id ?? null;
+  }
+
+  // Decide again what the newest undo took back, as far as its images are on this page or a previous one. Return the
+  // number of images, or null if there is nothing to redo.
+  redo() {
+    const last = this.#redoStack.pop();
+    if (!last) return null;
+    const tilesOf = (ids) => ids.map((id) => this.tilesOf(id)[0]).filter(Boolean);
+    const tiles = tilesOf(last.effect.map(({ id }) => id));
+    if (tiles.length) this.decide(last.kind, last.label, tiles, { later: tilesOf(last.later), isRedo: true });
+    return tiles.length;
   }
 
   #send(record) {

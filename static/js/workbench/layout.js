@@ -21,11 +21,11 @@ export class Layout {
     const target = SIZES[this.step];
     const isDense = target < 100;
     const gap = isDense ? 4 : 8;
-    const isTall = !isDense && widestName() > target - BESIDE_NAME;
-    const strip = isDense ? 18 : isTall ? 38 : 24;
     // With frames side by side, a tile is larger than with one image, but each frame is a little smaller.
     const { across, lines } = framesInTile();
     const side = target * (across * lines) ** -0.25;
+    const isTall = !isDense && widestName() > side * across - BESIDE_NAME;
+    const strip = isDense ? 18 : isTall ? 38 : 24;
     const width = Math.max(1, this.stage.clientWidth - gap);
     const height = Math.max(1, this.stage.clientHeight - gap - (this.hasBar ? this.#barHeight() : 0));
     let columns = Math.max(across > 1 ? 1 : 2, Math.round(width / (side * across + gap)));

@@ -107,8 +107,11 @@ function accept() {
   if (!rest.length) return toast("All images are marked or labeled. Label the marked images, or turn the page.");
   const now = rest.filter((tile) => tile.dataset.later === undefined);
   const marked = sweep.marked;
-  decideTiles("assign", label, now.length ? now : rest, now.length ? rest.filter((tile) => !now.includes(tile)) : []);
+  const later = now.length ? rest.filter((tile) => !now.includes(tile)) : [];
+  decideTiles("assign", label, now.length ? now : rest, later);
+  if (later.length) toast(`${counted(now.length, "image")} labeled as ${label.name}. ${later.length} kept back, to be shown again as a check.`);
   for (const tile of marked) cursor.mark(tile); // they still need a label
+  document.body.dispatchEvent(new CustomEvent("hoshina:swept"));
   sweep.showMarked();
 }
 
@@ -203,6 +206,14 @@ document.body.addEventListener("hoshina:reveal", ({ detail }) => {
   detail.isShown = Boolean(tile);
 });
 
+function redo() {
+  if (turning !== null) return;
+  const n = labels.redo();
+  if (n === null) toast("Nothing to redo.", "", "undo");
+  else if (n === 0) toast("The images of that decision are no longer on these pages.", "", "undo");
+  else toast(`Labeled ${counted(n, "image")} again.`, "", "undo");
+}
+
 // -- Pages ----------------------------------------------------------------------------------------
 function handlePageError(error, request) {
   console.info("A page could not be loaded.", error);
@@ -275,7 +286,7 @@ const commands = {
   unsure: () => decide("unsure"),
   skip: () => decide("skip"),
   clear: () => decide("clear"),
-  undo,
+  undo: ({ shift }) => (shift && !classes.letters().includes("z") ? redo() : undo()),
   find: () => finder.open(),
   why: toggleReasons,
   similar: () => similar(cursor.targets),
@@ -500,7 +511,7 @@ function chooseQueue(button) {
   const form = document.getElementById("queues");
   form.querySelector('input[name="queue"]').value = button.value;
   button.closest("details").open = false;
-  queryChanged(form, "queue");
+  queryChanged(form, "queue", { push: true });
   focusTile();
 }
 
@@ -559,11 +570,11 @@ function queryOf(form) {
   return query;
 }
 
-function queryChanged(form, changed) {
+function queryChanged(form, changed, { push = false } = {}) {
   const query = queryOf(form);
   // Drop the default state of the queue: a filter by class or path applies to all such images.
   if (changed === "queue" || (["label", "path", "flagged", "tag", "noted", "note"].includes(changed) && query.get("state") === "unlabelled")) query.delete("state");
-  show(query);
+  show(query, { push });
 }
 
 function show(query, { push = false } = {}) {

@@ -7,6 +7,7 @@ import { hasBar, isReview, isSweep } from "./sweep.js";
 import { describe, idOf, isOpen, setPending, showDecision, stateOf } from "../tiles.js";
 
 const MAX_PAGES = 12;
+const NOTE_DURATION = 6000; // ms
 const MAX_AGE = 5 * 60 * 1000; // ms, of a prefetched page
 
 export class SignedOut extends Error {}
@@ -186,7 +187,10 @@ export class Pages extends EventTarget {
     for (const name of ["sweep-bar", "grid-note"]) document.getElementById(name)?.remove();
     if (page.bar) this.stage.prepend(page.bar);
     this.stage.classList.toggle("has-bar", Boolean(page.bar)); // :has() would lay all tiles out again at each key
-    if (page.note) this.stage.append(page.note);
+    if (page.note) {
+      this.stage.append(page.note);
+      setTimeout(() => page.note.remove(), NOTE_DURATION); // it lies over tiles
+    }
     this.cursor.isMarking = Boolean(page.bar) && isSweep(page.node.dataset.kind);
     page.node.classList.toggle("marking", this.cursor.isMarking);
     this.stage.scrollTop = 0;

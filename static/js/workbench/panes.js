@@ -52,6 +52,7 @@ export class SidePane {
     this.state = state;
     this.side.hidden = state === "closed";
     this.bench.classList.toggle("full", state === "full");
+    window.dispatchEvent(new Event("resize")); // the large image has another size
     if (state === "closed") {
       this.#shown = "";
       this.body.replaceChildren();
