@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import trigger_client_event
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
@@ -29,6 +30,9 @@ from labeling.importing.undo import past_imports, undo_import
 from labeling.models import Dataset, Field, LabelClass
 from labeling.tables.report import SHOWN
 from labeling.views.uploads import TableForm, uploaded
+
+# The client event after which the form on the Export page counts again.
+LABELS_CHANGED = "hoshina:labels"
 
 
 @requires(Role.MANAGER)
@@ -82,6 +86,7 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, s
         "size": size,
         "n_changed": count_content_changed(dataset),
         "counted_up_to": COUNTED_UP_TO,
+        "past_imports": past_imports(dataset),
     }
     if is_valid:
         context |= _splits(dataset, form.options().splits)
@@ -152,7 +157,7 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     name = "labeling/importing/_report.html" if request.htmx else "labeling/importing/page.html"
     response = render(request, name, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
-    return response
+    return trigger_client_event(response, LABELS_CHANGED) if "report" in context else response
 
 
 @require_POST
@@ -166,9 +171,10 @@ def undo(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     except Refusal as problem:
         context["undo_problem"] = str(problem)
     context["past_imports"] = past_imports(dataset)
-    return render(
-        request, "labeling/importing/_past_imports.html", context, status=422 if "undo_problem" in context else 200
-    )
+    is_refused = "undo_problem" in context
+    name = "labeling/importing/_past_imports.html"
+    response = render(request, name, context, status=422 if is_refused else 200)
+    return response if is_refused else trigger_client_event(response, LABELS_CHANGED)
 
 
 def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:

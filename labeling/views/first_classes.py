@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import trigger_client_event
 
@@ -26,6 +27,7 @@ _OTHER_DATASETS = 5
 
 
 @requires(Role.MANAGER)
+@never_cache
 @require_http_methods(["GET", "POST"])
 def first_classes(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Render the panel, or add classes.

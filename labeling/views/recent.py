@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from hoshina.core.http import HtmxHttpRequest
@@ -17,6 +18,7 @@ from labeling.display.signed_thumbs import SignedThumbs
 from labeling.models import Dataset, Item, State
 
 
+@never_cache
 @require_GET
 def recent(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the person's last decisions as a fragment. Each opens its image in the grid, to be labeled again."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
@@ -49,6 +50,7 @@ class PolicyForm(_PolicyModelForm):
         return share
 
 
+@never_cache
 @require_GET
 def badge(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the state of the model in short, for the header."""

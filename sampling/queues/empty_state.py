@@ -7,8 +7,10 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from hoshina.core.plural import counted
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
+from modeling.predictions import active_model
 from sampling.models import Round
 from sampling.queues.field_filter import from_params
 from sampling.queues.leases import LEASE, NO_WINDOW, Holding, Window, holdings
@@ -52,11 +54,7 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
     if dataset.n_items == 0:
         return _nothing_read(dataset)
     if STRATEGIES[round_.queue].needs_held_out:
-        return Empty(
-            "No suspect labels",
-            "The held-out predictions agree with the labels, or you have checked the labels that they disagree with. "
-            "Labels made since the last training are checked after the next one.",
-        )
+        return _no_suspects(dataset)
     if round_.queue == "checks" and n_waiting(dataset):
         text = "Others are looking at the remaining checks. These become available when they leave the page."
         return Empty("No checks available right now", text, is_waiting=True)
@@ -83,13 +81,43 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
             label, query = "Show looser groups", "queue=groups&loose=1"
         url = f"{reverse('workbench', args=[dataset.slug])}?{query}"
         return Empty(*nothing_to_sweep(round_), action_label=label, action_url=url)
-    if filters["predicted"] is not None:
+    return _none_available(round_, held)
+
+
+def _none_available(round_: Round, held: tuple[Holding, ...]) -> Empty:
+    if round_.params["filters"]["predicted"] is not None:
         return Empty("No matches", "No unlabeled image is predicted as this class. Choose another class.")
+    if round_.queue == "unlike" and not held:
+        return _no_groups(round_)
     text = "The remaining images have no embeddings yet. Try again in a moment, or choose the queue All."
     if held:
         others = "Others are labeling the remaining images. These become available when they leave the page"
         text = f"{others}, or {LEASE.seconds // 60} minutes after they were last active."
     return Empty("No images available right now", text, is_waiting=True)
+
+
+def _no_suspects(dataset: Dataset) -> Empty:
+    """Return that no label is probably wrong, with the number of held-out predictions that differ from the labels."""
+    model = active_model(dataset)
+    confusion = (model.metrics.get("confusion") if model else None) or []
+    n = sum(map(sum, confusion))
+    n_different = n - sum(row[at] for at, row in enumerate(confusion))
+    later = "Labels made since the last training are checked after the next one."
+    if model is None or not n_different:
+        return Empty("No suspect labels", f"The held-out predictions agree with the labels. {later}")
+    text = (
+        f"The held-out predictions of {model} differ from {n_different:,} of {counted(n, 'label')}, which Results "
+        f"lists. This queue shows only those that are probably wrong; none is, or you have checked them. {later}"
+    )
+    url = reverse("sampling:results", args=[dataset.slug])
+    return Empty("No suspect labels", text, action_label="Results", action_url=url)
+
+
+def _no_groups(round_: Round) -> Empty:
+    if round_.params.get("facts", {}).get("groups"):
+        return Empty("No further groups", "The groups before this one were found. Choose one of them on the left.")
+    text = "No unlabeled images were found that resemble each other and none of your labels. Choose another queue."
+    return Empty("No such groups", text)
 
 
 def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:

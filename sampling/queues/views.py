@@ -11,6 +11,7 @@ from django.core.exceptions import BadRequest
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from hoshina.core.errors import Refusal
@@ -87,6 +88,7 @@ def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "sampling/queues/_grid.html", context, status=status)
 
 
+@never_cache
 @require_GET
 def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the choice of queue, its parameters and the filters."""
@@ -151,6 +153,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "sampling/queues/_pane.html", context)
 
 
+@never_cache
 @require_GET
 def unlike_groups(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the groups that the person's newest pull of Unlike found, as a fragment of the form."""

@@ -14,7 +14,7 @@ from labeling.importing import save_table
 from labeling.importing.save_table import import_labels
 from labeling.importing.undo import past_imports, undo_import
 from labeling.models import Annotation, Dataset, Item, LabelClass
-from tests.factories import MakeDataset, assign, text
+from tests.factories import MakeDataset, assert_contains, assign, text
 
 pytestmark = pytest.mark.django_db
 
@@ -77,9 +77,11 @@ def test_nothing_else_is_undone(dataset: Dataset, make_dataset: MakeDataset) -> 
 
 def test_the_page_lists_and_undoes_them(client: Client, dataset: Dataset) -> None:
     identity = load(dataset, "dog", "dog")
-    assert identity in text(client.get("/d/pictures/import/"))
-    answer = text(client.post("/d/pictures/import/undo/", {"import": identity}))
-    assert "2 images went back" in answer
+    for page in ("import", "export"):
+        assert_contains(text(client.get(f"/d/pictures/{page}/")), "Earlier imports", identity)
+    response = client.post("/d/pictures/import/undo/", {"import": identity})
+    assert "2 images went back" in text(response)
+    assert "hoshina:labels" in response["HX-Trigger"], "the Export page counts again"
     assert labels(dataset)[:2] == ["cat", "cat"]
     assert "no such import" in text(client.post("/d/pictures/import/undo/", {"import": identity}), 422)
 

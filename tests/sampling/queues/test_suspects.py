@@ -9,7 +9,7 @@ from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Item, LabelClass, Lease, State
 from modeling.models import ModelVersion
 from sampling.queues.registry import STRATEGIES
-from tests.factories import MakeDataset, command_json, command_output, decide, not_none
+from tests.factories import MakeDataset, assert_contains, command_json, command_output, decide, not_none
 from tests.modeling.factories import add_vectors, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -90,6 +90,13 @@ def test_the_only_label_of_a_class_is_no_suspect(dataset: Dataset, client: Clien
     record_import(dataset, [Decision(dataset.items.get(row=2).pk, State.LABELLED, bird.pk)], None)
     run_now("retrain", dataset_id=dataset.pk)
     assert 2 not in tiles(client)
+
+
+def test_disagreements_that_are_not_suspect_are_counted(dataset: Dataset, client: Client) -> None:
+    for row in WRONG:
+        decide(dataset, "assign", [row], name_of(dataset, row), queue="suspects")
+    shown = client.get(GRID).content.decode()
+    assert_contains(shown, "No suspect labels", "model 1 differ from 3 of 60 labels", 'href="/d/pictures/results/"')
 
 
 def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: MakeDataset, client: Client) -> None:

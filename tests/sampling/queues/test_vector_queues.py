@@ -447,4 +447,9 @@ def test_unlike_shows_the_cloud_without_labels_and_its_groups(dataset: Dataset, 
     assert_contains(groups, f"{sizes[0]} image", "Group 1", 'aria-current="true"')
     beyond = client.get(f"/d/pictures/grid/?queue=unlike&group={len(sizes) + 1}").context["page"]
     assert not beyond.tiles
+    shown = client.get(f"/d/pictures/grid/?queue=unlike&group={len(sizes) + 1}").content.decode()
+    assert_contains(shown, "No further groups", lacks=["embeddings"])
     assert "group must be 1 or more" in client.get("/d/pictures/grid/?queue=unlike&group=0").content.decode()
+    label(dataset, [row for row in range(36) if row % 3 == 0][:3])
+    shown = client.get("/d/pictures/grid/?queue=unlike").content.decode()
+    assert_contains(shown, "No such groups", lacks=["embeddings"])
