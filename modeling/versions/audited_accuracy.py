@@ -3,7 +3,7 @@
 Two accuracies are shown, always under these names. *Held-out accuracy* (``ModelVersion.metrics``) is measured on the
 labels, each predicted by a fit that was trained without it; the labels were selected, so it may differ on other
 images. *Audited accuracy* is that on the whole dataset, estimated from randomly drawn items; it is shown wherever it
-exists.
+exists, and first from ``MIN_AUDIT`` items on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+# With fewer audited items, the audited accuracy says little: it is not shown first, and nothing is forecast.
+MIN_AUDIT = 20
 # Narrower intervals are shown with one decimal.
 NARROW = 0.04
 

@@ -22,7 +22,7 @@ from labeling.decisions.random_draws import random_draws
 from labeling.models import Dataset, Item, LabelClass, State
 from modeling.models import ModelVersion
 from modeling.predictions import Predictions, held_out_of, predictions_of
-from modeling.versions.audited_accuracy import Audited
+from modeling.versions.audited_accuracy import MIN_AUDIT, Audited
 from sampling.algorithms.estimates import (
     Estimate,
     collection_accuracy,
@@ -41,7 +41,7 @@ BLOCK = 100_000
 # The forecast uses the newest VERSIONS versions. It needs MIN_SIZES different numbers of labels, and MIN_AUDIT
 # audit labels for the last version.
 VERSIONS = 50
-MIN_SIZES, MIN_AUDIT = 3, 20
+MIN_SIZES = 3
 # The forecast reaches to AHEAD times the labels, in POINTS points; a fixed seed makes it reproducible.
 AHEAD, POINTS, SEED = 2.0, 9, 0
 

@@ -18,10 +18,9 @@ from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
 from modeling.predictions import active_model
 from modeling.versions import plots
-from modeling.versions.audited_accuracy import Share, share_text
+from modeling.versions.audited_accuracy import MIN_AUDIT, Share, share_text
 from modeling.versions.headline import headline_of
 from sampling.accuracy.estimate import (
-    MIN_AUDIT,
     MIN_OF_CLASS,
     Outlook,
     estimates_of,

@@ -16,7 +16,8 @@ from labeling.decisions.random_draws import random_draws
 from labeling.models import Dataset, LabelClass
 from modeling.assistive.policy import labels_to_go, policy_of
 from modeling.models import ModelVersion
-from sampling.accuracy.estimate import MIN_AUDIT, Outlook, more_to_halve
+from modeling.versions.audited_accuracy import MIN_AUDIT
+from sampling.accuracy.estimate import Outlook, more_to_halve
 from sampling.accuracy.stopping import Stopping, stopping
 from sampling.models import AccuracyEstimate
 from sampling.queues.pull import Filters, gather

@@ -9,7 +9,8 @@ from typing import Any
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from sampling.accuracy.estimate import MIN_AUDIT, Outlook, history, more_to_halve, outlook, recalls_by_name
+from modeling.versions.audited_accuracy import MIN_AUDIT
+from sampling.accuracy.estimate import Outlook, history, more_to_halve, outlook, recalls_by_name
 from sampling.accuracy.stopping import Stopping, stopping
 from sampling.models import AccuracyEstimate
 from sampling.sweeps.banner import cost_sentence

@@ -56,6 +56,18 @@ def test_the_audited_accuracy_comes_first_where_there_is_one(make_dataset: MakeD
     assert_contains(text(client), "Audited accuracy of model 4", "Model 5, in use now, has no audited accuracy yet.")
 
 
+def test_an_audit_of_few_images_does_not_replace_held_out_accuracy(make_dataset: MakeDataset, client: Client) -> None:
+    newest = estimates_at(make_dataset(30), [(60, 1.0, 3)])[-1]
+    versions = ModelVersion.objects.filter(pk=newest.model_version_id)
+    versions.update(is_active=True, metrics={"accuracy": 0.93, "accuracy_interval": [0.9, 0.95]})
+    assert_contains(
+        text(client), "93 % 95 % interval 90 to 95 % Held-out accuracy of model 1", "Audit: 3 of 20 images."
+    )
+    assert "held-out accuracy 93 % (90 to 95) audit: 3 of 20 images" in text(client, BADGE)
+    versions.update(metrics={})
+    assert "audited accuracy" in text(client, BADGE), "the only one that is known"
+
+
 def test_confused_pairs_open_their_images(trained: Dataset, client: Client) -> None:
     pairs = client.get(PAGE).context["pairs"]
     assert 1 <= len(pairs) <= 3
