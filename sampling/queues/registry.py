@@ -332,7 +332,8 @@ STRATEGIES = _by_name(
     Strategy("random", "Random", "A random sample of the unlabeled images.", random),
     Strategy(
         "audit", "Audit",
-        "A random sample that measures the audited accuracy: that of the model on the whole dataset.", audit,
+        "A random sample that measures the audited accuracy, that of the model on the whole dataset. Suggestions are "
+        "hidden.", audit,
     ),
     Strategy(
         "all", "All", "Every image in the order of the folder, or sorted by a field.",

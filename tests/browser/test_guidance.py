@@ -272,3 +272,21 @@ def test_back_returns_to_the_queue_before(bench: Bench, page: Page) -> None:
     page.go_back()
     expect(page.locator('#grid[data-kind="all"]')).to_be_visible()
     expect(page.locator("#queue-menu .queue-current b")).to_have_text("All")
+
+
+def test_audit_hides_suggestions(bench: Bench, page: Page) -> None:
+    add_falling_model(bench.dataset)
+    bench.open("queue=all&state=unlabelled")
+    expect(bench.focused.locator(".suggestion")).to_be_visible()
+    bench.press("q")
+    page.locator("#queue-menu .queue[value=audit]").click()
+    expect(page.locator('#grid[data-kind="audit"]')).to_be_visible()
+    expect(bench.focused.locator(".suggestion")).to_be_hidden()
+    expect(page.get_by_role("option", name="suggested")).to_have_count(0)
+    bench.press("1")
+    bench.settle()
+    assert Annotation.objects.latest("pk").suggestion_shown is False
+    bench.press("q")
+    page.locator("#queue-menu .queue[value=random]").click()
+    expect(page.locator('#grid[data-kind="random"]')).to_be_visible()
+    expect(bench.focused.locator(".suggestion")).to_be_visible()

@@ -55,6 +55,7 @@ const finder = new Finder({ keys, run: (name) => run({ name }), assign: (labelCl
 const question = new Question();
 let turning = null; // the timer or promise of a page turn; class keys are ignored until it ends
 let isReady = false;
+let wasAudit = false; // whether the page before was of the queue Audit
 let retry = null; // requests a page again that failed to load
 let wasPointer = false; // whether the last input was by mouse or touch
 const earlyCommands = [];
@@ -246,6 +247,8 @@ async function open(query) {
 }
 
 pages.addEventListener("shown", () => {
+  if (isAudit() !== wasAudit) applyBlind();
+  wasAudit = isAudit();
   document.body.dispatchEvent(new CustomEvent("hoshina:page"));
   clock.restart();
   keysDialog.draw(); // a sweep's bar shows keys
@@ -304,7 +307,7 @@ const commands = {
   layout: cycleLayout,
   frameBefore: () => stepFrame(-1),
   frameAfter: () => stepFrame(1),
-  blind: () => setBlind(!labels.isBlind(), true),
+  blind: () => setBlind(recall("blind", false) !== true, true),
   classes: () => document.getElementById("open-classes").click(),
   detail: () => (pages.grid.dataset.kind === "suspects" ? keep() : side.enlarge()),
   guide: () => openGuide(),
@@ -399,14 +402,24 @@ document.body.addEventListener("hoshina:query", async ({ detail }) => {
   focusTile();
 });
 
+// Suggestions are hidden in blind mode, which the person chooses, and in Audit, whose labels they must not influence.
 function setBlind(isBlind, isByPerson) {
-  document.body.classList.toggle("blind", isBlind);
   document.getElementById("blind").setAttribute("aria-pressed", String(isBlind));
+  if (isByPerson) remember("blind", isBlind);
+  applyBlind();
+  if (!isByPerson) return;
+  const now = isBlind ? "Blind mode on. Labels are recorded as made without suggestions." : "Blind mode off. Suggestions are shown.";
+  toast(!isBlind && isAudit() ? "Blind mode off. In Audit, suggestions stay hidden." : now);
+}
+
+function isAudit() {
+  return pages.grid.dataset.kind === "audit";
+}
+
+function applyBlind() {
+  document.body.classList.toggle("blind", recall("blind", false) === true || isAudit());
   for (const tile of cursor.tiles) drawChip(tile);
   document.body.dispatchEvent(new CustomEvent("hoshina:blind"));
-  if (!isByPerson) return;
-  remember("blind", isBlind);
-  toast(isBlind ? "Blind mode on. Labels are recorded as made without suggestions." : "Blind mode off. Suggestions are shown.");
 }
 
 // -- Keys and clicks ------------------------------------------------------------------------------
