@@ -22,7 +22,8 @@ from labeling.models import Dataset
 
 # Limits, so that a folder of a million files or a slow network share answers as well.
 _MOST_ENTRIES = 10_000
-_MOST_FOLDERS = 200
+_MOST_FOLDERS = 500
+_MOST_NAMES = 200
 _SECONDS = 1.0
 _RECENT = 5
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
@@ -102,14 +103,15 @@ def recent_folders() -> list[Choice]:
     return [Choice(folder, str(folder)) for folder in found[:_RECENT] if _is_folder(folder)]
 
 
-def list_folder(folder: Path) -> Listing:
-    """Return the subfolders of a folder in natural order, with their content. Raises Refusal."""
+def list_folder(folder: Path, find: str = "") -> Listing:
+    """Return the subfolders whose names contain ``find`` in natural order, with their content. Raises Refusal."""
     if not folder.is_absolute():
         raise Refusal(f"{folder} is not a full path.", "Enter a path that starts at the root of the disk.")
     if problem := folder_problem(folder):
         raise Refusal(problem)
     until = time.monotonic() + _SECONDS
-    allowed = (path for path in _subfolders(folder) if is_allowed(path))  # links may lead elsewhere
+    found = (path for path in _subfolders(folder) if find.lower() in path.name.lower())
+    allowed = (path for path in found if is_allowed(path))  # links may lead elsewhere
     inside = sorted(allowed, key=lambda path: natural_key(path.name))
     choices = [Choice(path, path.name, content_of(path, until)) for path in inside[:_MOST_FOLDERS]]
     above = [Choice(parent, parent.name or str(parent)) for parent in reversed(folder.parents) if is_allowed(parent)]
@@ -131,14 +133,14 @@ def names_of_folders(folder: Path) -> list[str]:
     Below folders that split the images, such as ``train``, the names of the next level are returned.
     """
     try:
-        inside = list(islice(_subfolders(folder), _MOST_FOLDERS + 1))
+        inside = list(islice(_subfolders(folder), _MOST_NAMES + 1))
         splits = [path for path in inside if path.name.lower() in _SPLITS]
         if splits and len(splits) == len(inside):
-            inside = [path for split in splits for path in islice(_subfolders(split), _MOST_FOLDERS + 1)]
+            inside = [path for split in splits for path in islice(_subfolders(split), _MOST_NAMES + 1)]
     except OSError:  # the problems page says so
         return []
     names = sorted({path.name for path in inside}, key=natural_key)
-    return names if 1 < len(names) <= _MOST_FOLDERS else []
+    return names if 1 < len(names) <= _MOST_NAMES else []
 
 
 def content_of(folder: Path, until: float = float("inf")) -> Content:

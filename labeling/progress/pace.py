@@ -59,12 +59,16 @@ class Range:
 
 @dataclass(frozen=True)
 class Finish:
-    """What the goal still takes: seconds of active time, and the days from today on. None: not known yet."""
+    """What the goal still takes: seconds of active time, and the days from today on. None: not known yet.
+
+    The days assume ``seconds_a_day`` of active time, 0 if it is not known.
+    """
 
     seconds: Range | None
     day: date | None
     earliest: date | None
     latest: date | None
+    seconds_a_day: float
 
 
 def work_of(tallies: Iterable[DayTally]) -> Work:
@@ -116,7 +120,8 @@ def finish_of(tallies: Sequence[DayTally], left: int, today: date, *, is_share: 
     if rate and day and rate.high and rate.low is not None:
         earliest = _after(today, left, rate.high)
         latest = _after(today, left, rate.low) if rate.low > 0 else None
-    return Finish(_seconds(days, left), day, earliest, latest)
+    seconds_a_day = sum(seconds for _, seconds in days) / len(days) if days else 0.0
+    return Finish(_seconds(days, left), day, earliest, latest, seconds_a_day)
 
 
 def _recent_days(tallies: Sequence[DayTally], today: date, *, is_share: bool) -> list[tuple[int, float]]:

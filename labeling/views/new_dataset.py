@@ -33,11 +33,15 @@ _PREVIEW_SECONDS = 1.0
 @requires(Role.ADMINISTRATOR)
 @require_GET
 def folders(request: HtmxHttpRequest) -> HttpResponse:
-    """List the subfolders of ``path`` with their numbers of images, as a fragment; without it, where to begin."""
+    """List the subfolders of ``path`` with their numbers of images, as a fragment; without it, where to begin.
+
+    With ``find``, only those whose names contain it.
+    """
     context: dict[str, Any] = {"starting_points": starting_points(), "recent": recent_folders()}
     if path := request.GET.get("path", "").replace("\x00", ""):
         try:
-            context["listing"] = list_folder(Path(path))
+            context["listing"] = list_folder(Path(path), find := request.GET.get("find", "").strip())
+            context["find"] = find
         except Refusal as problem:
             context["problem"] = str(problem)
     return render(request, "labeling/ingest/_folders.html", context)

@@ -53,6 +53,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset, error: str = "") -> HttpRe
         "goal": goal,
         "finish": finish,
         "time_left": _time_left(finish),
+        "a_day": span(finish.seconds_a_day) if finish.seconds_a_day else "",
         "recent": work_of(recent),
         "n_days": DAYS,
         "session": session_of(dataset, request.user.pk, now),

@@ -140,6 +140,9 @@ def test_the_page_offers_what_is_in_the_files(dataset: Dataset, client: Client) 
     address = f"/d/{dataset.slug}/fields/cards/"
     assert_contains(client.get(address), f"Found in a sample of {N} files", 'value="EXPTIME"', "M 0", lacks=["NAXIS1"])
     assert client.post(address).status_code == 422
+    names = [offer.name for offer in header_fields.sample_of(dataset).offers]
+    wanted = [name for name in header_fields._WANTED if name in names]
+    assert names[: len(wanted)] == wanted
     page = client.post(address, {"card": ["EXPTIME", "OBJECT"]}).content.decode()
     job = Job.objects.get(kind="read_cards")
     assert job.params == {"cards": ["EXPTIME", "OBJECT"]}

@@ -81,6 +81,9 @@ def test_large_and_slow_folders_are_counted_in_part(
     monkeypatch.setattr(folder_listing, "_MOST_FOLDERS", 1)
     (tmp_path / "other").mkdir()
     assert_contains(client.get(FOLDERS, {"path": str(tmp_path)}), "4 or more images", "And 2 more folders")
+    found = client.get(FOLDERS, {"path": str(tmp_path), "find": "OTH"})
+    assert_contains(found, "other", 'value="OTH"', lacks=["more folder", "many"])
+    assert_contains(client.get(FOLDERS, {"path": str(tmp_path), "find": "<x>"}), "No folder here has “&lt;x&gt;”")
 
 
 def test_only_allowed_folders_are_listed_and_previewed(
