@@ -1,7 +1,10 @@
 """The Export page in a browser: layouts with their code, and the tick box for images keeps what was chosen."""
 
+import io
+
 from playwright.sync_api import Page, expect
 
+from labeling.importing.save_table import import_labels
 from tests.browser.bench import Bench
 from tests.factories import decide, manifest, opened
 
@@ -55,3 +58,15 @@ def test_a_layout_is_chosen_by_key_and_downloaded(bench: Bench) -> None:
     assert len(names) == 2
     assert all(name.split("/")[1] == "cat" for name in names)
     assert manifest(archive)["options"]["layout"] == "imagefolder"
+
+
+def test_an_import_is_undone_later_and_the_page_counts_again(bench: Bench) -> None:
+    import_labels(bench.dataset, io.BytesIO(b"path,label\nimage0000.png,cat\nimage0001.png,cat\n"), user=None)
+    page = bench.page
+    page.goto(f"{bench.address}/d/{bench.dataset.slug}/export/")
+    contents = page.get_by_role("region", name="Files")
+    expect(contents).to_contain_text("2 labeled")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator("#past-imports").get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("The import was undone: 2 images went back")).to_be_visible()
+    expect(contents).to_contain_text("0 labeled")

@@ -64,6 +64,23 @@ def test_three_ways_to_a_dataset(page: Page, tmp_path: Path, picture_folder: Mak
     _see_tiles(page, "digits", 1797)
 
 
+def test_a_folder_among_many_is_found_by_name(page: Page, tmp_path: Path) -> None:
+    for number in range(600):
+        (tmp_path / "home" / "Pictures" / f"field {number:04}").mkdir()
+    page.get_by_role("button", name="Choose a folder…").click()
+    page.get_by_role("button", name="Pictures").click()
+    expect(page.locator("#folders")).to_contain_text("And 101 more folders")
+    page.get_by_label("Find a folder by name").press_sequentially("ld 05", delay=50)
+    expect(page.locator(".folder-entries > li")).to_have_count(100)
+    expect(page.get_by_label("Find a folder by name")).to_be_focused()
+    page.keyboard.type("99")
+    expect(page.get_by_label("Find a folder by name")).to_have_value("ld 0599")
+    expect(page.locator(".folder-entries > li")).to_have_count(1)
+    require_accessible(page)
+    page.get_by_role("button", name="field 0599").click()
+    expect(page.locator(".folder-here")).to_contain_text("field 0599")
+
+
 def test_an_upload_that_fails_is_continued(page: Page, picture_folder: MakeFolder) -> None:
     n_requests = 0
 
