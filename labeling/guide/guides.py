@@ -102,10 +102,14 @@ def examples_of(labels: Iterable[LabelClass]) -> QuerySet[ClassExample]:
 
 
 def first_frames(dataset: Dataset, item_ids: Sequence[int]) -> list[Frame]:
-    """Return the frame of each item that stands for it, of the first role, in the order of the items."""
+    """Return the frame of each item that stands for it, of the first role, in the order of the items.
+
+    If items have several frames, ``frame.item.frames`` has been read as well, for pages that show all of them.
+    """
     place = {role: number for number, role in enumerate(dataset.roles)}
     frames: dict[int, Frame] = {}
-    for frame in Frame.objects.filter(item__in=item_ids).select_related("item").order_by("pk"):
+    read = Frame.objects.filter(item__in=item_ids).select_related("item").order_by("pk")
+    for frame in read.prefetch_related("item__frames") if dataset.roles else read:
         present = frames.get(frame.item_id)
         if present is None or place.get(frame.role, len(place)) < place.get(present.role, len(place)):
             frames[frame.item_id] = frame

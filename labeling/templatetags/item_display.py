@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from django import template
 
+from labeling.display.item_frames import ItemFrames, item_frames
 from labeling.display.picture_urls import color_file_url, file_url, thumb_url
 from labeling.images.composite import side_by_side
 from labeling.models import Dataset, Frame
@@ -39,6 +40,14 @@ def may_have_scale(frame: Frame) -> bool:
     return frame.format in {"FITS", "TIFF", "DICOM"}
 
 
+@register.filter
+def all_frames(frame: Frame, dataset: Dataset) -> ItemFrames | None:
+    """Return all frames of the item that a frame stands for; None if each file is an item."""
+    if not dataset.roles:
+        return None
+    return item_frames(dataset, sorted(frame.item.frames.all(), key=lambda each: each.pk))
+
+
 register.filter("thumb", thumb_url)
 register.filter("full_view", file_url)
 register.filter("color_view", color_file_url)
@@ -60,6 +69,12 @@ def lines(roles: Sequence[str]) -> int:
 def grouped(number: int) -> str:
     """Format 1234567 as 1,234,567."""
     return f"{number:,}"
+
+
+@register.filter
+def signed(value: float) -> str:
+    """Format −0.514 as −0.51, with a minus sign instead of a hyphen."""
+    return f"{value:z.2f}".replace("-", "−")
 
 
 @register.filter

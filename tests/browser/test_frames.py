@@ -10,12 +10,14 @@ from astropy.wcs import WCS
 from django.core.management import call_command
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from labeling.guide import guides
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass
 from modeling.models import EmbeddingSet
-from tests.browser.axe import serious_violations
+from tests.browser.axe import require_accessible, serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
-from tests.factories import new_folder, not_none, opened, table
+from tests.factories import assign, new_folder, not_none, opened, table
+from tests.modeling.factories import add_vectors
 
 ROLES = ("target", "ref", "diff")
 N = 10
@@ -51,6 +53,35 @@ def seen(place: Locator) -> list[str]:
             .filter(one => one.clientWidth && getComputedStyle(one).visibility === 'visible')
             .map(one => one.classList.contains('color') ? 'color' : one.textContent.trim())""")
     )
+
+
+def test_compare_and_the_class_guide_show_all_frames_with_the_chosen_stretch(triplets: Bench) -> None:
+    labels = list(LabelClass.objects.order_by("order"))
+    add_vectors(triplets.dataset, np.random.default_rng(3).normal(size=(N, 8)).astype(np.float32))
+    for row in range(1, 5):
+        assign(triplets.dataset, [row], labels[row % 2])
+    examples = list(Item.objects.filter(row__in=(1, NO_REF)).values_list("pk", flat=True))
+    guides.add_examples(triplets.dataset, examples)
+    page = triplets.open().page
+    triplets.press("f", "y")
+    panel = page.locator("#compare")
+    expect(panel.locator(".compare-item img")).to_have_count(3)
+    expect(panel.get_by_role("img", name="diff of sn03")).to_be_visible()
+    expect(panel.locator(".compare-class img")).to_have_count(4 * 3 - 1)
+    expect(panel).to_contain_text("no ref")
+    require_accessible(page)
+    triplets.press("Escape", "g")
+    pictures = page.locator(".guide-picture img")
+    expect(pictures).to_have_count(5)
+    expect(page.get_by_role("link", name="diff of sn03")).to_be_visible()
+    require_accessible(page)
+    for image in pictures.all():
+        assert "s=zscale" in not_none(image.get_attribute("src"))
+    page.keyboard.press("Escape")
+    triplets.press("y")
+    expect(panel.locator(".compare-class img")).to_have_count(11)
+    for image in panel.locator("img").all():
+        assert "s=zscale" in not_none(image.get_attribute("src"))
 
 
 def transforms(bench: Bench) -> set[str]:

@@ -1,7 +1,11 @@
 """The class guide: what is saved, and what becomes of it when classes and items change."""
 
+import re
+
 import pytest
 from django.db import IntegrityError, transaction
+from django.test import Client
+from django.urls import reverse
 
 from hoshina.core.errors import Refusal
 from hoshina.datasets import deletion
@@ -10,7 +14,7 @@ from labeling.decisions import classes
 from labeling.guide import guides
 from labeling.guide.guides import Guide
 from labeling.models import Action, ClassConfusion, ClassExample, ClassGuide, Dataset, Item, LabelClass
-from tests.factories import MakeDataset, archive_bytes, assign, count_queries, decide, manifest, not_none, opened
+from tests.factories import MakeDataset, archive_bytes, assign, count_queries, decide, manifest, not_none, opened, text
 
 pytestmark = pytest.mark.django_db
 
@@ -212,6 +216,17 @@ def test_an_item_of_several_files_is_shown_by_its_first_role(dataset: Dataset) -
     Dataset.objects.filter(pk=dataset.pk).update(roles=["target", "image"])
     (shown,) = guide(Dataset.objects.get(pk=dataset.pk), "cat").examples
     assert shown.path == "first.png"
+
+
+def test_all_frames_of_an_example_are_shown(client: Client, dataset: Dataset) -> None:
+    use(dataset, [0], "cat")
+    frame = not_none(Item.objects.get(dataset=dataset, row=0).frames.first())
+    frame.pk, frame.role, frame.path = None, "diff", "diff.png"
+    frame.save()
+    Dataset.objects.filter(pk=dataset.pk).update(roles=["image", "ref", "diff"])
+    html = text(client.get(reverse("labeling:guide", args=[dataset.slug])), 200)
+    assert re.findall(r'<img [^>]*alt="(\w+) of', html) == ["image", "diff"]
+    assert "no ref" in html
 
 
 def test_the_export_contains_the_guide(dataset: Dataset, store: object) -> None:

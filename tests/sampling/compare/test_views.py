@@ -52,6 +52,13 @@ def test_without_a_model_the_nearest_labels_decide(client: Client, dataset: Data
     assert " %</b>" not in html
 
 
+def test_negative_similarities_have_a_minus_sign(client: Client, make_dataset: MakeDataset, store: object) -> None:
+    dataset = make_dataset(3)
+    add_vectors(dataset, np.array([[1, 0], [-1, 1], [-0.001, 1]], np.float32))
+    assign(dataset, [1, 2], LabelClass.objects.get(name="cat"))
+    assert_contains(said(page(client, 0)), "−0.71", "Similarity 0.00", "similarity (−1 to 1, the same is 1)")
+
+
 def test_with_a_model_its_two_most_likely_classes(client: Client, dataset: Dataset) -> None:
     P = np.tile(np.array([0.1, 0.3, 0.6], np.float32), (40, 1))
     add_model(dataset, P)
