@@ -83,6 +83,48 @@ def test_a_guide_is_written_by_keyboard(bench: Bench) -> None:
     assert guides.guide_of(label("dog")).description == "It **barks**.\n\n- and wags"
 
 
+def test_unsaved_text_survives_escape_and_control_enter_saves_it(bench: Bench) -> None:
+    page = bench.open().page
+    edit, description = page.get_by_role("button", name="Edit the guide of dog"), page.get_by_label("Description")
+    difference, restored = page.get_by_label("Difference"), page.get_by_text("Your unsaved text is back.")
+    bench.press("g")
+    edit.click()
+    description.fill("It barks.")
+    page.get_by_role("button", name="Add another").click()
+    expect(difference).to_have_count(2)
+    page.locator(".guide-row select").nth(1).select_option("cat")
+    difference.nth(1).fill("Cats meow.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#dialog")).to_be_hidden()
+    bench.press("g")
+    edit.click()
+    expect(description).to_have_value("It barks.")
+    expect(difference.nth(1)).to_have_value("Cats meow.")
+    expect(restored).to_be_visible()
+    require_accessible(page)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(f"#class-guide-{label('dog').pk} .prose")).to_have_text("It barks.")
+    assert [each.difference for each in guides.guide_of(label("dog")).confusions] == ["Cats meow."]
+    edit.click()
+    expect(difference).to_have_count(2)
+    expect(restored).to_have_count(0)
+    description.fill("Nonsense")
+    page.get_by_role("button", name="Cancel").click()
+    edit.click()
+    expect(description).to_have_value("It barks.")
+    description.fill("It wags.")
+    page.keyboard.press("Escape")
+    guides.save(label("dog"), "Someone else's.", {})
+    bench.press("g")
+    edit.click()
+    expect(description).to_have_value("It wags.")
+    page.keyboard.press("Control+Enter")  # refused: someone changed the guide after the draft was begun
+    expect(page.get_by_role("alert").filter(has_text="changed")).to_be_visible()
+    expect(description).to_have_value("It wags.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(f"#class-guide-{label('dog').pk} .prose")).to_have_text("It wags.")
+
+
 def test_selected_images_become_examples(bench: Bench) -> None:
     assign(bench.dataset, [0, 1, 2], label("cat"))
     page = bench.open("queue=all&state=any").page

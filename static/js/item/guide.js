@@ -1,4 +1,5 @@
 // The class guide in the dialog: opened at the class of the focused image. "Use as example" takes the selected images.
+import "./guide_drafts.js";
 
 // Return the id of the class of the focused or shown image, or of its suggestion; "" for neither.
 function classHere() {
