@@ -103,8 +103,9 @@ def views_of(dataset: Dataset, user: User) -> list[View]:
 
 def describe(query: QueryDict) -> str:
     """Return the queue and the filters of a view as text."""
-    strategy = STRATEGIES.get(query.get("queue", ""))
-    parts = [strategy.title if strategy else str(query.get("queue", ""))]
+    name = query.get("queue") or DEFAULT
+    strategy = STRATEGIES.get(name)
+    parts = [strategy.title if strategy else name]
     parts += [str(query["state"])] if query.get("state") else []
     parts += ["one class"] if query.get("label") else []
     parts += ["one predicted class"] if query.get("predicted") else []

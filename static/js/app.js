@@ -59,7 +59,7 @@ document.addEventListener("click", (event) => {
     if (group || !event.target.closest(".nav")) closeMenus(group);
   }
   const dialog = event.target.closest("dialog[open]");
-  if (dialog && event.target === dialog && !isInside(dialog, event)) dialog.close();
+  if (dialog && (event.target.closest("[data-close-dialog]") || (event.target === dialog && !isInside(dialog, event)))) dialog.close();
 });
 
 function isInside(element, event) {

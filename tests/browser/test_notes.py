@@ -161,6 +161,17 @@ def test_a_view_is_saved_opened_and_deleted(bench: Bench, page: Page) -> None:
     assert not SavedView.objects.exists()
 
 
+def test_saving_a_view_without_filters_can_be_canceled(bench: Bench, page: Page) -> None:
+    page.goto(bench.url)
+    button = page.get_by_role("button", name="Save view…")
+    button.click()
+    hint = page.locator("#save-view-form .hint")
+    expect(hint).to_contain_text("Auto. Everyone who labels this dataset")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.locator("#dialog")).to_be_hidden()
+    assert not SavedView.objects.exists()
+
+
 def test_a_recent_decision_is_corrected_in_two_actions(bench: Bench, page: Page) -> None:
     bench.open()
     page.locator("#recent-toggle").click()
