@@ -70,6 +70,8 @@ def test_a_folder_among_many_is_found_by_name(page: Page, tmp_path: Path) -> Non
     page.get_by_role("button", name="Choose a folder…").click()
     page.get_by_role("button", name="Pictures").click()
     expect(page.locator("#folders")).to_contain_text("And 101 more folders")
+    page.get_by_role("link", name="enter a path").click()
+    expect(page.get_by_role("textbox", name="Folder", exact=True)).to_be_visible()
     page.get_by_label("Find a folder by name").press_sequentially("ld 05", delay=50)
     expect(page.locator(".folder-entries > li")).to_have_count(100)
     expect(page.get_by_label("Find a folder by name")).to_be_focused()
