@@ -30,8 +30,8 @@ def recent(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 def _entry(dataset: Dataset, thumbs: SignedThumbs, item: Item) -> dict[str, Any]:
     frames = sorted(item.frames.all(), key=lambda frame: frame.pk)
-    grouped = item_frames(dataset, frames) if frames else None
-    frame = grouped.first if grouped else next(iter(frames), None)
+    grouped = item_frames(dataset, frames)
+    shown = [part.frame for part in grouped.parts if part.frame] if grouped else frames[:1]
     outcome = item.label.name if item.label else State(item.state).display_name
     query = urlencode({"queue": "all", "state": "any", "rows": item.row})
     return {
@@ -39,6 +39,6 @@ def _entry(dataset: Dataset, thumbs: SignedThumbs, item: Item) -> dict[str, Any]
         "outcome": outcome,
         "key": item.label.key_name.upper() if item.label else "",
         "title": f"{item.path}: {outcome}",
-        "thumb": thumbs.of_frame(frame) if frame else "",
+        "thumbs": [thumbs.of_frame(frame) for frame in shown],
         "url": f"{reverse('workbench', args=[dataset.slug])}?{query}",
     }

@@ -6,7 +6,7 @@ import { recall, remember } from "./store.js";
 import { say, toast } from "./toast.js";
 
 const CYCLE = ["zscale", "percentile", "minmax", "linear", "asinh", "log", "sqrt"];
-const PICTURES = ".picture img, .examples img, .compare img, .guide-picture img, [data-zoom] img";
+const PICTURES = ".picture img, .examples img, .recent-list img, .compare img, .guide-picture img, [data-zoom] img";
 const COLOR = ".color img"; // has its own curve
 
 // The element with the data of the dataset: {slug, rendering}.

@@ -84,6 +84,20 @@ def test_compare_and_the_class_guide_show_all_frames_with_the_chosen_stretch(tri
         assert "s=zscale" in not_none(image.get_attribute("src"))
 
 
+def test_the_recent_strip_shows_all_frames(triplets: Bench) -> None:
+    page = triplets.open().page
+    page.locator("#recent-toggle").click()
+    expect(page.locator("#recent")).to_contain_text("Images that you label appear here")
+    triplets.press("1", "2")
+    strip = page.locator("#recent li")
+    expect(strip.first.locator("img")).to_have_count(3)
+    triplets.settle()
+    page.reload()
+    triplets.ready()
+    expect(strip).to_have_count(2)
+    expect(strip.last.locator("img")).to_have_count(3)
+
+
 def transforms(bench: Bench) -> set[str]:
     """Return how the pictures of the detail are zoomed and moved, each way once."""
     images = bench.page.locator(".zoom.frames .frame:not(.color) img")

@@ -35,9 +35,9 @@ function showOutcome(entry, { state, label }) {
 function entryFor(tile) {
   const entry = row.cloneNode(true);
   Object.assign(entry.dataset, { item: tile.dataset.item, row: tile.dataset.row, name: tile.dataset.name });
-  const image = tile.querySelector(".picture .on img") ?? tile.querySelector(".picture img");
-  if (image) entry.querySelector("img").src = image.currentSrc || image.src;
   const link = entry.querySelector("a");
+  const images = [...tile.querySelectorAll(".picture.frames > .frame:not(.color) > img, .picture:not(.frames) > img")];
+  link.prepend(...images.map(({ currentSrc, src }) => Object.assign(new Image(), { src: currentSrc || src, alt: "" })));
   link.href = `${link.getAttribute("href").split("?")[0]}?${new URLSearchParams({ queue: "all", state: "any", rows: tile.dataset.row })}`;
   return entry;
 }
