@@ -49,7 +49,7 @@ def mark_two(page: Page) -> None:
 
 @dataclass(frozen=True)
 class Screen:
-    """A page, or a state of it: ``path`` below the dataset's address, or from the server's root with a slash."""
+    """Describe a page, or a state of it. ``path``: below the dataset's address; with a slash, from the root."""
 
     name: str
     title: str

@@ -23,7 +23,7 @@ admin.site.unregister(Group)
 
 @admin.register(User)
 class PersonAdmin(_UserAdmin):
-    """An account. What it may do follows from its groups, which are the roles."""
+    """Manage an account. What it may do follows from its groups, which are the roles."""
 
     list_display = ("username", "first_name", "last_name", "email", "roles", "is_active", "last_login")
     list_filter = ("is_active", "groups")

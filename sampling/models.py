@@ -220,7 +220,7 @@ class ClassSplit(models.Model):
 
 
 class SavedView(models.Model):
-    """A name for a queue with its parameters, filters and region: the query of a workbench URL, shared by everyone."""
+    """Name a queue with its parameters, filters and region: the query of a workbench URL, shared by everyone."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="saved_views", db_index=False)
     name = models.CharField(max_length=60)

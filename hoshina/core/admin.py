@@ -65,7 +65,7 @@ def title_of(name: str) -> str:
 
 
 class FlagFilter(admin.BooleanFieldListFilter):
-    """A filter of a flag, with a readable title."""
+    """Filter by a flag, with a readable title."""
 
     def __init__(self, field: Any, *args: Any, **options: Any) -> None:
         super().__init__(field, *args, **options)

@@ -24,7 +24,7 @@ ITEM_COLUMNS = ("file", "item_id", "path", "label", "split", "sha256")
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A class. ``number``: its place among the names of all classes. ``folder``: its name as the name of a folder."""
+    """Describe a class. ``number``: its place among all names. ``folder``: its name as the name of a folder."""
 
     number: int
     name: str
@@ -33,7 +33,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class LabeledImage:
-    """A labeled item's file. ``path``: in the dataset. ``name``: unique among the files of the export, no folders."""
+    """Describe a labeled item's file. ``path``: in the dataset. ``name``: unique in the export, without folders."""
 
     number: int
     item_id: int
@@ -58,7 +58,7 @@ class LabeledImage:
 
 
 class Contents:
-    """What layouts write. Iterate over the images as often as needed; files are counted as they are written.
+    """Hold what layouts write. Iterate over the images as often as needed; files are counted as they are written.
 
     ``read``: reads the labels and assigns the splits. ``tables``: yields the files of the default layout instead, which
     it reads as it writes.
@@ -133,7 +133,7 @@ class Contents:
 
 
 class ItemTable:
-    """The table of the files that a layout has written, for its end."""
+    """Collect the table of the files that a layout has written, for its end."""
 
     def __init__(self) -> None:
         self._lines = Spool()

@@ -17,7 +17,7 @@ from labeling.models import LabelClass
 
 
 class Classes(dict[int, LabelClass]):
-    """The classes at the start of the export by ID, and those that were first used while it ran."""
+    """Hold the classes at the start of the export by ID, and those that were first used while it ran."""
 
     def __missing__(self, pk: int) -> LabelClass:
         self[pk] = LabelClass.objects.get(pk=pk)
@@ -29,7 +29,7 @@ class Classes(dict[int, LabelClass]):
 
 
 class Labeled:
-    """The labeled items by row. ``splits`` and ``classes`` are empty until :meth:`assign`."""
+    """Hold the labeled items by row. ``splits`` and ``classes`` are empty until :meth:`assign`."""
 
     def __init__(self, options: Options, groups: Groups | None) -> None:
         self._options = options

@@ -18,7 +18,7 @@ _BATCH = 900
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """What people remarked about an item. ``notes`` is a JSON list of {at, by, text}, or empty."""
+    """Hold what people remarked about an item. ``notes`` is a JSON list of {at, by, text}, or empty."""
 
     is_flagged: bool = False
     tags: tuple[str, ...] = ()

@@ -35,7 +35,7 @@ class Spool:
 
 
 class JsonList:
-    """A list in JSON, or a dictionary, whose entries are added one after another, a line each."""
+    """Write a list in JSON, or a dictionary, whose entries are added one after another, a line each."""
 
     def __init__(self, brackets: str = "[]") -> None:
         self._start, self._end = (bracket.encode() for bracket in brackets)

@@ -13,7 +13,7 @@ from labeling.guide.guides import Guide
 
 @dataclass
 class GuideForm:
-    """The values of the form, as they were typed; ``rows`` are ids of classes (as text) and differences.
+    """Hold the values of the form, as they were typed; ``rows`` are ids of classes (as text) and differences.
 
     ``seen`` is the version of the guide when the form was opened.
     """

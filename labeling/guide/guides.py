@@ -31,7 +31,7 @@ MAX_EXAMPLES = 12
 
 @dataclass(frozen=True)
 class Confusion:
-    """Another class that a class is easily confused with, and the difference; "" if nobody wrote it down."""
+    """Name another class that a class is easily confused with, and the difference; "" if nobody wrote it down."""
 
     label: LabelClass
     difference: str
@@ -39,7 +39,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Guide:
-    """The guide of a class. ``examples`` are frames of the example items, with their ``item``."""
+    """Hold the guide of a class. ``examples`` are frames of the example items, with their ``item``."""
 
     label: LabelClass
     description: str = ""

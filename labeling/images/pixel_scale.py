@@ -31,7 +31,7 @@ _LONGEST_XML = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class PixelScale:
-    """The width of a pixel in ``unit``: "arcsec" on the sky, or "m" in the specimen."""
+    """Give the width of a pixel in ``unit``: "arcsec" on the sky, or "m" in the specimen."""
 
     size: float
     unit: str

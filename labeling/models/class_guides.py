@@ -13,7 +13,7 @@ MAX_DIFFERENCE = 300
 
 
 class ClassGuide(models.Model):
-    """The description of a class. A table of its own, because the pages of tiles read all classes, but no guides."""
+    """Store the description of a class, apart from it, because the pages of tiles read all classes, but no guides."""
 
     label_class = models.OneToOneField(LabelClass, on_delete=models.CASCADE, related_name="guide", primary_key=True)
     # In Markdown.
@@ -24,7 +24,7 @@ class ClassGuide(models.Model):
 
 
 class ClassExample(models.Model):
-    """A labeled item that shows a class well. It is shown while the item has the label of this class."""
+    """Mark a labeled item that shows a class well. It is shown while the item has the label of this class."""
 
     item = models.OneToOneField(Item, on_delete=models.CASCADE, related_name="example")
     label_class = models.ForeignKey(LabelClass, on_delete=models.CASCADE, related_name="examples")
@@ -37,7 +37,7 @@ class ClassExample(models.Model):
 
 
 class ClassConfusion(models.Model):
-    """Two classes that are easily confused, once for both: ``first`` has the smaller id."""
+    """Pair two classes that are easily confused, once for both: ``first`` has the smaller id."""
 
     first = models.ForeignKey(LabelClass, on_delete=models.CASCADE, related_name="+")
     second = models.ForeignKey(LabelClass, on_delete=models.CASCADE, related_name="+")

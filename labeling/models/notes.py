@@ -16,7 +16,7 @@ FLAG = "flagged"
 
 
 class Tag(models.Model):
-    """A short word that people attach to items of a dataset."""
+    """Store a short word that people attach to items of a dataset."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="tags", db_index=False)
     # The separators of lists of tags in tables are excluded.
@@ -32,7 +32,7 @@ class Tag(models.Model):
 
 
 class ItemTag(models.Model):
-    """A tag of an item, and who attached it. ``row`` is the item's, so that a filter reads one index."""
+    """Attach a tag to an item, and record who attached it. ``row`` is the item's, so that a filter reads one index."""
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="item_tags", db_index=False)
     tag = models.ForeignKey(Tag, on_delete=models.CASCADE, related_name="item_tags", db_index=False)
@@ -51,7 +51,7 @@ class ItemTag(models.Model):
 
 
 class Note(models.Model):
-    """A remark about an item. Notes are added and deleted, never changed, so that nobody overwrites another's text."""
+    """Store a remark about an item. It is never changed, only deleted, so that nobody overwrites another's text."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+", db_index=False)
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="notes")

@@ -13,7 +13,7 @@ from labeling.models import Dataset
 
 @dataclass(frozen=True)
 class Goal:
-    """A number to reach, and the number reached: labels, or images with a decision if it ``is_share``."""
+    """Hold a number to reach, and the number reached: labels, or images with a decision if it ``is_share``."""
 
     target: int
     reached: int

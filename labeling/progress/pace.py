@@ -43,14 +43,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Session(Work):
-    """The work of one person since the last long pause."""
+    """Describe the work of one person since the last long pause."""
 
     began: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Range:
-    """An estimate with a 95 % range; the ends are None if it is not known, or if there is no upper end."""
+    """Hold an estimate with a 95 % range; the ends are None if it is not known, or if there is no upper end."""
 
     value: float
     low: float | None = None
@@ -59,7 +59,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Finish:
-    """What the goal still takes: seconds of active time, and the days from today on. None: not known yet.
+    """Estimate what the goal still takes: seconds of active time, and the days from today on. None: not known yet.
 
     The days assume ``seconds_a_day`` of active time, 0 if it is not known.
     """

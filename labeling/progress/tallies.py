@@ -30,7 +30,7 @@ _Key = tuple[int, str, int | None, str]
 
 @dataclass
 class Tally:
-    """The decisions of one person on one day by one kind of action.
+    """Count the decisions of one person on one day by one kind of action.
 
     ``labels`` and ``decided``: by how many the number of labeled items, and of items with a decision, changed.
     ``seconds``: the active time of the ``timed`` annotations.
@@ -49,7 +49,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class DayTally:
-    """A tally with its day, person and kind of action."""
+    """Hold a tally with its day, person and kind of action."""
 
     day: date
     user_id: int | None
@@ -67,7 +67,7 @@ class DayTally:
 
 @dataclass
 class _Sums:
-    """The sums of all annotations up to ``newest``."""
+    """Hold the sums of all annotations up to ``newest``."""
 
     newest: int = 0
     by_key: dict[_Key, Tally] = field(default_factory=dict)
@@ -114,7 +114,7 @@ def _read_newer() -> None:
 
 
 class _Day(Func):
-    """The day of a time in UTC, as text: Django's own function runs Python for each row of SQLite."""
+    """Compute the day of a time in UTC, as text: Django's own function runs Python for each row of SQLite."""
 
     output_field = CharField()
 

@@ -11,7 +11,7 @@ from modeling.versions.audited_accuracy import MIN_AUDIT, Share, newest_audited,
 
 @dataclass(frozen=True)
 class Headline:
-    """The accuracy that a page shows first: of version ``number``, measured on ``n`` labels.
+    """Hold the accuracy that a page shows first: of version ``number``, measured on ``n`` labels.
 
     ``n`` is None where an old version did not record it. ``n_audit``: audited images, if they are too few.
     """

@@ -13,7 +13,7 @@ from sampling.algorithms.similar import similar
 
 @dataclass(frozen=True)
 class ClassNeighbors:
-    """The labeled rows of a class nearest to a row, most similar first, with their cosine similarity in [-1, 1]."""
+    """Hold labeled rows of a class nearest to a row, most similar first, with their cosine similarity in [-1, 1]."""
 
     label_id: int
     rows: Rows

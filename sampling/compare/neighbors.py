@@ -24,7 +24,7 @@ MAX_LABELS = 10_000
 
 @dataclass(frozen=True)
 class Neighbor:
-    """A labeled item: the frame that stands for it, and the cosine similarity of the embeddings."""
+    """Describe a labeled item: the frame that stands for it, and the cosine similarity of the embeddings."""
 
     frame: Frame
     similarity: float
@@ -32,7 +32,7 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A class that the item may belong to, with its probability (None without a model) and nearest neighbors."""
+    """Describe a class the item may belong to, with its probability (None without a model) and nearest neighbors."""
 
     label: LabelClass
     probability: float | None
@@ -41,7 +41,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The classes of a comparison, most likely first; ``is_sampled`` if not all labels were searched."""
+    """Hold the classes of a comparison, most likely first; ``is_sampled`` if not all labels were searched."""
 
     candidates: list[Candidate]
     is_sampled: bool

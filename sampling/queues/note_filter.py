@@ -20,7 +20,7 @@ LONGEST_TEXT, MOST_ROWS = 200, 240
 
 @dataclass(frozen=True)
 class NoteFilter:
-    """A filter by remarks. ``note`` is a text that a note contains, ignoring case; ``rows`` are the only rows."""
+    """Filter by remarks. ``note`` is a text that a note contains, ignoring case; ``rows`` are the only rows."""
 
     is_flagged: bool = False
     tag: str = ""

@@ -33,7 +33,7 @@ _FILTERS = (
 
 @dataclass(frozen=True)
 class View:
-    """A saved view for the menu: ``text`` describes it and names who saved it."""
+    """Describe a saved view for the menu: ``text`` describes it and names who saved it."""
 
     pk: int
     name: str

@@ -25,7 +25,7 @@ _MOST_FIELDS, _MOST_COUNTED_VALUES = 20, 20
 
 @dataclass(frozen=True)
 class Choice:
-    """A way in which images match: its name, their number, and the filter that shows them."""
+    """Describe a way in which images match: its name, their number, and the filter that shows them."""
 
     name: str
     n: int

@@ -27,7 +27,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Missed:
-    """A class with the number of its held-out images, and how many of them were predicted correctly."""
+    """Describe a class with the number of its held-out images, and how many of them were predicted correctly."""
 
     label: Named
     n: int

@@ -37,7 +37,7 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class NextStep:
-    """The recommended action, its reason, and the button that does it; ``is_post``: the button sends a request."""
+    """Recommend an action, its reason, and the button that does it; ``is_post``: the button sends a request."""
 
     title: str
     reason: str

@@ -95,7 +95,7 @@ class GroupBar:
 
 @dataclass(frozen=True)
 class SuspectsBar:
-    """The banner of labels that the model disagrees with, which are kept or changed one by one."""
+    """Describe the banner of labels that the model disagrees with, which are kept or changed one by one."""
 
     n: int
     kind: str = "suspects"

@@ -28,7 +28,7 @@ class Loading:
 
 
 class Layout(ABC):
-    """A layout of an export.
+    """Write an export in a layout.
 
     ``name``: of the option. ``title``, ``sentence``: say what it is. ``loading``: how programs load it.
     """

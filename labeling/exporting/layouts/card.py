@@ -20,7 +20,7 @@ _LICENSES = {
 
 @dataclass
 class Split:
-    """What was written of a split."""
+    """Count what was written of a split."""
 
     name: str
     items: int = 0

@@ -63,7 +63,7 @@ class ImageFolder(Layout):
 
 
 class Yolo(ImageFolder):
-    """The same folders, as Ultralytics expects them for classification."""
+    """Write the same folders, as Ultralytics expects them for classification."""
 
     name = "yolo"
     title = "YOLO classification"

@@ -19,7 +19,7 @@ train, val, test = (COCO(f"data/{split}.json") for split in ("train", "val", "te
 
 
 class Coco(Layout):
-    """One annotation of a category per image, without boxes."""
+    """Write one annotation of a category per image, without boxes."""
 
     name = "coco"
     title = "COCO Camera Traps"

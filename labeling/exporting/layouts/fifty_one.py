@@ -21,7 +21,7 @@ for split in ("train", "val", "test"):
 
 
 class FiftyOne(Layout):
-    """A FiftyOneImageClassificationDataset per split."""
+    """Write a FiftyOneImageClassificationDataset per split."""
 
     name = "fiftyone"
     title = "FiftyOne"

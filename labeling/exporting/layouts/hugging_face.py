@@ -52,7 +52,7 @@ class HuggingFace(Layout):
 
 
 class _ParquetFiles:
-    """The files of a split, each a stream of row groups."""
+    """Write the files of a split, each a stream of row groups."""
 
     def __init__(self, contents: Contents, split: Split) -> None:
         self._contents = contents
@@ -134,7 +134,7 @@ def _schema(contents: Contents) -> pa.Schema:
 
 
 class _Sink(io.RawIOBase):
-    """The file of a Parquet writer, whose bytes are taken as they are written."""
+    """Be the file of a Parquet writer, whose bytes are taken as they are written."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -64,7 +64,7 @@ class TfRecord(Layout):
 
 
 class _File:
-    """A file of some records. ``following``: the first record of the next file, None if there is none."""
+    """Describe a file of some records. ``following``: the first record of the next file, None if there is none."""
 
     def __init__(self, first: bytes, records: Iterator[bytes]) -> None:
         self._first = first
