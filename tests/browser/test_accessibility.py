@@ -104,7 +104,7 @@ def test_labeling_by_roles_names_and_announcements(page: Page, site: Site) -> No
     expect(option(page, "^image0001.png")).to_be_focused()
 
     page.keyboard.press("z")
-    expect(announcement(page)).to_contain_text("Undone")
+    expect(page.get_by_role("status").filter(has_text="Undid cat on image0000.png.")).to_be_visible()
     expect(first).to_have_accessible_name("image0000.png, unlabeled")
     expect(first).to_be_focused()
 
