@@ -30,7 +30,7 @@ MOST_LISTED = 10_000
 
 
 class BoundedPaginator(_Paginator):
-    """A paginator over the first 10,000 rows only."""
+    """Paginate the first 10,000 rows only."""
 
     @cached_property
     def count(self) -> int:
@@ -73,7 +73,7 @@ class FlagFilter(admin.BooleanFieldListFilter):
 
 
 class BigTableAdmin(_ModelAdmin):
-    """A list whose cost does not grow with the table: bounded count, newest first, no facets.
+    """Show a list whose cost does not grow with the table: bounded count, newest first, no facets.
 
     ``page_text`` is the text of the link to the row's page of the product, ``page_url`` its address; "" for none.
     """
@@ -148,7 +148,7 @@ class FixedRows:
 
 
 class ReadOnlyAdmin(FixedRows, BigTableAdmin):
-    """A read-only list: the application writes these rows, and some are never changed again."""
+    """Show a read-only list: the application writes these rows, and some are never changed again."""
 
     def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return False

@@ -11,7 +11,7 @@ from labeling.models.datasets import Dataset
 
 
 class LabelClassQuerySet(models.QuerySet["LabelClass"]):
-    """Classes of a dataset, in the person's order."""
+    """Select classes of a dataset, in the person's order."""
 
     def active(self) -> LabelClassQuerySet:
         """Return the classes in use: neither merged nor deleted."""
@@ -19,7 +19,7 @@ class LabelClassQuerySet(models.QuerySet["LabelClass"]):
 
 
 class LabelClass(models.Model):
-    """A class. Renaming changes its name; merging and deleting move labels and keep the row for the history."""
+    """Store a class. Renaming changes its name; merging and deleting move labels and keep the row for the history."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="classes")
     name = models.CharField(max_length=80)

@@ -16,7 +16,7 @@ MAX_PATH = 1000
 
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
-    """Datasets by their state."""
+    """Select datasets by their state."""
 
     def present(self) -> DatasetQuerySet:
         """Return the datasets that are not being deleted."""
@@ -28,7 +28,7 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
 
 
 class Dataset(AppearanceFields):
-    """A labeling project: a root folder and its items, classes and fields.
+    """Store a labeling project: a root folder and its items, classes and fields.
 
     The counters are updated in the transaction that changes an item's state, so that no page counts items.
     """
@@ -98,7 +98,7 @@ class Dataset(AppearanceFields):
 
 
 class Field(models.Model):
-    """A column of metadata, from a CSV file or from file headers; its values are arrays by row (labeling.fields)."""
+    """Describe a column of metadata, from a CSV file or file headers; its values are arrays (labeling.fields)."""
 
     class Kind(models.TextChoices):
         NUMBER = "number", "number"
@@ -125,7 +125,7 @@ class Field(models.Model):
 
 
 class Problem(models.Model):
-    """A file that could not become an item, and the reason."""
+    """Record a file that could not become an item, and the reason."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="problems", db_index=False)
     path = models.CharField(max_length=MAX_PATH)

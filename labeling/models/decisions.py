@@ -13,7 +13,7 @@ from labeling.models.items import Item, State
 
 
 class Action(models.Model):
-    """One key press, whose annotations are undone together. The client's ``uuid`` identifies one that is sent twice."""
+    """Record a key press, whose annotations are undone together. The client's ``uuid`` identifies one sent twice."""
 
     class Kind(models.TextChoices):
         ASSIGN = "assign"
@@ -47,7 +47,7 @@ class Action(models.Model):
 
 
 class Annotation(ShownFields):
-    """A decision about an item, append-only, with how the item came to be shown."""
+    """Record a decision about an item, append-only, with how the item came to be shown."""
 
     # Queues that draw uniformly at random from all unlabeled items, if no filter is set.
     AUDIT_QUEUES = ("audit", "auto/audit")
@@ -75,7 +75,7 @@ class Annotation(ShownFields):
 
 
 class Lease(models.Model):
-    """An item shown to a person, and therefore to nobody else, in the window ``holder`` (hoshina.core.http.window).
+    """Reserve an item for the window ``holder`` (hoshina.core.http.window) that shows it to a person.
 
     Two windows of one person show different items while there are enough.
     """

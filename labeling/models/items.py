@@ -16,7 +16,7 @@ MAX_NOTE = 300
 
 
 class State(models.IntegerChoices):
-    """The state of an item by its newest decision."""
+    """Name the state of an item by its newest decision."""
 
     UNLABELLED = 0, "unlabelled"
     LABELLED = 1, "labelled"
@@ -30,7 +30,7 @@ class State(models.IntegerChoices):
 
 
 class ItemQuerySet(models.QuerySet["Item"]):
-    """Items of a dataset."""
+    """Select items of a dataset."""
 
     def of(self, dataset: Dataset) -> ItemQuerySet:
         return self.filter(dataset=dataset)
@@ -46,7 +46,7 @@ class ItemQuerySet(models.QuerySet["Item"]):
 
 
 class Item(models.Model):
-    """What a person labels. ``row`` is its position in all arrays, assigned once at ingest and never reused."""
+    """Store what a person labels. ``row`` is its position in all arrays, assigned once at ingest and never reused."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items", db_index=False)
     row = models.PositiveBigIntegerField()
@@ -95,7 +95,7 @@ def is_older(decision_id: int | None, changed_after: int | None) -> bool:
 
 
 class Frame(models.Model):
-    """An image file of an item, with a role."""
+    """Describe an image file of an item, with a role."""
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="frames", db_index=False)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+", db_index=False)
