@@ -1,21 +1,19 @@
 // The dialog that finds by typing. Enter runs the selected entry.
+import { ListBox } from "./listbox.js";
+
 const MOST = 60; // entries in the list
 
 export class Palette {
   #source = null;
 
   constructor(dialog) {
-    Object.assign(this, { dialog, at: 0, found: [] });
+    Object.assign(this, { dialog, found: [] });
     this.input = dialog.querySelector("#palette-input");
     this.list = dialog.querySelector("#palette-list");
     this.none = dialog.querySelector("#palette-none");
     this.row = document.getElementById("palette-row").content.firstElementChild;
     this.input.addEventListener("input", () => this.#search());
-    this.input.addEventListener("keydown", (event) => this.#handleKey(event));
-    this.list.addEventListener("click", (event) => {
-      const at = [...this.list.children].indexOf(event.target.closest("li"));
-      if (at >= 0) this.#run(at);
-    });
+    this.lines = new ListBox(this.input, this.list, (at) => this.#run(at));
   }
 
   // `source` is {label, placeholder, nothing, entries, more}: `entries` are {name, run, kind?, key?, color?, words?}, and
@@ -46,7 +44,7 @@ export class Palette {
     try {
       const found = await this.#source.find?.(text);
       if (!found || !this.dialog.open || this.input.value.trim() !== text) return;
-      this.#show([...matches, ...found], this.at);
+      this.#show([...matches, ...found], this.lines.at);
     } catch (error) {
       if (error.name !== "AbortError") console.info("The search failed.", error);
     }
@@ -54,37 +52,17 @@ export class Palette {
 
   #show(entries, at = 0) {
     this.found = entries;
-    this.list.replaceChildren(...entries.map((entry, i) => this.#line(entry, i)));
-    this.#select(Math.min(at, Math.max(0, entries.length - 1)));
+    this.lines.show(entries.map((entry) => this.#line(entry)), at);
   }
 
-  #line({ name, color, kind = "", key = "" }, i) {
+  #line({ name, color, kind = "", key = "" }) {
     const line = this.row.cloneNode(true);
-    line.id = `palette-${i}`;
     if (color) line.querySelector(".dot").style.setProperty("--c", color);
     else line.querySelector(".dot").remove();
     line.querySelector(".name").textContent = name;
     line.querySelector(".kind").textContent = kind;
     line.querySelector("kbd").textContent = key;
     return line;
-  }
-
-  #select(at) {
-    this.at = this.found.length ? (at + this.found.length) % this.found.length : 0;
-    [...this.list.children].forEach((line, i) => line.setAttribute("aria-selected", String(i === this.at)));
-    const line = this.list.children[this.at];
-    line?.scrollIntoView({ block: "nearest" });
-    if (line) this.input.setAttribute("aria-activedescendant", line.id);
-    else this.input.removeAttribute("aria-activedescendant");
-  }
-
-  #handleKey(event) {
-    if (event.isComposing) return;
-    if (event.key === "ArrowDown") this.#select(this.at + 1);
-    else if (event.key === "ArrowUp") this.#select(this.at - 1);
-    else if (event.key === "Enter") this.#run(this.at);
-    else return;
-    event.preventDefault();
   }
 
   #run(at) {

@@ -1,19 +1,16 @@
 // The dialog that tags the selected images: type part of a tag, Enter adds it, or removes it where all have it.
+import { ListBox } from "../listbox.js";
+
 const MANY = 200; // tags listed at once
 
 export class TagDialog {
   // `onChoose(name, isOn)` is called with the chosen tag.
   constructor(dialog, { url, onChoose }) {
-    Object.assign(this, { dialog, url, onChoose, names: [], tagsOfTiles: [], at: 0, lines: [] });
+    Object.assign(this, { dialog, url, onChoose, names: [], tagsOfTiles: [], lines: [] });
     this.input = dialog.querySelector("input");
-    this.list = dialog.querySelector("ul");
+    this.list = new ListBox(this.input, dialog.querySelector("ul"), (at) => this.#choose(at));
     this.row = document.getElementById("tag-row").content.firstElementChild;
     this.input.addEventListener("input", () => this.#search());
-    this.input.addEventListener("keydown", (event) => this.#handleKey(event));
-    this.list.addEventListener("click", (event) => {
-      const at = [...this.list.children].indexOf(event.target.closest("li"));
-      if (at >= 0) this.#choose(at);
-    });
   }
 
   // `tagsOfTiles` has the tags of each selected image.
@@ -33,7 +30,7 @@ export class TagDialog {
       const response = await fetch(this.url, { credentials: "same-origin", headers: { Accept: "application/json" } });
       const { tags } = await response.json();
       this.names = [...new Set([...this.tagsOfTiles.flat(), ...tags])].sort((a, b) => a.localeCompare(b));
-      if (this.dialog.open) this.#search(this.at);
+      if (this.dialog.open) this.#search(this.list.at);
     } catch (error) {
       console.info("The tags could not be loaded.", error);
     }
@@ -47,35 +44,15 @@ export class TagDialog {
     this.lines = found.slice(0, MANY).map((name) => ({ name, n: this.tagsOfTiles.filter((tags) => tags.includes(name)).length }));
     const isKnown = found.some((name) => name.toLowerCase() === wanted);
     if (typed && !isKnown) this.lines.push({ name: typed, n: 0, isNew: true });
-    this.list.replaceChildren(...this.lines.map((line, i) => this.#line(line, i)));
-    this.#select(at);
+    this.list.show(this.lines.map((line) => this.#line(line)), at);
   }
 
-  #line({ name, n, isNew }, i) {
+  #line({ name, n, isNew }) {
     const line = this.row.cloneNode(true);
-    line.id = `tag-line-${i}`;
     const total = this.tagsOfTiles.length;
     line.querySelector(".name").textContent = isNew ? `Add the tag “${name}”` : name;
     line.querySelector(".muted").textContent = n === 0 ? "" : n === total ? "remove" : `on ${n} of ${total}`;
     return line;
-  }
-
-  #select(at) {
-    this.at = this.lines.length ? (at + this.lines.length) % this.lines.length : 0;
-    [...this.list.children].forEach((line, i) => line.setAttribute("aria-selected", String(i === this.at)));
-    const line = this.list.children[this.at];
-    line?.scrollIntoView({ block: "nearest" });
-    if (line) this.input.setAttribute("aria-activedescendant", line.id);
-    else this.input.removeAttribute("aria-activedescendant");
-  }
-
-  #handleKey(event) {
-    if (event.isComposing) return;
-    if (event.key === "ArrowDown") this.#select(this.at + 1);
-    else if (event.key === "ArrowUp") this.#select(this.at - 1);
-    else if (event.key === "Enter") this.#choose(this.at);
-    else return;
-    event.preventDefault();
   }
 
   #choose(at) {
