@@ -12,6 +12,8 @@ from labeling.models import Dataset
 MIN_LATER, MAX_DRIFT = 50, 1.3
 # Lengths of the names of encoders, joined ones included.
 MAX_BACKEND, MAX_NAME = 200, 200
+# The beginning of EmbeddingSet.backend of imported embeddings, before their name.
+IMPORTED = "import:"
 
 
 class EmbeddingSet(models.Model):
@@ -39,6 +41,8 @@ class EmbeddingSet(models.Model):
     n_failed = models.PositiveBigIntegerField(default=0)
     # Number of embeddings when a UMAP map of them was last started automatically; 0: never.
     n_mapped = models.PositiveBigIntegerField(default=0)
+    # Of imported embeddings: the name, file and SHA-256 of the last import, when and by whom (modeling.external).
+    origin = models.JSONField(default=dict, blank=True)
     is_active = models.BooleanField(default=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -52,6 +56,21 @@ class EmbeddingSet(models.Model):
         return f"{self.encoder} ({self.fingerprint[:8]})"
 
     @property
+    def is_imported(self) -> bool:
+        """Return whether the embeddings come from a file, so that none can be computed for new images."""
+        return self.backend.startswith(IMPORTED)
+
+    @property
+    def imported_note(self) -> str:
+        """Return which images lack an imported embedding, and what to do; "" if none does."""
+        if not self.is_imported or not self.n_failed:
+            return ""
+        has = "image has" if self.n_failed == 1 else "images have"
+        return (
+            f"{self.n_failed:,} {has} no embedding from {self.encoder}: import more of them, or choose another encoder."
+        )
+
+    @property
     def has_drifted(self) -> bool:
         """Return whether the components leave out much more of later images than of those like the sample."""
         return self.n_later >= MIN_LATER and self.left_out_later / self.n_later > MAX_DRIFT * self.left_out
@@ -63,10 +82,11 @@ class ModelVersion(models.Model):
     class Kind(models.TextChoices):
         ASSISTIVE = "assistive", "assistive"
         QUICK = "quick", "quick training"
+        EXTERNAL = "external", "imported predictions"
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="model_versions")
     kind = models.CharField(max_length=12, choices=Kind, default=Kind.ASSISTIVE)
-    # The options of a quick training: backbone, epochs, image side …
+    # The options of a quick training (backbone, epochs, image side …), or the source of imported predictions.
     options = models.JSONField(default=dict)
     number = models.PositiveIntegerField()
     # Steps of smoothing over the k-NN graph before the classifier (modeling.algorithms.smoothing).

@@ -59,19 +59,20 @@ __all__ = [
     "open_reduction",
     "open_stamps",
     "open_vectors",
+    "replace_vectors",
     "save_part",
     "save_reduction",
     "stamp_of",
 ]
 
 log = logging.getLogger(__name__)
-
 FloatArray = npt.NDArray[np.float32]
 Stamps = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.bool_]
 Block = tuple[int, FloatArray]
 
 _REEMBED = "Run `hoshina embed` to compute the embeddings again."
+_REIMPORT = "Import the embeddings again, or choose another encoder."
 
 
 class MissingEmbeddings(Refusal):
@@ -184,20 +185,42 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
     previous = embedding_set.generation
     generation = files.next_after(previous)
     parts, stamps = _write_generation(embedding_set, generation, n_rows)
+    _publish(embedding_set, files, generation, stamps)
+    for part in parts:
+        remove(part.file)
+    files.remove_before(previous)  # readers that loaded the row a moment ago still find the previous generation
+    return embedding_set.n_vectors
+
+
+def replace_vectors(embedding_set: EmbeddingSet, stamps: Stamps, blocks: Iterator[FloatArray]) -> int:
+    """Write a new generation from ``blocks`` of all rows in order, each float32 (n, dim); return ``n_vectors``.
+
+    ``stamps`` (n_rows,) are written after the blocks, which may still set those of rows without an embedding to 0;
+    these rows must be zeros. If a block raises an error, the current generation stays. Raises StoreError.
+    """
+    files, previous = _files(embedding_set), embedding_set.generation
+    generation = files.next_after(previous)
+    require_space(files.folder, len(stamps) * (embedding_set.dim * 4 + 8))
+    with writing(files.file("vectors", generation)) as stream:
+        write_header(stream, (len(stamps), embedding_set.dim), np.dtype(np.float32))
+        for block in blocks:
+            stream.write(block.data)
+    files.write("stamps", generation, stamps)
+    _publish(embedding_set, files, generation, stamps)
+    files.remove_before(previous)
+    return embedding_set.n_vectors
+
+
+def _publish(embedding_set: EmbeddingSet, files: Generations, generation: int, stamps: Stamps) -> None:
+    """Make a written generation the current one. Raises StoreError if another run did so in the meantime."""
     n_vectors = int(np.count_nonzero(stamps))
-    changed = EmbeddingSet.objects.filter(pk=embedding_set.pk, generation=previous).update(
+    changed = EmbeddingSet.objects.filter(pk=embedding_set.pk, generation=embedding_set.generation).update(
         generation=generation, n_vectors=n_vectors, updated_at=timezone.now()
     )
     if not changed:
         files.remove(generation)
         raise StoreError(f"Another run wrote to {files.folder} at the same time.", "Start the job again.")
     embedding_set.generation, embedding_set.n_vectors = generation, n_vectors
-    for part in parts:
-        remove(part.file)
-    files.remove_before(
-        previous
-    )  # readers that loaded the database row a moment ago still find the previous generation
-    return n_vectors
 
 
 def delete_vectors(embedding_set: EmbeddingSet) -> None:
@@ -231,7 +254,7 @@ def _reduction_file(embedding_set: EmbeddingSet) -> Path:
 # -- Names ----------------------------------------------------------------------------------------
 def _files(embedding_set: EmbeddingSet) -> Generations:
     folder = Path(settings.STORE_DIR) / "vectors" / str(embedding_set.dataset_id) / str(embedding_set.fingerprint)
-    return Generations(folder, _REEMBED)
+    return Generations(folder, _REIMPORT if embedding_set.is_imported else _REEMBED)
 
 
 def _parts_folder(embedding_set: EmbeddingSet) -> Path:

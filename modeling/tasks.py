@@ -34,6 +34,16 @@ def run_embed(run: Run) -> dict[str, Any]:
 
 
 @background(
+    kind="import_embeddings", queue="heavy", title="Importing embeddings", key="import_embeddings:{dataset_id}",
+    restartable=True, is_silent=True,
+)  # fmt: skip
+def run_import_embeddings(run: Run) -> dict[str, Any]:
+    from modeling.external.jobs import run_embeddings
+
+    return run_embeddings(run)
+
+
+@background(
     kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}", is_silent=True,
     restartable=True,
 )  # fmt: skip

@@ -2,6 +2,7 @@ from django.urls import path
 
 from modeling.assistive import views as assistive_views
 from modeling.encoders import views as encoder_views
+from modeling.external import views as external_views
 from modeling.quick import views as quick_views
 from modeling.versions import views as version_views
 
@@ -23,6 +24,7 @@ urlpatterns = [
     path("d/<slug:slug>/encoders/refit/", encoder_views.refit, name="encoder_refit"),
     path("d/<slug:slug>/encoders/add/", encoder_views.add, name="encoder_add"),
     path("d/<slug:slug>/encoders/remove/", encoder_views.remove, name="encoder_remove"),
+    path("d/<slug:slug>/encoders/import/", external_views.embeddings, name="embeddings"),
     path("d/<slug:slug>/encoders/<number:pk>/delete/", encoder_views.delete, name="encoder_delete"),
     path("d/<slug:slug>/quick/", quick_views.quick_page, name="quick"),
     path("d/<slug:slug>/quick/check/", quick_views.check, name="quick_check"),

@@ -18,7 +18,7 @@ from modeling.assistive.policy import retrain_after_embedding
 from modeling.backends import Encoder, Line
 from modeling.encoders.input_spec import InputSpec
 from modeling.maps.projections import maps_after_embedding
-from modeling.models import MAX_BACKEND, EmbeddingSet, EncoderChoice, ModelVersion
+from modeling.models import IMPORTED, MAX_BACKEND, EmbeddingSet, EncoderChoice, ModelVersion
 
 
 # -- Requested encoder -------------------------------------------------------------------------------
@@ -47,6 +47,10 @@ def backend_of(dataset_id: int) -> str:
 
 def likely(backend: str) -> Line:
     """Return what an encoder's name most likely means on this machine."""
+    if backend.startswith(IMPORTED):
+        return Line(
+            backend, backend.removeprefix(IMPORTED), True, "Imported embeddings; new images need another import."
+        )
     return backends.likely(backend, settings.WEIGHTS_DIR, graphs_dir())
 
 
@@ -64,7 +68,17 @@ def fingerprint_of(encoder: Encoder, spec: InputSpec) -> str:
 def sets_as_shown(dataset: Dataset) -> QuerySet[EmbeddingSet]:
     """Return the dataset's embeddings that were computed from images as they are displayed now."""
     sets, key = EmbeddingSet.objects.filter(dataset=dataset), InputSpec.of(dataset).key
-    return sets.filter(fingerprint__endswith=f"-{key}") if key else sets.exclude(fingerprint__contains="-")
+    # Imported embeddings do not depend on how images are displayed, and their fingerprints have no key.
+    as_usual = sets.exclude(fingerprint__contains="-")
+    if not key:
+        return as_usual
+    return sets.filter(fingerprint__endswith=f"-{key}") | as_usual.filter(backend__startswith=IMPORTED)
+
+
+def imported_set(dataset: Dataset, backend: str) -> EmbeddingSet | None:
+    """Return the newest embeddings that were imported under this name."""
+    sets = EmbeddingSet.objects.filter(dataset=dataset, backend=backend, generation__gt=0)
+    return sets.order_by("-updated_at").first() if backend.startswith(IMPORTED) else None
 
 
 # -- Switching ---------------------------------------------------------------------------------------
@@ -78,7 +92,7 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
     ------
     Refusal : it cannot be used here, or a command is computing other embeddings.
     """
-    _require_usable(backend)
+    _require_usable(dataset, backend)
     running = embedding_job(dataset)
     if running is not None and running.params.get("backend"):
         raise Refusal(
@@ -102,7 +116,12 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
 
 
 def complete_set(dataset: Dataset, backend: str) -> EmbeddingSet | None:
-    """Return the newest embeddings of that encoder if they cover all images, judging by their number."""
+    """Return the newest embeddings of that encoder if they cover all images, judging by their number.
+
+    Imported ones are always complete: nothing can compute more of them.
+    """
+    if backend.startswith(IMPORTED):
+        return imported_set(dataset, backend)
     wanted = likely(backend).backend
     n_images = max(0, dataset.n_items - dataset.n_missing)
     found = sets_as_shown(dataset).filter(backend=wanted, generation__gt=0).order_by("-updated_at").first()
@@ -143,7 +162,12 @@ def embedding_job(dataset: Dataset) -> Job | None:
     return Job.objects.filter(kind="embed", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
 
 
-def _require_usable(backend: str) -> None:
+def _require_usable(dataset: Dataset, backend: str) -> None:
+    if backend.startswith(IMPORTED):
+        if imported_set(dataset, backend) is None:
+            name = backend.removeprefix(IMPORTED)
+            raise Refusal(f"There are no embeddings called {name!r}.", "Import them first, or choose an encoder.")
+        return
     if backend and not backends.is_backend(backend):
         raise Refusal(f"There is no encoder {backend!r}. Choose one from the list.")
     if len(backend) > MAX_BACKEND:

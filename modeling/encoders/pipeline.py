@@ -27,11 +27,19 @@ from labeling.images.encoder_inputs import Squares
 from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder, choose_encoder, parts_of, user_models
-from modeling.encoders.choice import activate, backend_of, fingerprint_of, graphs_dir, likely, sets_as_shown
+from modeling.encoders.choice import (
+    activate,
+    backend_of,
+    fingerprint_of,
+    graphs_dir,
+    imported_set,
+    likely,
+    sets_as_shown,
+)
 from modeling.encoders.frames import encode_items, pictured
 from modeling.encoders.input_spec import InputSpec
 from modeling.encoders.reductions import count_left_out, embedding_set_of, reduced_for, with_reduction
-from modeling.models import EmbeddingSet
+from modeling.models import IMPORTED, EmbeddingSet
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +59,8 @@ def embed(run: Run) -> dict[str, Any]:
     """
     began = time.monotonic()
     while True:
+        if _wanted(run).startswith(IMPORTED):
+            return check_imported(run, _wanted(run), began)
         try:
             return _embed(run, _wanted(run), began)
         except _Rechosen:
@@ -82,7 +92,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     vectors = embedding_set_of(dataset, encoder, spec)
 
     if store.has_parts(vectors):  # of the sample, or from a run that was killed or cancelled
-        store.merge_parts(vectors, _n_rows(dataset))
+        store.merge_parts(vectors, count_rows(dataset))
     tried = np.zeros(0, dtype=np.bool_)
     while True:
         run.stage("Looking for new and changed images")
@@ -128,7 +138,7 @@ def _compute(run: Run, vectors: EmbeddingSet, encoder: Encoder, ranges: list[tup
     for batch in _growing_batches(ranges, vectors.n_vectors):
         work_through(_Share(run, before, total), batch)
         before += sum(stop - start for start, stop in batch)
-        store.merge_parts(vectors, _n_rows(vectors.dataset))
+        store.merge_parts(vectors, count_rows(vectors.dataset))
         if not EmbeddingSet.objects.filter(dataset=vectors.dataset_id, is_active=True).exists():
             activate(vectors, n_failed=0)
 
@@ -146,6 +156,32 @@ class _Share(Run):
 
     def check(self) -> None:
         self._run.check()
+
+
+def check_imported(run: Run, backend: str, began: float) -> dict[str, Any]:
+    """Use imported embeddings, drop those of changed images, and count the images without one. Computes nothing."""
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    vectors = imported_set(dataset, backend)
+    if vectors is None:
+        name = backend.removeprefix(IMPORTED)
+        raise Refusal(f"The imported embeddings {name!r} were deleted.", "Import them again, or choose an encoder.")
+    run.stage("Looking for new and changed images")
+    stamps = store.open_stamps(vectors)
+    stale, _ = stale_rows(dataset, stamps, run.check)
+    changed = stale[stale < len(stamps)]
+    changed = changed[stamps[changed] != 0]
+    if len(changed):
+        no_vectors = np.zeros((len(changed), vectors.dim), np.float32)
+        store.save_part(
+            vectors, int(changed[0]), int(changed[-1]) + 1, changed, np.zeros(len(changed), np.uint64), no_vectors
+        )
+        store.merge_parts(vectors, count_rows(dataset))
+    activate(vectors, n_failed=len(stale))
+    return {
+        "encoder": vectors.encoder, "fingerprint": vectors.fingerprint, "reason": vectors.reason,
+        "items": vectors.n_vectors, "dim": vectors.dim, "failed": 0, "without_embedding": len(stale), "computed": 0,
+        "seconds": round(time.monotonic() - began, 3),
+    }  # fmt: skip
 
 
 # -- One chunk ------------------------------------------------------------------------------------
@@ -265,7 +301,7 @@ def stale_rows(
     """Return the rows, ascending, of new and changed images, and the number of items that have an image."""
     n_available = 0
     found: list[Rows] = []
-    for rows, wanted in _stamp_batches(dataset):
+    for rows, wanted in stamp_batches(dataset):
         check()
         n_available += len(rows)
         found.append(rows[_differ(rows, wanted, stamps)])
@@ -279,7 +315,7 @@ def has_work(dataset: Dataset) -> bool:
     if active is None:
         return Item.objects.of(dataset).available().exists()
     stamps = store.open_stamps(active)
-    return any(_differ(rows, wanted, stamps).any() for rows, wanted in _stamp_batches(dataset))
+    return any(_differ(rows, wanted, stamps).any() for rows, wanted in stamp_batches(dataset))
 
 
 def cut(rows: Rows) -> list[tuple[int, int]]:
@@ -307,10 +343,10 @@ def _differ(rows: Rows, wanted: npt.NDArray[np.uint64], stamps: npt.NDArray[np.u
     return differ
 
 
-def _stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint64]]]:
+def stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint64]]]:
     """Yield rows and stamps of all available items, in batches of some thousands."""
     start = 0
-    n_rows = _n_rows(dataset)
+    n_rows = count_rows(dataset)
     spec = InputSpec.of(dataset)
     while start < n_rows:
         items = list(pictured(dataset, start, start + _PLAN_ROWS, spec))
@@ -319,6 +355,6 @@ def _stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint
         start += _PLAN_ROWS
 
 
-def _n_rows(dataset: Dataset) -> int:
+def count_rows(dataset: Dataset) -> int:
     last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
     return 0 if last is None else int(last) + 1

@@ -24,6 +24,7 @@ from modeling.backends.joined import SEPARATOR
 from modeling.backends.user_models import PREPROCESSINGS
 from modeling.encoders import choice as encoder_choice
 from modeling.encoders.uploads import MAX_UPLOAD, add_own, removable, remove_own
+from modeling.external.views import embeddings_context
 from modeling.models import EmbeddingSet, EncoderChoice
 
 
@@ -75,7 +76,8 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if request.htmx:
         return _listed(request, dataset)
     context = {**_context(dataset), "form": OwnModelForm(label_suffix=""), "may_add": may_add_models(request)}
-    response = render(request, "modeling/encoders/page.html", {**context, "max_mib": MAX_UPLOAD >> 20})
+    context |= {"imported": embeddings_context(dataset), "max_mib": MAX_UPLOAD >> 20}
+    response = render(request, "modeling/encoders/page.html", context)
     patch_vary_headers(response, ["HX-Request"])
     return response
 

@@ -68,6 +68,7 @@ def _encoder(encoder: EmbeddingSet | None) -> dict[str, Any] | None:
         "dim": encoder.dim,
         "reason": encoder.reason,
         "vectors": encoder.n_vectors,
+        **({"imported": encoder.origin} if encoder.is_imported else {}),
     }
 
 

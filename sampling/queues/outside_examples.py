@@ -104,6 +104,11 @@ def _encoded(dataset: Dataset, embedding_set: EmbeddingSet, file: Path) -> Float
     from modeling.encoders.reductions import reduced_for
 
     _require_single_files(dataset)
+    if embedding_set.is_imported:
+        raise Refusal(
+            f"The embeddings of {embedding_set.encoder} were imported, so an image from elsewhere has none.",
+            "Choose another encoder to search with such images.",
+        )
     spec = InputSpec.of(dataset)
     # Embeddings of an early version do not tell their encoder's name.
     encoder = reduced_for(embedding_set, encoder_of(embedding_set.backend)) if embedding_set.backend else None

@@ -61,6 +61,8 @@ class Command(HoshinaCommand):
             f"{result['encoder']}, {result['computed']:,} of them new, in {result['seconds']:.1f} s."
         ]
         lines += [f"{counted(result['failed'], 'image')} could not be read."] if result["failed"] else []
+        if result.get("without_embedding"):
+            lines.append(f"{counted(result['without_embedding'], 'image')} without one: import more embeddings.")
         self.print_result(result, [*lines, result["reason"]], as_json=options["json"])
 
     def _list(self, name: str | None, backend: str | None, *, as_json: bool) -> None:

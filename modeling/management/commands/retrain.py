@@ -44,7 +44,7 @@ class Command(HoshinaCommand):
 
 def _lines(result: dict[str, Any], embedded: dict[str, Any] | None, audited: Audited | None) -> Iterator[str]:
     """Yield the result for people; ``embedded`` is that of an embedding job that had to run before."""
-    if embedded:
+    if embedded and embedded["computed"]:
         yield f"Computed {counted(embedded['computed'], 'embedding')} with {embedded['encoder']} first."
     n_classes = counted(len(result["classes"]), "class", "classes")
     n_labels = counted(result["labels"], "label")
