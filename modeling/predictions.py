@@ -162,8 +162,8 @@ def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
         if held_out.groups is None
         else groups_per_class(held_out.columns, held_out.groups)
     )
-    # The test set of a quick training has others of its class in the training set.
-    is_alone = (counts[held_out.columns] < 2) & (model.kind != ModelVersion.Kind.QUICK)
+    # The test set of a quick training has others of its class in the training set; imported predictions need none.
+    is_alone = (counts[held_out.columns] < 2) & (model.kind == ModelVersion.Kind.ASSISTIVE)
     return HeldOutPredictions(model, held_out.rows, today[held_out.columns], P, labels, is_alone, held_out.groups)
 
 

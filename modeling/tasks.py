@@ -44,6 +44,16 @@ def run_import_embeddings(run: Run) -> dict[str, Any]:
 
 
 @background(
+    kind="import_predictions", queue="heavy", title="Importing predictions", key="import_predictions:{dataset_id}",
+    restartable=True, is_silent=True,
+)  # fmt: skip
+def run_import_predictions(run: Run) -> dict[str, Any]:
+    from modeling.external.jobs import run_predictions
+
+    return run_predictions(run)
+
+
+@background(
     kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}", is_silent=True,
     restartable=True,
 )  # fmt: skip

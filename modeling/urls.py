@@ -14,6 +14,7 @@ urlpatterns = [
     path("d/<slug:slug>/model/<number:number>/use/", version_views.use, name="use"),
     path("d/<slug:slug>/model/<number:number>/release/", version_views.release, name="release"),
     path("d/<slug:slug>/model/versions/", version_views.version_list, name="versions"),
+    path("d/<slug:slug>/model/import/", external_views.predictions, name="predictions"),
     path("d/<slug:slug>/model/compare/", version_views.compare, name="compare"),
     path("d/<slug:slug>/model/badge/", assistive_views.badge, name="badge"),
     path("d/<slug:slug>/model/retrain/", assistive_views.retrain, name="retrain"),

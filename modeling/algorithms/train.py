@@ -53,6 +53,12 @@ TRIAL_FOLDS = 5
 # With more labels, this many of them decide on the number of steps.
 LABELS_FOR_STEPS = 2000
 
+# The names of metrics that need held-out labels.
+HELD_OUT_METRICS = (
+    "accuracy", "accuracy_interval", "n_effective", "ece_before", "ece_after", "log_loss_before", "log_loss_after",
+    "brier_before", "brier_after", "confusion", "precision", "recall", "f1", "reliability", "reliability_before",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -162,7 +168,7 @@ def train(
     )
     head = unstandardized_head(rows, full)
     result = calibrate(held, labels, folds.fold, method=method, is_audit=is_audit, is_grouped=groups is not None)
-    metrics = _base_metrics(labels, folds, head, C, n_classes) | _held_out_metrics(
+    metrics = _base_metrics(labels, folds, head, C, n_classes) | held_out_metrics(
         held, labels, result, n_classes, groups
     )
     metrics |= {"calibration_method": result.calibration.method, "class_weights": class_weights, "steps": steps}
@@ -322,11 +328,7 @@ def _held_out_loss(held: OutOfFold, y: Integers, weight: Float32) -> tuple[float
 
 def _base_metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) -> dict[str, Any]:
     """Return every key of the metrics, with None for those that need held-out labels."""
-    unknown = (
-        "accuracy accuracy_interval n_effective ece_before ece_after log_loss_before log_loss_after brier_before "
-        "brier_after confusion precision recall f1 reliability reliability_before"
-    )
-    return dict.fromkeys(unknown.split()) | {
+    return dict.fromkeys(HELD_OUT_METRICS) | {
         "n_labels": int(y.size),
         "n_per_class": np.bincount(y, minlength=n_classes).tolist(),
         "n_folds": folds.n_folds,
@@ -337,7 +339,7 @@ def _base_metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: in
     }
 
 
-def _held_out_metrics(
+def held_out_metrics(
     held: OutOfFold, y: Integers, result: CalibrationResult, n_classes: int, groups: Integers | None
 ) -> dict[str, Any]:
     """Return the metrics of the held-out predictions as JSON-serializable numbers."""

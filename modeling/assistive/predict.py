@@ -50,6 +50,11 @@ def _classifier(version: ModelVersion) -> Head:
             f"The predictions of model {version.number} are missing, and a quick training cannot compute them again.",
             hint="Train it again, or choose another version.",
         )
+    if version.kind == ModelVersion.Kind.EXTERNAL:
+        raise Refusal(
+            f"The predictions of model {version.number} are missing. They were imported from a file.",
+            hint="Import the file again, or choose another version.",
+        )
     raise Refusal(
         f"The classifier of model {version.number} is no longer stored, so it cannot predict again.", hint=_OTHERS
     )

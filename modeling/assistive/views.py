@@ -19,6 +19,7 @@ from labeling.models import Dataset, Item, LabelClass
 from modeling.assistive.policy import forget, new_labels, policy_of, request_retrain
 from modeling.models import EmbeddingSet, RetrainPolicy
 from modeling.predictions import active_model, active_predictions
+from modeling.versions.active import chosen_external
 from modeling.versions.headline import headline_of
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ def retrain(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     job = request_retrain(dataset, request.user)
     response = _asked()
     if job.kind == "retrain":
-        return response
+        kept = chosen_external(dataset)
+        if kept is None:
+            return response
+        text = f"A new model is trained. Model {kept.number}, which you chose, stays in use until you choose another."
+        return trigger_client_event(response, "hoshina:toast", {"text": text})
     begins = "are being computed" if job.state == Job.State.RUNNING else "are computed first"
     text = f"Embeddings {begins}. The model is trained as soon as they are ready."
     return trigger_client_event(response, "hoshina:toast", {"text": text})

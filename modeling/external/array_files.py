@@ -124,7 +124,7 @@ def keys_in_file(file: Path) -> Keys:
         return keys_in_array(file.stem, open_npy(file))
     with file.open("rb") as stream:
         layout = layout_of(stream, _rank)
-    kind, place = _key_column(layout.headers)
+    kind, place = key_column(layout.headers)
     if kind is None and len(layout.headers) > 1:
         raise Refusal(f"{file.name}: no column names the images. {layout.listed}", _HOW)
 
@@ -142,7 +142,7 @@ def keys_in_file(file: Path) -> Keys:
     return Keys(kind or "", layout.headers[place], batches)
 
 
-def _key_column(headers: Sequence[str]) -> tuple[str | None, int]:
+def key_column(headers: Sequence[str]) -> tuple[str | None, int]:
     """Return the kind and the place of the column of the keys; the kind is None if no column has a usual name."""
     lower = [name.lower() for name in headers]
     if (key := key_of(headers)) is not None:
@@ -181,7 +181,7 @@ def open_parquet(file: Path) -> Any:
 def parquet_keys(table: Any) -> Keys:
     """Return the keys of a Parquet file: its column with a usual name. Raises Refusal."""
     names = list(table.schema_arrow.names)
-    kind, place = _key_column(names)
+    kind, place = key_column(names)
     if kind is None:
         raise Refusal(f"No column names the images. The columns are {', '.join(map(repr, names[:20]))}.", _HOW)
 

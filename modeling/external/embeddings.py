@@ -41,7 +41,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Request:
-    """An import of embeddings. ``title`` is the file's name for people; ``kind`` says what the keys are, "" if open."""
+    """An import of embeddings. ``title`` is the name of the file for people; ``kind`` says what its keys are."""
 
     file: Path
     ids: Path | None = None

@@ -23,9 +23,11 @@ from hoshina.jobs.runner import Run
 from labeling.models import Dataset
 from modeling.assistive.policy import retrain_after_embedding
 from modeling.encoders import choice as encoder_choice
+from modeling.external import predictions
 from modeling.external.embeddings import Request, import_embeddings
 from modeling.maps.projections import maps_after_embedding
 from modeling.models import IMPORTED
+from modeling.versions import active as active_version
 
 SHOWN = 5
 
@@ -36,6 +38,11 @@ def queue_embeddings(
     """Save uploaded embeddings, and queue the job that imports them with ``options`` (name, key, replace, use)."""
     files = {"file": file} if ids is None else {"file": file, "ids": ids}
     return _queue("import_embeddings", dataset, files, options, user)
+
+
+def queue_predictions(dataset: Dataset, file: UploadedFile[Any], options: Mapping[str, Any], user: User) -> Job:
+    """Save uploaded predictions, and queue the job that imports them with ``options`` (name, key, create, use)."""
+    return _queue("import_predictions", dataset, {"file": file}, options, user)
 
 
 def _queue(
@@ -154,6 +161,71 @@ def embedding_lines(result: Mapping[str, Any]) -> list[str]:
         (result["used"], "Models, queues and maps use these embeddings now."),
         (not result["used"] and not result["note"], "To use them, choose them on the page Encoders."),
         (result["note"], f"They are not used yet. {result['note']}"),
+    )  # fmt: skip
+    return [sentence for is_so, sentence in facts if is_so]
+
+
+# -- Predictions -----------------------------------------------------------------------------------
+def run_predictions(run: Run) -> dict[str, Any]:
+    """Run the job ``import_predictions``. Returns what ``import_predictions --json`` prints."""
+    began = time.monotonic()
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    params = run.params
+    request = predictions.Request(
+        Path(params["file"]),
+        params.get("name", ""),
+        params.get("key", ""),
+        bool(params.get("create")),
+        params.get("title", ""),
+        author(run),
+    )
+    with _upload_of(run):
+        version, report = predictions.import_predictions(dataset, request, teller(run))
+    is_used = bool(params.get("use", True))
+    if is_used:
+        active_version.choose(version, user=run.job.created_by)
+    reported = ("accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before", "log_loss_after")
+    return {
+        "model_version": version.number,
+        **report.as_json(),
+        "labels": version.n_labels,
+        **{name: version.metrics.get(name) for name in reported},
+        "temperature": version.temperature,
+        "calibrated": version.is_calibrated,
+        "calibration_note": version.calibration_note,
+        "used": is_used,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def prediction_lines(result: Mapping[str, Any]) -> list[str]:
+    """Return the result of an import of predictions as sentences."""
+    number, without = result["model_version"], result["without_prediction"]
+    low, high = result["accuracy_interval"] or (0, 0)
+    note = result["calibration_note"]
+    facts = (
+        (True, f"Model {number} ({result['name']}): predictions of {counted(result['items'], 'image')} in "
+               f"{counted(len(result['classes']), 'class', 'classes')}, from {counted(result['rows'], 'row')}."),
+        (result["created_classes"], f"New classes: {_some(result['created_classes'])}."),
+        (result["accuracy"] is not None,
+         f"On the {counted(result['labels'], 'label')} so far, {result['accuracy'] or 0:.1%} are right (95 % interval "
+         f"{low:.1%} to {high:.1%}). This is too high if the predictions come from a model trained on these labels."),
+        (result["calibrated"], f"Calibrated on the labels with temperature {result['temperature']:.2f}: {note}."),
+        (not result["calibrated"], f"{note[:1].upper()}{note[1:]}."),
+        (result["duplicates"], f"{counted(result['duplicates'], 'row')} repeated an image with the same prediction."),
+        (result["not_numbers"], f"{counted(result['not_numbers'], 'row')} with missing values or text instead of "
+                                f"numbers left out: {_some(result['not_numbers_names'])}."),
+        (result["negative"],
+         f"{counted(result['negative'], 'row')} with negative values left out: {_some(result['negative_names'])}."),
+        (result["wrong_sum"], f"{counted(result['wrong_sum'], 'row')} whose probabilities do not sum to 1 left out: "
+                              f"{_some(result['wrong_sum_names'])}."),
+        (result["unknown"], f"{counted(result['unknown'], 'row')} about images that this dataset does not have: "
+                            f"{_some(result['unknown_names'])}."),
+        (result["ambiguous"], f"{counted(result['ambiguous'], 'row')} about several images of the same file name: "
+                              f"{_some(result['ambiguous_names'])}. Use their paths."),
+        (without, f"{counted(without, 'image')} without a prediction of this model."),
+        (result["used"], f"Model {number} is in use. Automatic retraining is paused, so that it stays."),
+        (not result["used"], f"To use it, choose model {number} on the page Model."),
     )  # fmt: skip
     return [sentence for is_so, sentence in facts if is_so]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from django import forms
@@ -16,12 +17,13 @@ from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from modeling.external.jobs import embedding_lines, queue_embeddings
+from modeling.external.jobs import embedding_lines, prediction_lines, queue_embeddings, queue_predictions
 
 # Larger files need the command, which reads them where they are.
 MAX_UPLOAD = 512 * 2**20
 # The page has other forms with fields of the same names.
 _IDS = "import_%s"
+_EMBEDDINGS, _PREDICTIONS = "modeling/external/_embeddings.html", "modeling/external/_predictions.html"
 
 
 def _refuse_large(upload: UploadedFile[Any] | None, command: str) -> None:
@@ -70,7 +72,7 @@ def embeddings(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the form of embeddings and the last import, or queue another one."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if request.method != "POST":
-        return _shown(request, embeddings_context(dataset))
+        return _shown(request, embeddings_context(dataset), _EMBEDDINGS)
     form = EmbeddingsForm(request.POST, request.FILES, label_suffix="", auto_id=_IDS)
     if form.is_valid():
         values = form.cleaned_data
@@ -81,23 +83,79 @@ def embeddings(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         except Refusal as refusal:
             form.add_error("file", str(refusal))
         else:
-            return trigger_client_event(_shown(request, embeddings_context(dataset)), "hoshina:job")
-    return _shown(request, {**embeddings_context(dataset), "form": form}, status=422)
+            return trigger_client_event(_shown(request, embeddings_context(dataset), _EMBEDDINGS), "hoshina:job")
+    return _shown(request, {**embeddings_context(dataset), "form": form}, _EMBEDDINGS, status=422)
 
 
 def embeddings_context(dataset: Dataset) -> dict[str, Any]:
     """Return the context of the form, with the last import."""
-    job = Job.objects.filter(kind="import_embeddings", dataset_id=dataset.pk).order_by("-created_at").first()
+    return _context(dataset, "import_embeddings", EmbeddingsForm(label_suffix="", auto_id=_IDS), embedding_lines)
+
+
+class PredictionsForm(forms.Form):
+    """The form of predictions to import."""
+
+    file = forms.FileField(
+        label="Predictions",
+        error_messages={"required": "Choose a file first.", "empty": "The file is empty."},
+        widget=forms.ClearableFileInput(attrs={"accept": ".csv,.tsv,.txt,.npz,.parquet"}),
+        help_text="A CSV, .npz or Parquet file: a column that names the image, and a column p:<class> for each class; "
+        "or the columns label and score.",
+    )
+    name = forms.CharField(
+        label="Name",
+        required=False,
+        max_length=80,
+        help_text="Left empty: the name of the file.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    create = forms.BooleanField(label="Create missing classes", required=False)
+    use = forms.BooleanField(label="Use it now", required=False, initial=True)
+
+    def clean_file(self) -> Any:
+        _refuse_large(self.cleaned_data["file"], "import_predictions")
+        return self.cleaned_data["file"]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def predictions(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Show the form of predictions and the last import, or queue another one."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if request.method != "POST":
+        return _shown(request, predictions_context(dataset), _PREDICTIONS)
+    form = PredictionsForm(request.POST, request.FILES, label_suffix="", auto_id=_IDS)
+    if form.is_valid():
+        values = form.cleaned_data
+        options = {"name": values["name"].strip(), "create": values["create"], "use": values["use"]}
+        try:
+            queue_predictions(dataset, cast("UploadedFile[Any]", values["file"]), options, request.user)
+        except Refusal as refusal:
+            form.add_error("file", str(refusal))
+        else:
+            shown = _shown(request, predictions_context(dataset), _PREDICTIONS)
+            return trigger_client_event(shown, "hoshina:job")
+    return _shown(request, {**predictions_context(dataset), "form": form}, _PREDICTIONS, status=422)
+
+
+def predictions_context(dataset: Dataset) -> dict[str, Any]:
+    """Return the context of the form, with the last import."""
+    return _context(dataset, "import_predictions", PredictionsForm(label_suffix="", auto_id=_IDS), prediction_lines)
+
+
+def _context(
+    dataset: Dataset, kind: str, form: forms.Form, lines: Callable[[Mapping[str, Any]], list[str]]
+) -> dict[str, Any]:
+    job = Job.objects.filter(kind=kind, dataset_id=dataset.pk).order_by("-created_at").first()
     return {
         "dataset": dataset,
-        "form": EmbeddingsForm(label_suffix="", auto_id=_IDS),
+        "form": form,
         "job": job,
-        "lines": embedding_lines(job.result) if job is not None and job.state == Job.State.SUCCEEDED else [],
+        "lines": lines(job.result) if job is not None and job.state == Job.State.SUCCEEDED else [],
         "max_mib": MAX_UPLOAD >> 20,
     }
 
 
-def _shown(request: HtmxHttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    response = render(request, "modeling/external/_embeddings.html", context, status=status)
+def _shown(request: HtmxHttpRequest, context: dict[str, Any], template: str, status: int = 200) -> HttpResponse:
+    response = render(request, template, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response

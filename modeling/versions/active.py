@@ -37,6 +37,19 @@ def activate(version: ModelVersion, *, seconds: float | None = None, is_chosen: 
     _give_back_space(version.dataset_id)
 
 
+def chosen_external(dataset: Dataset) -> ModelVersion | None:
+    """Return the imported predictions in use that a person chose: a retrain does not replace them."""
+    in_use = ModelVersion.objects.filter(dataset=dataset, is_active=True, is_chosen=True)
+    return in_use.filter(kind=ModelVersion.Kind.EXTERNAL).first()
+
+
+def keep_beside(version: ModelVersion, *, seconds: float) -> None:
+    """Keep a trained version in the list without using it."""
+    version.seconds = seconds
+    version.save(update_fields=["seconds"])
+    _give_back_space(version.dataset_id)
+
+
 def choose(version: ModelVersion, *, user: User | None = None) -> Job | None:
     """Activate the version that a person chose: at once, or by a job that computes its predictions first.
 

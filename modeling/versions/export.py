@@ -88,6 +88,7 @@ def _model(model: ModelVersion | None) -> dict[str, Any] | None:
             "note": model.calibration_note,
         },
         "measured": {name: model.metrics[name] for name in _MEASURES if name in model.metrics},
+        **({"imported": model.options} if model.kind == ModelVersion.Kind.EXTERNAL else {}),
     }
 
 

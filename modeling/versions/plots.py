@@ -35,7 +35,7 @@ class Brief:
 
     @property
     def title(self) -> str:
-        kind = ", quick training" if self.kind == ModelVersion.Kind.QUICK else ""
+        kind = "" if self.kind == ModelVersion.Kind.ASSISTIVE else f", {ModelVersion.Kind(self.kind).label}"
         return f"Model {self.number}{kind}, {counted(self.n_labels, 'label')}"
 
     def text(self, name: str = "", here: str = "") -> str:

@@ -18,6 +18,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
 from modeling.assistive.policy import labels_to_go, policy_of
 from modeling.assistive.views import state_of
+from modeling.external.views import predictions_context
 from modeling.models import ModelVersion
 from modeling.versions import active as active_version
 from modeling.versions import model_files
@@ -125,6 +126,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset, shown: ModelVersion | None
     context = {
         "dataset": dataset,
         "policy": policy,
+        "imported": predictions_context(dataset),
         "labels_to_go": labels_to_go(dataset, policy, state["model"]),
         **state,
         **_list(dataset, _before(request)),

@@ -102,9 +102,9 @@ def judge(version: ModelVersion) -> Judged:
     labelled = Item.objects.filter(dataset=version.dataset_id, state=State.LABELLED, is_available=True)
     draws = random_draws(version.dataset_id)
     held_out, group_of = _held_out(version)
-    # An earlier model's suggestion cannot replace a missing held-out prediction of a quick training, nor where images
-    # have groups: that model may have been trained on others of the same group.
-    may_speak_for = version.kind != ModelVersion.Kind.QUICK and not version.metrics.get("together")
+    # An earlier model's suggestion cannot replace a missing held-out prediction of a quick training or of another
+    # program, nor where images have groups: that model may have been trained on others of the same group.
+    may_speak_for = version.kind == ModelVersion.Kind.ASSISTIVE and not version.metrics.get("together")
     found: list[tuple[int, bool, bool, int, int, float]] = []
     for row, label_id, decision_id in labelled.values_list("row", "label_id", "decision_id"):
         draw = draws.labeled.get(row)

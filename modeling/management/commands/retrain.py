@@ -60,6 +60,8 @@ def _lines(result: dict[str, Any], embedded: dict[str, Any] | None, audited: Aud
         before, after = f"{result['ece_before']:.3f} before", f"{result['ece_after']:.3f} after"
         yield f"Calibration error {before}, {after} {_correction(result)}."
     yield f"{result['note'][:1].upper()}{result['note'][1:]}."
+    if "in_use" in result:
+        yield f"Model {result['in_use']}, whose predictions were imported and chosen, stays in use."
     if result["newer"]:
         yield f"Not yet in this model: {counted(result['newer'], 'newer decision')}."
 
