@@ -58,14 +58,14 @@ def retrain(run: Run) -> dict[str, Any]:
         model_files.delete_files(version)
         version.delete()
         raise
-    kept = active_version.chosen_external(dataset)
-    if kept is None:
+    chosen = active_version.chosen_external(dataset)
+    if chosen is None:
         active_version.activate(version, seconds=time.perf_counter() - started)
     else:
         active_version.keep_beside(version, seconds=time.perf_counter() - started)
     signals.trained.send(sender=ModelVersion, version=version)
     result = summary(version, trained.metrics) | {"newer": count_decisions(dataset) - training_set.n_decisions}
-    return result | ({"in_use": kept.number} if kept is not None else {})
+    return result | ({"in_use": chosen.number} if chosen is not None else {})
 
 
 def _teller(run: Run) -> Tell:

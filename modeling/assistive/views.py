@@ -84,10 +84,10 @@ def retrain(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     job = request_retrain(dataset, request.user)
     response = _asked()
     if job.kind == "retrain":
-        kept = chosen_external(dataset)
-        if kept is None:
+        chosen = chosen_external(dataset)
+        if chosen is None:
             return response
-        text = f"A new model is trained. Model {kept.number}, which you chose, stays in use until you choose another."
+        text = f"A new model is trained. Model {chosen.number}, which you chose, stays in use until you choose another."
         return trigger_client_event(response, "hoshina:toast", {"text": text})
     begins = "are being computed" if job.state == Job.State.RUNNING else "are computed first"
     text = f"Embeddings {begins}. The model is trained as soon as they are ready."

@@ -150,10 +150,10 @@ def _columns(dataset: Dataset, named: list[str], may_create: bool, report: Repor
             f"The file has predictions of {counted(len(named), 'class', 'classes')}.", "A model needs two classes."
         )
     by_word = {word_of(label.name): label for label in LabelClass.objects.active().filter(dataset=dataset)}
-    words = [word_of(name) for name in named]
-    if repeated := next((name for name, word in zip(named, words, strict=True) if words.count(word) > 1), None):
+    spellings = [word_of(name) for name in named]
+    if repeated := next((name for name, word in zip(named, spellings, strict=True) if spellings.count(word) > 1), None):
         raise Refusal(f"Several columns or labels are about the class {repeated!r}.", "Give each class one name.")
-    unknown = [name for name, word in zip(named, words, strict=True) if word not in by_word]
+    unknown = [name for name, word in zip(named, spellings, strict=True) if word not in by_word]
     if unknown and not may_create:
         shown = ", ".join(name[:60] for name in unknown[:10]) + (" …" if len(unknown) > 10 else "")
         raise Refusal(
@@ -163,7 +163,7 @@ def _columns(dataset: Dataset, named: list[str], may_create: bool, report: Repor
     report.created_classes = [label_classes.tidy_name(name) for name in unknown]
     return [
         by_word[word].pk if word in by_word else label_classes.tidy_name(name)
-        for name, word in zip(named, words, strict=True)
+        for name, word in zip(named, spellings, strict=True)
     ]
 
 
@@ -247,10 +247,10 @@ def _refuse_nothing(report: Report) -> None:
         "with negative values": report.negative,
         "whose probabilities do not sum to 1": report.wrong_sum,
     }
-    told = [f"{counted(names.lines, 'row')} {what} (such as {next(iter(names.names))})"
+    problems = [f"{counted(names.lines, 'row')} {what} (such as {next(iter(names.names))})"
             for what, names in facts.items() if names.lines]  # fmt: skip
     raise Refusal(
-        f"The file has no usable prediction: {'; '.join(told) or 'it has no rows'}.",
+        f"The file has no usable prediction: {'; '.join(problems) or 'it has no rows'}.",
         "Probabilities are between 0 and 1 and sum to 1. Percentages and logits have to be converted.",
     )
 

@@ -39,23 +39,23 @@ def opened(file: Path, ids: Path | None, kind: str, folder: Path) -> Iterator[Ve
     array_files.require_file(file, array_files.SUFFIXES)
     if ids is not None:
         array_files.require_file(ids, (".npy", ".txt", ".csv", ".tsv"))
-    given = None if ids is None else array_files.keys_in_file(ids)
+    side_keys = None if ids is None else array_files.keys_in_file(ids)
     suffix = file.suffix.lower()
     if suffix == ".npy":
         X = array_files.open_npy(file)
-        if given is None:
+        if side_keys is None:
             raise Refusal(
                 f"{file.name} does not say which image each of its rows belongs to.",
                 "Give a text or CSV file with one image a line, in the order of the rows (--ids FILE).",
             )
-        yield _checked(X, array_files.with_kind(given, kind))
+        yield _checked(X, array_files.with_kind(side_keys, kind))
     elif suffix == ".npz":
         with array_files.opened_archive(file, folder) as arrays:
             X = arrays.pop(_pick_vectors(file, arrays))
-            yield _checked(X, array_files.with_kind(given or array_files.pick_keys(arrays, len(X)), kind))
+            yield _checked(X, array_files.with_kind(side_keys or array_files.pick_keys(arrays, len(X)), kind))
     else:
         table = array_files.open_parquet(file)
-        keys = given or array_files.parquet_keys(table)
+        keys = side_keys or array_files.parquet_keys(table)
         with _copied(file, table, keys.name, folder) as X:
             yield _checked(X, array_files.with_kind(keys, kind))
 
