@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -151,7 +152,8 @@ def _columns(dataset: Dataset, named: list[str], may_create: bool, report: Repor
         )
     by_word = {word_of(label.name): label for label in LabelClass.objects.active().filter(dataset=dataset)}
     spellings = [word_of(name) for name in named]
-    if repeated := next((name for name, word in zip(named, spellings, strict=True) if spellings.count(word) > 1), None):
+    counts = Counter(spellings)
+    if repeated := next((name for name, word in zip(named, spellings, strict=True) if counts[word] > 1), None):
         raise Refusal(f"Several columns or labels are about the class {repeated!r}.", "Give each class one name.")
     unknown = [name for name, word in zip(named, spellings, strict=True) if word not in by_word]
     if unknown and not may_create:

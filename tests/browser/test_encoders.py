@@ -51,7 +51,7 @@ def test_a_model_file_is_refused_with_words_or_added(page: Page, site: Site, emb
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#add .error")).to_contain_text("does not start like a .keras file")
     page.get_by_label("Model file").set_input_files(good)
-    page.get_by_label("Name").fill("Birds of Mey")
+    page.locator("#add").get_by_label("Name").fill("Birds of Mey")
     page.get_by_label("Preprocessing of pixels").select_option("0..1")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#add")).to_contain_text("Added file:birds.tflite")
