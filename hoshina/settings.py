@@ -139,6 +139,9 @@ if not LOCAL_ONLY:
             f"AL_HOST={HOST} accepts connections from other machines, which also needs {', '.join(missing)}."
         )
 
+CSRF_FAILURE_VIEW = "hoshina.core.http.csrf_failure"
+# Requests to the API by one token or session in a minute; 0: any number.
+API_RATE = env.integer("AL_API_RATE", 1200, minimum=0, maximum=1_000_000)
 SESSION_COOKIE_AGE = 60 * 60 * 24 * env.integer("AL_SESSION_DAYS", 90, minimum=1, maximum=3650)
 if not LOGIN_REQUIRED:
     # Cookies are shared by all ports of a machine: each store has its own, or two would sign each other's browser out.
@@ -191,6 +194,7 @@ INSTALLED_APPS = [
     "csp",
     "hoshina",
     "hoshina.jobs",
+    "hoshina.api",
     "labeling",
     "modeling",
     "sampling",
@@ -205,6 +209,8 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Before the user of this machine is signed in: a program needs no session.
+    "hoshina.api.bearer.bearer_middleware",
     "hoshina.core.http.local_user_middleware",
     # Before the check of CSRF tokens, which parses the body of forms.
     "hoshina.core.http.AccessMiddleware",

@@ -22,7 +22,7 @@ _PATTERNS = (
 # Folders of the store whose files refer to rows of the database.
 FOLDERS = ("fields", "models", "maps", "vectors", "encoders", "examples", "quick", "neighbours", "squares", "uploads")
 # Nobody's work, or a way to sign in: left out of every backup.
-_TRANSIENT = frozenset({"sessions.session", "labeling.lease", "jobs.worker", "jobs.chunk"})
+_TRANSIENT = frozenset({"sessions.session", "api.token", "labeling.lease", "jobs.worker", "jobs.chunk"})
 _TRANSIENT_APPS = frozenset({"axes"})
 # Left out with --labels-only. Tables of these apps are computed from labels and images, but for some that are settings.
 _DERIVED_APPS = frozenset({"jobs", "modeling", "sampling"})

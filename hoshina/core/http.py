@@ -21,23 +21,29 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.urls import reverse
+from django.views.csrf import csrf_failure as django_csrf_failure
 from django_htmx.middleware import HtmxDetails
 
-from hoshina.core import roles
+from hoshina.core import problems, roles
 
 # Served to anyone without creating a session, because machines request them.
 _WITHOUT_SESSION = ("/healthz", "/static/")
 _NO_PAGES = ("/api/", "/media/")
+API_DOCS = "/api/docs"
 HOLDER_CHARS = 40
 # Sessions name the backend of their account.
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105 - a dotted path, not a password
 
 
 class HtmxHttpRequest(HttpRequest):
-    """A request of a signed-in person, with what django-htmx adds."""
+    """A request of a signed-in person, with what django-htmx adds.
+
+    ``bearer``: names the token of a program that made the request in place of a browser (:mod:`hoshina.api.bearer`).
+    """
 
     htmx: HtmxDetails
     user: User
+    bearer: str
 
 
 def local_user() -> User:
@@ -107,6 +113,8 @@ class AccessMiddleware(LoginRequiredMiddleware):
         if refusal is not None:
             if _is_page(request):
                 return refusal
+            if problems.is_for_programs(request):
+                return problems.not_signed_in()
             return HttpResponse("Please sign in.", status=401, headers={"HX-Redirect": reverse(settings.LOGIN_URL)})
         if not getattr(view_func, "login_required", True):
             return None
@@ -115,13 +123,24 @@ class AccessMiddleware(LoginRequiredMiddleware):
             return None
         if _is_page(request):
             raise PermissionDenied(role.refusal)
+        if problems.is_for_programs(request):
+            return problems.problem(403, role.refusal)
         return HttpResponseForbidden(role.refusal, content_type="text/plain")
 
 
 def _is_page(request: HttpRequest) -> bool:
     """Return whether a browser would show the response as a page: not a fragment, a picture or what a script gets."""
-    is_fragment = request.headers.get("HX-Request") or request.path.startswith(_NO_PAGES)
+    is_no_page = request.path.startswith(_NO_PAGES) and request.path != API_DOCS
+    is_fragment = request.headers.get("HX-Request") or is_no_page
     return request.method in {"GET", "HEAD"} and not is_fragment
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """Refuse a request without a valid CSRF token: as a problem to programs, as Django's page otherwise."""
+    if problems.is_for_programs(request):
+        hint = "Send the cookie csrftoken also as the header X-CSRFToken, or use a token instead of a session."
+        return problems.problem(403, f"The request was refused: {reason}", hint=hint)
+    return django_csrf_failure(request, reason=reason)
 
 
 def client_address(request: HttpRequest) -> str:
@@ -133,8 +152,11 @@ def client_address(request: HttpRequest) -> str:
 def holder(request: HttpRequest) -> str:
     """Return a name for this browser, under which its actions can be undone: a hash of the session's key.
 
-    With the key itself, anyone who reads the database or a backup could take over the session.
+    With the key itself, anyone who reads the database or a backup could take over the session. A program is known by
+    its token.
     """
+    if bearer := getattr(request, "bearer", ""):
+        return hashlib.sha256(f"token/{bearer}".encode()).hexdigest()[:HOLDER_CHARS]
     if request.session.session_key is None:
         request.session.create()
     return hashlib.sha256(str(request.session.session_key).encode()).hexdigest()[:HOLDER_CHARS]

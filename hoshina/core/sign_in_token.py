@@ -5,12 +5,13 @@ Anyone with an account on the machine can connect to its local ports, so an addr
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from pathlib import Path
 
 from django.conf import settings
+
+from hoshina.core.private_file import write_private
 
 _spending = threading.Lock()
 
@@ -30,22 +31,8 @@ def current() -> str:
 def renew() -> str:
     """Replace the token, so that links made before no longer work. Return the new one."""
     token = secrets.token_urlsafe(32)
-    file = _file()
-    _close_to_others(file.parent)
-    new = file.with_name(f"{file.name}.{os.getpid()}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(token)
-    new.replace(file)
+    write_private(_file(), token)
     return token
-
-
-def _close_to_others(store: Path) -> None:
-    """Let nobody else enter the store: the sessions in its database would let them in as well."""
-    mode = store.stat().st_mode
-    if mode & 0o077 and os.name == "posix":
-        store.chmod(mode & 0o7700)
 
 
 def spend(token: str) -> bool:

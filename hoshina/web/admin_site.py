@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from hoshina.core.roles import Role, may
 
 # The apps in the order of the index.
-_ORDER = ("labeling", "modeling", "sampling", "jobs", "auth", "axes")
+_ORDER = ("labeling", "modeling", "sampling", "jobs", "auth", "api", "axes")
 # Tables of django-axes that the settings leave empty.
 _UNUSED = ("AccessLog", "AccessFailureLog")
 

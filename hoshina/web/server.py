@@ -21,6 +21,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 
 from hoshina.core import upload_permit
+from hoshina.core.problems import API
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,13 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
         is_large = self.chunked or self.content_length > USUAL_BODY
-        if is_large and not upload_permit.is_valid(self.query):
+        if is_large and not self._is_permitted():
             self.adj = _usual(self.adj)
+
+    def _is_permitted(self) -> bool:
+        if self.path.startswith(API) and upload_permit.is_token(self.headers.get("AUTHORIZATION", "")):
+            return True
+        return upload_permit.is_valid(self.query)
 
     def is_late(self, now: float) -> bool:
         """Return whether the client takes too long to send this request."""

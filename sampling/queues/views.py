@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,22 +25,21 @@ from modeling.predictions import active_model
 from sampling.classes.review import split_to_review
 from sampling.maps.region_filter import region_from, rows_inside
 from sampling.models import Round
-from sampling.queues.deal import Deal, Tile, deal
-from sampling.queues.dispatch import StillRanking, get_or_rank_round
+from sampling.queues.deal import Tile
+from sampling.queues.dispatch import StillRanking
 from sampling.queues.empty_state import Empty, nothing_left
 from sampling.queues.field_controls import control_of, fields_form
 from sampling.queues.field_filter import conditions_from
 from sampling.queues.held_out_filter import describe, unseen_from
 from sampling.queues.histogram import spread_of
 from sampling.queues.lease_views import window_of
-from sampling.queues.leases import Window, release
 from sampling.queues.note_filter import note_filter_from
 from sampling.queues.note_form import notes_form
-from sampling.queues.pull import CHANGED, Filters, Order, basis_of, new_seed, order_after, ranked_rows
-from sampling.queues.query import default_state, filters_of, is_narrow, path_from, query_of_page, whole_of
-from sampling.queues.registry import BY_CHANCE, STRATEGIES, BandParams
+from sampling.queues.pull import CHANGED, Filters, ranked_rows
+from sampling.queues.query import default_state, is_narrow, path_from, query_of_page, whole_of
+from sampling.queues.registry import STRATEGIES, BandParams
 from sampling.queues.saved_views import lost_classes, views_of
-from sampling.queues.served import record
+from sampling.queues.serve import Serving, missing_for, order_of, serve, strategy_named
 from sampling.queues.similar_examples import examples_of
 from sampling.queues.strategy import BadParameter, Strategy, parse_params
 from sampling.queues.tile_html import tiles_html
@@ -106,7 +105,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "title": f"{queue.title} ({n_checks})" if queue.name == "checks" and n_checks else queue.title,
             "help": queue.help,
             "is_current": queue.name == current,
-            "unavailable_reason": (reason := _what_is_missing(queue, has_model=has_model, has_vectors=has_vectors)),
+            "unavailable_reason": (reason := missing_for(queue, has_model=has_model, has_vectors=has_vectors)),
             "is_available": not reason,
         }
         for queue in STRATEGIES.values()
@@ -177,14 +176,6 @@ def _whole_of(query: QueryDict, name: str) -> int:
     return whole_number(query.get(name, "")) or 0
 
 
-def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) -> str:
-    if strategy.needs_model and not has_model:
-        return "Needs a model."
-    if strategy.needs_vectors and not has_vectors:
-        return "Needs embeddings."
-    return ""
-
-
 def _unseen_form(dataset: Dataset, query: QueryDict) -> dict[str, Any] | None:
     """Return the filter by held-out predictions as text and as form values, or None without one."""
     with suppress(BadParameter):  # the grid reports the error
@@ -224,90 +215,32 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     n = min(max(_whole(request, "n", PAGE), 1), LARGEST_PAGE)
     me = window_of(request)
     before = dataset.rounds.filter(pk=_whole(request, "round", 0)).first()
-    offset = _whole(request, "offset", 0)
-    if before is None:  # the window's previous page is replaced
-        release(dataset, me)
-    round_ = _round(request, dataset, before, offset, me, n)
-    if before is None or round_.pk != before.pk:
-        offset = 0
-    page = _deal(round_, offset, n, me, is_continued=before is not None)
-    if not page.tiles and before is not None:
-        # Every item was shown once and skipped by turning pages: start again.
-        release(dataset, me)
-        again = order_after(round_, me, _ranks(round_.queue, n))
-        round_ = get_or_rank_round(dataset, replace(again, after=-1, skip=0, is_continued=False))
-        page = _deal(round_, 0, n, me, is_continued=False)
+    served = serve(
+        dataset, me, n, before=before, offset=_whole(request, "offset", 0),
+        new_order=lambda: order_of(request.GET, dataset, strategy_named(request.GET.get("queue") or DEFAULT), me, n),
+    )  # fmt: skip
+    round_, page = served.round_, served.deal
     if not page.tiles:
         return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_, me))
-    record(round_, page.tiles, me.user_id)
     coming = ranked_rows(round_)[page.next_offset : page.next_offset + n].tolist()
     make_ahead(dataset.pk, [*(tile.item.row for tile in page.tiles), *coming], me.name)
     return Page(
         kind=round_.queue,
         tiles=page.tiles,
         round_id=round_.pk,
-        next_url=_next_url(dataset, round_, page.next_offset, n),
+        next_url=_next_url(dataset, served, n),
         model_version_id=page.model.pk if page.model else None,
         bar=bar_of(dataset, round_, len(page.tiles)),
-        note=_note_of(round_),
+        note=served.note,
     )
-
-
-def _note_of(round_: Round) -> str:
-    if all(reason != BY_CHANCE for _, reason in round_.reasons):
-        return ""
-    return "There is no ranking yet. This page is a random sample; later pages are ranked."
-
-
-def _deal(round_: Round, offset: int, n: int, me: Window, *, is_continued: bool) -> Deal:
-    return deal(round_, offset, n, holder=me.name, user_id=me.user_id, is_continued=is_continued)
-
-
-def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: Window, n: int) -> Round:
-    """Return the round of this page: the current one, its successor, or a new pull."""
-    if before is None:
-        return get_or_rank_round(dataset, _order(request, dataset, me, n))
-    is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue], before.params)
-    is_spent = offset >= before.n_ranked and not before.is_complete
-    if not is_outdated and not is_spent:
-        return before
-    order = order_after(before, me, _ranks(before.queue, n))
-    return get_or_rank_round(dataset, replace(order, skip=0) if is_outdated else order)
-
-
-def _order(request: HtmxHttpRequest, dataset: Dataset, me: Window, n: int) -> Order:
-    strategy = _strategy(request)
-    return Order(
-        queue=strategy.name,
-        params=asdict(parse_params(strategy, request.GET.dict())),
-        filters=filters_of(request.GET, dataset, strategy).as_params(),
-        seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
-        holder=me.name,
-        user_id=me.user_id,
-        k=_ranks(strategy.name, n),
-    )
-
-
-def _ranks(queue: str, n: int) -> int | None:
-    """Return how many ranks a pull stores: those of the page for a sweep, which is decided page by page."""
-    return n if STRATEGIES[queue].is_sweep else None
-
-
-def _strategy(request: HtmxHttpRequest) -> Strategy:
-    name = request.GET.get("queue") or DEFAULT
-    strategy = STRATEGIES.get(name)
-    if strategy is None:
-        raise BadRequest(f"There is no queue {name!r}. Choose one of {', '.join(STRATEGIES)}.")
-    return strategy
 
 
 def _whole(request: HtmxHttpRequest, name: str, default: int) -> int:
     return whole_of(request.GET, name, default)
 
 
-def _next_url(dataset: Dataset, round_: Round, offset: int, n: int) -> str:
-    # The last page of a review is followed by another pull: its decisions may have moved the border.
-    if offset >= round_.n_ranked and round_.is_complete and round_.queue != "review":
+def _next_url(dataset: Dataset, served: Serving, n: int) -> str:
+    if not served.has_next:
         return ""
-    query = urlencode({"round": round_.pk, "offset": offset, "n": n})
+    query = urlencode({"round": served.round_.pk, "offset": served.deal.next_offset, "n": n})
     return f"{reverse('sampling:grid', args=[dataset.slug])}?{query}"
