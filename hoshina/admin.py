@@ -12,10 +12,14 @@ from django.db.models import ManyToManyField
 from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest
 
+from hoshina.api.models import Token
+
 if TYPE_CHECKING:
     _UserAdmin = UserAdmin[User]
+    _TokenAdmin = admin.ModelAdmin[Token]
 else:
     _UserAdmin = UserAdmin
+    _TokenAdmin = admin.ModelAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -54,3 +58,21 @@ class PersonAdmin(_UserAdmin):
 @admin.register(Group)
 class RoleAdmin(GroupAdmin):
     filter_horizontal = ()
+
+
+@admin.register(Token)
+class TokenAdmin(_TokenAdmin):
+    """List the tokens of all people, to revoke one by deleting it."""
+
+    list_display = ("name", "user", "scope", "created_at", "expires_at", "last_used_at")
+    list_filter = ("scope",)
+    search_fields = ("name", "user__username")
+    fields = readonly_fields = ("name", "user", "start", "scope", "created_at", "expires_at", "last_used_at")
+    list_select_related = ("user",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False: only the person sees the text of a new token."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Token | None = None) -> bool:
+        return False

@@ -4,7 +4,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LogoutView
-from django.urls import include, path
+from django.urls import URLResolver, include, path
+from django.urls.resolvers import RoutePattern
 
 from hoshina.core.roles import Role, requires
 from hoshina.datasets import views as datasets
@@ -29,12 +30,16 @@ urlpatterns = [
     path("sign-in/first/<uidb64>/<token>/", sign_in.ChoosePasswordView.as_view(), name="first_sign_in"),
     path("sign-out/", login_not_required(LogoutView.as_view()), name="logout"),
     path("account/", requires(Role.LABELER)(account.AccountView.as_view()), name="account"),
+    path("account/tokens/", account.tokens, name="tokens"),
+    path("account/tokens/<number:pk>/revoke/", account.revoke, name="token_revoke"),
     path("account/sign-out-elsewhere/", account.sign_out_elsewhere, name="sign_out_elsewhere"),
     path("admin/", admin.site.urls),
     path("jobs/", include("hoshina.jobs.urls")),
     path("", include("sampling.urls")),
     path("", include("modeling.urls")),
     path("", include("labeling.urls")),
+    # Unlike include(), this imports the module at the first request: it loads libraries that pages do not need.
+    URLResolver(RoutePattern("api/"), "hoshina.api.urls", app_name="api", namespace="api"),
 ]
 if settings.METRICS_TOKEN:  # imports a library that nobody else needs
     from hoshina.web.metrics import metrics

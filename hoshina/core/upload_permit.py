@@ -43,7 +43,7 @@ def is_token(authorization: str) -> bool:
 
     It may have expired or been revoked since: the application finds out, before it reads the body.
     """
-    if not authorization[: len(_BEARER)].lower() == _BEARER:
+    if authorization[: len(_BEARER)].lower() != _BEARER:
         return False
     text, _, signature = authorization[len(_BEARER) :].strip().partition(".")
     return constant_time_compare(signature, signature_of(text))

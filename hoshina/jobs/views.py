@@ -102,7 +102,7 @@ def _lines(jobs: list[Job]) -> list[Line]:
     return [_line(job, names, now) for job in jobs]
 
 
-def _reap_if_due() -> None:
+def reap_if_due() -> None:
     """Reap jobs every few seconds while someone watches, in case no worker is left to do so."""
     global _last_reaped
     if time.monotonic() - _last_reaped > settings.JOB_HEARTBEAT:
@@ -112,7 +112,7 @@ def _reap_if_due() -> None:
 
 # -- The Jobs page ----------------------------------------------------------------------------------
 def _list_context(request: HttpRequest) -> dict[str, Any]:
-    _reap_if_due()
+    reap_if_due()
     jobs = Job.objects.exclude(kind__in=registry.quiet_kinds()).order_by("-created_at")
     dataset = whole_number(request.GET.get("dataset"))
     if dataset is not None:
@@ -182,7 +182,7 @@ def _changed(request: HtmxHttpRequest) -> HttpResponse:
 @never_cache
 def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
     """Render a dataset's active jobs. The fragment polls while there are any; ended jobs become toasts."""
-    _reap_if_due()
+    reap_if_due()
     jobs = Job.objects.filter(dataset_id=dataset_id).exclude(kind__in=registry.quiet_kinds())
     active = list(jobs.filter(state__in=Job.ACTIVE).order_by("created_at"))
     ended = _ended_since(request, dataset_id)

@@ -11,7 +11,9 @@ from hoshina.core.roles import Role
 
 # What managers may do in the admin, by model. The folders of datasets and everything of people is the administrators'.
 _CHANGED_BY_MANAGERS = Q(content_type__app_label="labeling", content_type__model__in=("labelclass", "field"))
-_SEEN_BY_MANAGERS = Q(codename__startswith="view_") & ~Q(content_type__app_label__in=("auth", "sessions", "axes", "api"))
+_SEEN_BY_MANAGERS = Q(codename__startswith="view_") & ~Q(
+    content_type__app_label__in=("auth", "sessions", "axes", "api")
+)
 
 
 def permissions_of(role: Role) -> QuerySet[Permission]:

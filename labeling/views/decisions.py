@@ -79,7 +79,7 @@ def _request(action: Any, now: datetime) -> Request:
     return Request(
         uuid=identity,
         kind=kind,
-        at=_plausible(at, now),
+        at=plausible(at, now),
         label_id=_whole(action.get("label"), "label"),
         overwrite=action.get("overwrite") is True,
         targets=tuple(targets.values()),
@@ -139,7 +139,7 @@ def _number(value: Any, name: str) -> float | None:
     return number
 
 
-def _plausible(at: datetime, now: datetime) -> datetime:
+def plausible(at: datetime, now: datetime) -> datetime:
     """Return the browser's time of the decision in UTC, but never a time in the future, because clocks may be wrong."""
     aware = at if at.tzinfo else at.replace(tzinfo=UTC)
     try:

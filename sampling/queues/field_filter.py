@@ -57,6 +57,17 @@ def conditions_from(query: QueryDict) -> tuple[Condition, ...]:
     return tuple(Condition(name, tuple(sorted(chosen))) for name, chosen in sorted(found.items()))
 
 
+def conditions_of(texts: Iterable[str]) -> tuple[Condition, ...]:
+    """Return the conditions of texts such as ``mass=2..5``. Raises BadParameter if one has another form."""
+    query = QueryDict(mutable=True)
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise BadParameter(f"A filter is FIELD=VALUE, such as mass=2..5, not {text[:60]!r}.", field="filter")
+        query.appendlist(PREFIX + name, value)
+    return conditions_from(query)
+
+
 def value_of(text: str) -> str:
     """Return a value of a text field as URLs have it."""
     return f"={text}" if text == UNKNOWN or text.startswith("=") else text

@@ -41,7 +41,7 @@ from sampling.queues.registry import STRATEGIES, BandParams
 from sampling.queues.saved_views import lost_classes, views_of
 from sampling.queues.serve import Serving, missing_for, order_of, serve, strategy_named
 from sampling.queues.similar_examples import examples_of
-from sampling.queues.strategy import BadParameter, Strategy, parse_params
+from sampling.queues.strategy import BadParameter, parse_params
 from sampling.queues.tile_html import tiles_html
 from sampling.sweeps.banner import Bar, SuspectsBar, bar_of, class_form
 from sampling.sweeps.checks import n_waiting

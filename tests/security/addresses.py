@@ -29,7 +29,7 @@ def path_of(name: str, pattern: URLPattern, dataset: Dataset) -> str:
     values: dict[str, Any] = {}
     for parameter, converter in pattern.pattern.converters.items():
         if parameter == "pk":
-            is_uuid = type(converter).__name__ == "UUIDConverter"
+            is_uuid = "UUID" in type(converter).__name__
             values[parameter] = "0" * 8 + "-0000-4000-8000-" + "0" * 12 if is_uuid else dataset.classes.first().pk  # type: ignore[union-attr]
         elif parameter in ("item_id", "frame_id"):
             values[parameter] = dataset.items.order_by("row").first().pk  # type: ignore[union-attr]

@@ -27,6 +27,7 @@ from django.db import connection
 from filelock import FileLock, Timeout
 
 from hoshina import health
+from hoshina.api import local_access
 from hoshina.core import sign_in_token
 from hoshina.core.commands import HoshinaCommand, prepare_database
 from hoshina.core.parsing import whole_number
@@ -285,6 +286,8 @@ class _Up:
             health.ask(settings.HOST, self.port, allowed=health.allowed_host(settings.ALLOWED_HOSTS), timeout=1)
         except (OSError, HTTPException):
             return False
+        if not settings.LOGIN_REQUIRED:
+            local_access.offer(self.url)
         address = self.url + self.page
         self.say(f"HOSHINA is at {address} (Ctrl-C stops it)")
         if self.needs_token:
@@ -345,6 +348,11 @@ class _Up:
 
     def _stop(self) -> None:
         patience = settings.JOB_GRACE + 2
+        try:
+            local_access.withdraw()
+        except AnyDatabaseError as error:
+            log.warning("The token of this machine could not be revoked; the next `up` does so: %s", error)
+            connection.close()
         if self.ingest is not None:
             self.ingest.terminate()
         self.tree.stop(patience=patience)

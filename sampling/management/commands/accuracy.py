@@ -15,6 +15,7 @@ from sampling.accuracy.stopping import Stopping
 from sampling.models import AccuracyEstimate
 from sampling.sweeps.banner import cost_sentence
 
+
 class Command(HoshinaCommand):
     help = "Print the audited accuracy of the newest model, a forecast for more labels, and the cost of sweeps."
 

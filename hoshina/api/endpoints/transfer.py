@@ -1,0 +1,129 @@
+"""Export a dataset as a ZIP archive, and import labels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from django.http import StreamingHttpResponse
+from django.utils.http import content_disposition_header
+from ninja import File, Form, Query, Router, Schema
+from ninja.files import UploadedFile
+from pydantic import Field
+
+from hoshina.api.common import JsonObject, Slug, Strict, Text, dataset_of
+from hoshina.api.guard import body_limit
+from hoshina.core.errors import Refusal
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.problems import problem
+from hoshina.core.roles import Role, requires
+from labeling.exporting import Export, refusal, sections
+from labeling.exporting.form import NO_IMAGES, ExportForm
+from labeling.exporting.images import images_size
+from labeling.importing import save_table
+from labeling.importing.label_table import Choice
+from labeling.models import Dataset
+from labeling.models import Field as MetadataField
+from labeling.views.uploads import MAX_UPLOAD
+
+router = Router(tags=["Export and import"])
+# What multipart bodies have besides the file.
+_OVERHEAD = 64 * 1024
+
+
+class ExportQuery(Schema):
+    """The options of an export, as those of `hoshina export`."""
+
+    layout: Text = Field("csv", description="How images and labels are arranged, such as imagefolder or coco.")
+    role: Text | None = Field(None, description="Of items with several files: which one other layouts contain.")
+    images: bool | None = Field(None, description="Include the image files; by default if they total less than 1 GB.")
+    val: int = Field(10, ge=0, le=100, description="Percentage of the validation set.")
+    test: int = Field(10, ge=0, le=100, description="Percentage of the test set.")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the splits.")
+    group_by: Text | None = Field(
+        None, description="Items with equal values in this field share a split; empty for none."
+    )
+    escape_formulas: bool = Field(False, description="Put an apostrophe before texts that a spreadsheet would run.")
+    extra: list[Text] = Field([], max_length=20, description="A section to include, such as rounds. May be repeated.")
+
+
+class ImportOptions(Strict):
+    """How to read a table of labels; empty options are detected."""
+
+    create_classes: bool = Field(False, description="Create the classes that the file names and the dataset lacks.")
+    key_column: Text = Field("", description="The column that names the images.")
+    label_column: Text = Field("", description="The column with the labels.")
+    encoding: Text = Field("", description="Such as utf-8 or cp1252.")
+    same_numbers: Literal["", "merge", "keep"] = Field(
+        "", description="Whether labels such as 1 and 01 are one class (merge) or several (keep)."
+    )
+
+
+@router.get(
+    "/datasets/{slug:slug}/export", url_name="export", summary="Export a dataset",
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "The archive, streamed while it is written.",
+                "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        }
+    },
+)  # fmt: skip
+@requires(Role.MANAGER)
+def export(request: HtmxHttpRequest, slug: Slug, query: Query[ExportQuery]) -> Any:
+    """Stream a ZIP archive with the labels, classes and splits, and on request image files and sections."""
+    dataset = dataset_of(slug)
+    form = _form(dataset, query)
+    if form.is_valid() and (reason := refusal(dataset, form.options())):
+        form.add_error(None, reason)
+    if not form.is_valid():
+        field, messages = next(iter(form.errors.items()))
+        return problem(422, " ".join(map(str, messages)), field="" if field == "__all__" else field)
+    return StreamingHttpResponse(
+        iter(Export(dataset, form.options())),
+        content_type="application/zip",
+        headers={"Content-Disposition": content_disposition_header(True, f"{dataset.slug}.zip") or ""},
+    )
+
+
+def _form(dataset: Dataset, query: ExportQuery) -> ExportForm:
+    """Return the form of the Export page with these options."""
+    fields = list(MetadataField.objects.filter(dataset=dataset))
+    chosen = next((field.name for field in fields if field.pk == dataset.together_by_id), "")
+    known = [section.name for section in sections()]
+    if unknown := [name for name in query.extra if name not in known]:
+        raise Refusal(f"There is no section {unknown[0][:60]!r}.", f"The sections are {', '.join(known)}.", "extra")
+    given: JsonObject = query.model_dump(
+        include={"layout", "role", "val", "test", "seed", "group_by"}, exclude_none=True
+    )
+    given |= dict.fromkeys(query.extra, "on")
+    given["escape_formulas"] = "on" if query.escape_formulas else ""
+    if query.images is not None:
+        given["images"] = "on" if query.images else NO_IMAGES
+    with_images = query.images is None and images_size(dataset).is_included
+    return ExportForm(given, [field.name for field in fields], chosen, dataset.roles, with_images=with_images)
+
+
+@router.post("/datasets/{slug:slug}/labels", url_name="labels", response=JsonObject, summary="Import labels")
+@requires(Role.MANAGER)
+@body_limit(MAX_UPLOAD + _OVERHEAD)
+def import_labels(
+    request: HtmxHttpRequest, slug: Slug, options: Form[ImportOptions], file: File[UploadedFile]
+) -> JsonObject:
+    """Import the labels of a table of at most 16 MiB, and report what changed, as `hoshina import_labels --json`.
+
+    The whole file is read and checked before anything is saved. Importing a file again changes nothing.
+    """
+    dataset = dataset_of(slug)
+    if (file.size or 0) > MAX_UPLOAD:
+        raise Refusal(f"The file is larger than {MAX_UPLOAD >> 20} MiB.", "Use hoshina import_labels.", "file")
+    choice = Choice("", options.key_column, options.label_column, options.encoding, options.same_numbers)
+    stream: Any = file.file
+    try:
+        report = save_table.import_labels(
+            dataset, stream, user=request.user, create_classes=options.create_classes, choice=choice
+        )
+    except Refusal as reason:
+        reason.field = reason.field or "file"
+        raise
+    return report.as_json()
