@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: commands, settings, keys, queues, jobs, list of decisions.
+"""Write the reference pages that are made from the code: commands, settings, keys, queues, jobs, API, decisions.
 
     uv run python docs/generate.py
 
@@ -208,6 +208,35 @@ def jobs_page() -> str:
     return _page(parts)
 
 
+def api_page() -> str:
+    """Return the page of all endpoints of the REST API, from its schema."""
+    from hoshina.api.docs_page import endpoints
+
+    parts = [
+        _intro(
+            "REST API",
+            "The addresses of version 1, which begin with `/api/v1/`. [Use HOSHINA from programs](../how-to/api.md) "
+            "begins with an example. A running server has the same list with all values and an example for curl each "
+            "at `/api/docs`, and the description in OpenAPI 3.1 at `/api/openapi.json`.",
+            "Programs send `Authorization: Bearer TOKEN`. `GET` needs the role of a labeler and a token of either "
+            "scope. Others need a token that may write, and the role of a manager, except for pulls, decisions and the "
+            "job `retrain`, which labelers may use as well. Exports are for managers.",
+            "Errors are problems of RFC 9457 (`application/problem+json`) with `type`, `title`, `status`, `detail` "
+            "(what happened), and where they apply `hint` (what to do), `field` and `errors` (all invalid values).",
+        )
+    ]
+    tag = ""
+    for endpoint in endpoints():
+        if endpoint.tag != tag:
+            tag = endpoint.tag
+            parts.append(f"\n## {tag}\n\n| address | what it does | parameters |\n|---|---|---|\n")
+        address = f"`{endpoint.method} {endpoint.path.removeprefix('/api/v1')}`"
+        names = [f"`{each.name}`" for each in endpoint.parameters if each.place != "path"]
+        what = f"**{endpoint.summary}.** {endpoint.description}"
+        parts.append(f"| {_cell(address)} | {_cell(what)} | {_cell(', '.join(names) or '–')} |\n")
+    return _page(parts)
+
+
 def decisions_page() -> str:
     """Return the list of architecture decision records."""
     parts = [
@@ -258,6 +287,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/keys.md": keys_page,
     "reference/queues.md": queues_page,
     "reference/jobs.md": jobs_page,
+    "reference/api.md": api_page,
     "adr/index.md": decisions_page,
 }
 

@@ -17,6 +17,7 @@ from hoshina.api.endpoints import datasets, decisions, items, jobs, models, queu
 from hoshina.core.errors import Refusal
 from hoshina.core.logs import request_id
 from hoshina.core.problems import of_refusal, problem
+from sampling.queues.strategy import BadParameter
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ for _router in ROUTERS:
 
 def refused(request: HttpRequest, refusal: Any) -> HttpResponse:
     """Answer 422 if an option or a field is at fault, and 409 if the state of the dataset is."""
-    return of_refusal(refusal, 422 if refusal.field else 409)
+    return of_refusal(refusal, 422 if refusal.field or isinstance(refusal, BadParameter) else 409)
 
 
 def invalid(request: HttpRequest, error: Any) -> HttpResponse:

@@ -15,7 +15,7 @@ class Program:
         self.token, self.text = tokens.issue(user, name, scope=scope)
         self.client = Client(enforce_csrf_checks=True)
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, /, **query: Any) -> Any:
         return self.client.get(f"/api/v1/{path}", query, headers=self.headers)
 
     def post(self, path: str, body: Any = None, **more: Any) -> Any:
