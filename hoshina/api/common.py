@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
@@ -17,6 +17,7 @@ from labeling.models import Dataset, LabelClass, State
 
 # The largest id that a database holds, less a margin for arithmetic.
 LARGEST = 2**62
+StateName = Literal["unlabelled", "labelled", "unsure", "skipped"]
 STATES = {state.label: state for state in State}
 
 
@@ -71,6 +72,11 @@ def class_id_of(dataset: Dataset, class_id: int | None, name: str | None, field:
         names = ", ".join(classes.values_list("name", flat=True)[:20])
         raise Refusal(f"There is no class with {called}.", f"The classes are: {names}." if names else "", field=field)
     return pk
+
+
+def state_name(state: int) -> StateName:
+    """Return the name of a state in lists, filters and exports."""
+    return cast("StateName", State(state).label)
 
 
 def require(request: HtmxHttpRequest, role: Role) -> None:

@@ -60,11 +60,11 @@ class Endpoint:
     returns: list[Parameter]
     curl: str
 
-    def matches(self, words: list[str]) -> bool:
-        """Return whether all words occur in what the page says about it."""
+    def matches(self, terms: list[str]) -> bool:
+        """Return whether all terms occur in what the page says about it."""
         names = [name for each in (*self.parameters, *self.returns) for name in (each.name, each.description)]
         text = " ".join([self.method, self.path, self.summary, self.description, *names]).casefold()
-        return all(word in text for word in words)
+        return all(term in text for term in terms)
 
 
 @requires(Role.LABELER)
@@ -72,9 +72,9 @@ class Endpoint:
 def docs(request: HtmxHttpRequest) -> HttpResponse:
     """Show all endpoints, or those that the words of ``q`` occur in; only the list to htmx."""
     text = request.GET.get("q", "")[:200]
-    words = text.casefold().split()
+    terms = text.casefold().split()
     server = f"{request.scheme}://{request.get_host()}"
-    found = [endpoint for endpoint in endpoints(server) if endpoint.matches(words)]
+    found = [endpoint for endpoint in endpoints(server) if endpoint.matches(terms)]
     by_tag: dict[str, list[Endpoint]] = {}
     for endpoint in found:
         by_tag.setdefault(endpoint.tag, []).append(endpoint)

@@ -10,11 +10,11 @@ from django.urls import reverse
 from ninja import Schema
 from pydantic import Field
 
-from hoshina.api.common import Guess
+from hoshina.api.common import Guess, StateName, state_name
 from hoshina.core.storage import StoreError
 from labeling.fields import column_of
 from labeling.fields.item_values import texts_of
-from labeling.models import Dataset, Frame, Item, LabelClass, State
+from labeling.models import Dataset, Frame, Item, LabelClass
 from labeling.models import Field as MetadataField
 from labeling.notes.tags import tags_of
 from modeling.predictions import Suggestion, active_predictions
@@ -40,7 +40,7 @@ class ItemOut(Schema):
     id: int
     row: int = Field(description="The position of the item in arrays, such as embeddings; it never changes.")
     path: str
-    state: str = Field(description="unlabelled, labelled, unsure or skipped.")
+    state: StateName
     class_id: int | None
     class_name: str | None
     annotation: int = Field(description="The newest decision, 0 without one. Send it as `seen` with a decision.")
@@ -86,7 +86,7 @@ def bases(items: Sequence[Item]) -> list[dict[str, Any]]:
             "id": item.pk,
             "row": item.row,
             "path": item.path,
-            "state": State(item.state).label,
+            "state": state_name(item.state),
             "class_id": item.label_id,
             "class_name": names.get(item.label_id or 0),
             "annotation": item.newest_annotation_id,
@@ -124,7 +124,7 @@ def _fields(dataset: Dataset, rows: list[int]) -> list[dict[str, str]]:
             texts = texts_of(column_of(field), wanted)
         except StoreError as damaged:
             raise StoreError(f"The field {field.name} cannot be read. {damaged.message}", damaged.hint) from damaged
-        for known, text in zip(values, texts, strict=True):
+        for of_item, text in zip(values, texts, strict=True):
             if text:
-                known[field.name] = text
+                of_item[field.name] = text
     return values

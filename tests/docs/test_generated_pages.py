@@ -12,7 +12,7 @@ from labeling.exporting.layouts import layouts
 DOCS = Path(settings.BASE_DIR, "docs")
 PAGES = (
     "reference/commands.md", "reference/settings.md", "reference/keys.md", "reference/queues.md",
-    "reference/jobs.md", "adr/index.md",
+    "reference/jobs.md", "reference/api.md", "adr/index.md",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from ninja import Router, Schema
 from pydantic import Field
 
-from hoshina.api.common import Id, JsonObject, Slug, Strict, Text, class_id_of, dataset_of
+from hoshina.api.common import Id, JsonObject, Slug, StateName, Strict, Text, class_id_of, dataset_of, state_name
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
 from hoshina.core.problems import problem
@@ -18,7 +18,7 @@ from hoshina.core.roles import Role, requires
 from hoshina.jobs import clock
 from labeling.decisions.provenance import MAX_RENDERING, Claim, Shown
 from labeling.decisions.save import Request, Result, Saved, Target, apply, with_provenance
-from labeling.models import Action, Dataset, State
+from labeling.models import Action, Dataset
 from labeling.views.decisions import MAX_ACTIONS, MAX_TARGETS, plausible
 
 router = Router(tags=["Annotations"])
@@ -67,7 +67,7 @@ class Outcome(Schema):
 
     id: int
     annotation: int
-    state: str
+    state: StateName
     class_id: int | None
     by: str | None = Field(None, description="Of a conflict: who decided in the meantime.")
 
@@ -79,7 +79,7 @@ class ActionOut(Schema):
     status: Status
     error: str
     items: list[Outcome] = Field(description="The items whose decision was saved.")
-    conflicts: list[Outcome] = Field(description="The items that were left as somebody else decided.")
+    conflicts: list[Outcome] = Field(description="The items whose decision by someone else was not replaced.")
     unconfirmed: list[int] = Field(description="Items that were not served at the round and rank: saved without them.")
     hint: str
 
@@ -98,7 +98,7 @@ class AnnotationsOut(Schema):
 def annotate(request: HtmxHttpRequest, slug: Slug, body: Annotations) -> Any:
     """Save up to 200 actions in one transaction. Actions reported as saved are on disk.
 
-    Status 409 if somebody else decided about an item in the meantime and `overwrite` is false: such items are listed
+    Status 409 if someone else decided about an item in the meantime and `overwrite` is false: such items are listed
     in `conflicts` and left as they are; everything else is saved. Status 422 if an action is refused, for example
     because its class was deleted; the other actions are saved. The body of both has the same `results` and `counts`.
     """
@@ -165,7 +165,7 @@ def _outcome(shown: JsonObject) -> Outcome:
     return Outcome(
         id=shown["id"],
         annotation=shown["annotation"],
-        state=State(shown["state"]).label,
+        state=state_name(shown["state"]),
         class_id=shown["label"],
         by=shown.get("by"),
     )
@@ -181,7 +181,7 @@ def _problem(answer: AnnotationsOut) -> HttpResponse | None:
     refused = [result for result in answer.results if result.status == "refused"]
     body = answer.model_dump(mode="json")
     if conflicts:
-        detail = f"Somebody else decided about {len(conflicts):,} of the items in the meantime; these were left."
+        detail = f"Someone else decided about {len(conflicts):,} of the items in the meantime; these were left."
         hint = "Everything else was saved, see results. To replace their decisions, send overwrite with a new UUID."
         return problem(409, detail, hint=hint, conflicts=[shown.model_dump(mode="json") for shown in conflicts], **body)
     if refused:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import Http404
 from ninja import Query, Router, Schema
 from pydantic import Field
 
-from hoshina.api.common import STATES, Guess, Id, ItemId, Slug, Text, class_id_of, dataset_of
+from hoshina.api.common import STATES, Guess, Id, ItemId, Slug, StateName, Text, class_id_of, dataset_of, state_name
 from hoshina.api.item_json import Include, ItemOut, item_list
 from hoshina.api.serving import Ranking, Served, pull
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
-from labeling.models import Annotation, Dataset, Item, State
+from labeling.models import Annotation, Dataset, Item
 from modeling.models import ModelVersion
 from modeling.predictions import active_predictions
 from sampling.queues.field_filter import check, conditions_of
@@ -25,7 +25,6 @@ from sampling.queues.item_list import ListFilters, list_items
 router = Router(tags=["Items"])
 LIMIT, MOST = 100, 1000
 MOST_PATHS = 200
-StateName = Literal["unlabelled", "labelled", "unsure", "skipped"]
 
 
 class ItemQuery(Schema):
@@ -67,7 +66,7 @@ class DecisionOut(Schema):
     kind: str = Field(description="assign, unsure, skip, clear, undo, import, merge or split.")
     action: UUID
     decided_at: datetime
-    state: str
+    state: StateName
     class_id: int | None
     class_name: str | None
     annotator: str | None
@@ -167,7 +166,7 @@ def _decision(decision: Annotation, numbers: dict[int, int]) -> DecisionOut:
         id=decision.pk,
         kind=action.kind,
         action=action.uuid,
-        state=State(decision.state).label,
+        state=state_name(decision.state),
         class_id=decision.label_id,
         class_name=decision.label.name if decision.label else None,
         annotator=annotator.get_username() if annotator else None,

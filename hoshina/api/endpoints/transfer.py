@@ -90,18 +90,18 @@ def _form(dataset: Dataset, query: ExportQuery) -> ExportForm:
     """Return the form of the Export page with these options."""
     fields = list(MetadataField.objects.filter(dataset=dataset))
     chosen = next((field.name for field in fields if field.pk == dataset.together_by_id), "")
-    known = [section.name for section in sections()]
-    if unknown := [name for name in query.extra if name not in known]:
-        raise Refusal(f"There is no section {unknown[0][:60]!r}.", f"The sections are {', '.join(known)}.", "extra")
-    given: JsonObject = query.model_dump(
+    names = [section.name for section in sections()]
+    if unknown := [name for name in query.extra if name not in names]:
+        raise Refusal(f"There is no section {unknown[0][:60]!r}.", f"The sections are {', '.join(names)}.", "extra")
+    params: JsonObject = query.model_dump(
         include={"layout", "role", "val", "test", "seed", "group_by"}, exclude_none=True
     )
-    given |= dict.fromkeys(query.extra, "on")
-    given["escape_formulas"] = "on" if query.escape_formulas else ""
+    params |= dict.fromkeys(query.extra, "on")
+    params["escape_formulas"] = "on" if query.escape_formulas else ""
     if query.images is not None:
-        given["images"] = "on" if query.images else NO_IMAGES
+        params["images"] = "on" if query.images else NO_IMAGES
     with_images = query.images is None and images_size(dataset).is_included
-    return ExportForm(given, [field.name for field in fields], chosen, dataset.roles, with_images=with_images)
+    return ExportForm(params, [field.name for field in fields], chosen, dataset.roles, with_images=with_images)
 
 
 @router.post("/datasets/{slug:slug}/labels", url_name="labels", response=JsonObject, summary="Import labels")
