@@ -108,13 +108,19 @@ class Saved:
         }
 
 
+# The annotator of an imported decision is the person who imports it.
+THE_IMPORTER = -1
+
+
 @dataclass(frozen=True)
 class Decision:
-    """An imported decision about an item."""
+    """An imported decision about an item. ``annotator_id``: who made it, None for someone without an account."""
 
     item_id: int
     state: State
     label_id: int | None = None
+    annotator_id: int | None = THE_IMPORTER
+    decided_at: datetime | None = None
 
 
 class Tally:
@@ -322,6 +328,7 @@ def record_import(
 ) -> tuple[int, int]:
     """Save the imported decisions that change something, as one action. Return the counts (applied, unchanged)."""
     now = clock.now()
+    user_id = user.pk if user is not None else None
     with transaction.atomic():
         items = decision_sql.items_for_update(dataset, (decision.item_id for decision in decisions))
         changed = [
@@ -339,8 +346,8 @@ def record_import(
                     state=decision.state,
                     label_id=decision.label_id,
                     previous_id=items[decision.item_id].decision_id,
-                    annotator=user,
-                    decided_at=now,
+                    annotator_id=user_id if decision.annotator_id == THE_IMPORTER else decision.annotator_id,
+                    decided_at=min(decision.decided_at or now, now),
                     queue="import",
                 )
                 for decision in changed

@@ -31,13 +31,13 @@ class Filling:
         self.n_unfit = 0
         self.unfit = ""
 
-    def put(self, row: int, text: str) -> None:
-        """Set the row to a stripped value. Raises Disagreement if it has a different one."""
+    def put(self, row: int, text: str, *, replaces: bool = False) -> None:
+        """Set the row to a stripped value. Raises Disagreement if it has a different one, unless that is replaced."""
         if is_unknown(text):
             return
         if self.kind == Kind.TEXT:
             code = self._codes.setdefault(text, len(self._codes))
-            if self._values[row] not in (UNKNOWN_CODE, code):
+            if not replaces and self._values[row] not in (UNKNOWN_CODE, code):
                 raise Disagreement
             self._values[row] = code
             return
@@ -47,7 +47,7 @@ class Filling:
             self.unfit = self.unfit or text
             return
         before = self._values[row]
-        if before == before and before != value:  # NaN does not equal itself
+        if not replaces and before == before and before != value:  # NaN does not equal itself
             raise Disagreement
         self._values[row] = value
 

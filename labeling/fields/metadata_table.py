@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
@@ -13,6 +13,7 @@ from labeling.tables.item_column import NEVER_FIELDS, column_of, key_of, key_ran
 from labeling.tables.match_rows import id_of
 
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+ReadLayout = Callable[[BinaryIO, tables.Rank, str], tables.Layout]
 MAX_NAME, MAX_COLUMNS, MAX_TEXT = 80, 200, 1000
 EXPECTED = (
     "Expected a CSV file whose first line names its columns: one that names the image (path, item_id, file_name, "
@@ -79,9 +80,9 @@ class Line(NamedTuple):
     values: list[str]
 
 
-def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
-    """Detect the layout and encoding of the table. Raises Refusal if it is not text, or lacks or repeats columns."""
-    table = tables.layout_of(stream, lambda headers: key_rank(headers, wish.key, wish.key_column), wish.encoding)
+def layout_of(stream: BinaryIO, wish: Wish, read_layout: ReadLayout = tables.layout_of) -> Layout:
+    """Detect the layout and encoding of the table, by default of text. Raises Refusal if columns lack or repeat."""
+    table = read_layout(stream, lambda headers: key_rank(headers, wish.key, wish.key_column), wish.encoding)
     key = key_of(table.headers, wish.key, wish.key_column)
     if key is None:
         problem = f"There is no column {wish.key_column!r}. " if wish.key_column else ""

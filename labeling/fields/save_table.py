@@ -14,10 +14,11 @@ from django.db.models import Max
 from hoshina.core.errors import Refusal
 from labeling.fields.column_writer import Disagreement, Filling, laid_over
 from labeling.fields.columns import Draft, Stamps, column_of, save_column
-from labeling.fields.metadata_table import MAX_TEXT, Layout, Line, Wish, layout_of, lines_of
+from labeling.fields.metadata_table import MAX_TEXT, Layout, Line, ReadLayout, Wish, layout_of, lines_of
 from labeling.fields.parse_values import Guess
 from labeling.ingest.bulk_sql import next_row
 from labeling.models import Dataset, Field
+from labeling.tables import layout as tables
 from labeling.tables.encoding import seekable
 from labeling.tables.item_lookup import IN_BATCH, SEVERAL
 from labeling.tables.match_rows import Matcher
@@ -77,31 +78,47 @@ def import_fields(
     kinds: Mapping[str, str] | None = None,
     *,
     progress: Progress = lambda done, total: None,
+    read_layout: ReadLayout = tables.layout_of,
+    is_trial: bool = False,
+    last_applies: bool = False,
 ) -> Report:
     """Create fields from a CSV file's columns, or update those of the same names. Importing again changes nothing.
 
     A value replaces an earlier one; an empty cell does not. A column's kind is that of its field, else that in
     ``kinds`` by name, else that of all its values. The file is read twice. Memory: 8 bytes per item and column, and the
-    distinct values of texts. ``progress(done, total)`` counts lines. Raises Refusal if the file can't be read or is
-    invalid. Nothing is imported then.
+    distinct values of texts. ``progress(done, total)`` counts lines. ``read_layout`` reads formats other than CSV.
+    ``is_trial``: check without saving. ``last_applies``: a later line about an item replaces values of earlier ones.
+    Raises Refusal if the file can't be read or is invalid. Nothing is imported then.
     """
     with seekable(stream) as table:
-        return _import(dataset, table, wish, kinds or {}, progress)
+        layout = layout_of(table, wish, read_layout)
+        report, drafts = _read(dataset, table, layout, wish, kinds or {}, progress, last_applies=last_applies)
+    if not is_trial:
+        _save(dataset, drafts, report)
+    return report
 
 
-def _import(dataset: Dataset, stream: BinaryIO, wish: Wish, kinds: Mapping[str, str], progress: Progress) -> Report:
-    layout = layout_of(stream, wish)
+def _read(
+    dataset: Dataset,
+    stream: BinaryIO,
+    layout: Layout,
+    wish: Wish,
+    kinds: Mapping[str, str],
+    progress: Progress,
+    *,
+    last_applies: bool,
+) -> tuple[Report, dict[str, Draft]]:
+    """Read the table twice: the kinds of its columns, then the values."""
     report = Report(key=layout.key, key_column=layout.key_column, encoding=layout.encoding)
     layout, guesses = _guessed(stream, layout, report, may_leave_out=not wish.columns)
     report.too_long = list(layout.left_out)
     fields = _fields(dataset)
     chosen = _kinds(layout, guesses, fields, kinds)
     report.empty = [name for name in layout.names if name not in chosen]
-    filled = _filled(dataset, stream, layout, chosen, report, progress)
+    filled = _filled(dataset, stream, layout, chosen, report, progress, last_applies=last_applies)
     if not report.matched:
         raise Refusal(_no_match_message(report))
-    _save(dataset, {name: filling.draft() for name, filling in filled.items()}, report)
-    return report
+    return report, {name: filling.draft() for name, filling in filled.items()}
 
 
 def _no_match_message(report: Report) -> str:
@@ -189,6 +206,8 @@ def _filled(
     chosen: Mapping[str, Field.Kind],
     report: Report,
     progress: Progress,
+    *,
+    last_applies: bool,
 ) -> dict[str, Filling]:
     n_rows = next_row(dataset)
     filled = {name: Filling(kind, n_rows) for name, kind in chosen.items()}
@@ -205,17 +224,17 @@ def _filled(
                 report.matched += 1
                 for place in numbers:
                     line.values[place] = layout.as_number(line.values[place])
-                _put(line, row, columns)
+                _put(line, row, columns, replaces=last_applies)
         done += len(batch)
         progress(done, report.rows)
     report.by_name = match.n_by_name
     return filled
 
 
-def _put(line: Line, row: int, columns: Sequence[tuple[int, str, Filling]]) -> None:
+def _put(line: Line, row: int, columns: Sequence[tuple[int, str, Filling]], *, replaces: bool) -> None:
     for place, name, filling in columns:
         try:
-            filling.put(row, line.values[place])
+            filling.put(row, line.values[place], replaces=replaces)
         except Disagreement as error:
             raise Refusal(
                 f"Line {line.number}: {name} of {line.key[:100]!r} is {line.values[place][:60]!r}, "

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from hoshina.core.errors import Refusal
 
-KEYS = ("path", "item_id", "name")
+KEYS = ("path", "item_id", "name", "sha256")
 # Keys of other programs: a path from any folder, or a file name with or without its extension.
 ANY = "any"
 
 
 @dataclass(frozen=True)
 class Key:
-    """The column that names items: its index ``place``, and its ``kind``: path, item_id, name or ANY."""
+    """The column that names items: its index ``place``, and its ``kind``: path, item_id, name, sha256 or ANY."""
 
     kind: str
     place: int
@@ -29,7 +29,11 @@ _OTHERS = (
     # Label Studio and Kaggle.
     frozenset({"image", "img", "image_id", "img_id", "id_code"}),
     frozenset({"id"}),
+    # Galaxy Zoo.
+    frozenset({"galaxyid", "galaxy_id", "iauname"}),
 )  # fmt: skip
+# The hash of the file's content.
+_HASHES = ("sha256", "sha_256")
 # Columns for --key name if no column is chosen.
 _NAMED = ("name", "image", "id", "path", "file", "filename")
 # Columns that name items and are never metadata.
@@ -64,7 +68,7 @@ def _candidates(headers: Sequence[str], kind: str, column: str) -> list[Key]:
     lower = [name.lower() for name in headers]
     if column:
         chosen = " ".join(column.split()).lower()
-        own = {"path": "path", "item_id": "item_id"}.get(chosen, ANY)
+        own = kind_of(chosen)
         return [Key(kind or own, lower.index(chosen))] if chosen in lower else []
     if kind == "name":
         named = next((name for name in _NAMED if name in lower), None)
@@ -72,7 +76,16 @@ def _candidates(headers: Sequence[str], kind: str, column: str) -> list[Key]:
     for name, own in _OWN:
         if name in lower and (not kind or kind == own or (kind == "path" and own == ANY)):
             return [Key(kind or own, lower.index(name))]
-    return _of_others(lower, kind or ANY) if kind != "item_id" else []
+    if kind in ("", "sha256") and (hashes := [place for place, name in enumerate(lower) if name in _HASHES]):
+        others = [] if kind else _of_others(lower, ANY)
+        return others or [Key("sha256", place) for place in hashes]
+    return _of_others(lower, kind or ANY) if kind not in ("item_id", "sha256") else []
+
+
+def kind_of(header: str) -> str:
+    """Return the kind of key that a column with this header has."""
+    name = header.lower()
+    return "sha256" if name in _HASHES else name if name in ("path", "item_id") else ANY
 
 
 def _of_others(lower: Sequence[str], kind: str) -> list[Key]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from array import array
@@ -22,6 +23,9 @@ IN_BATCH = 900
 _LONGEST_FIRST = sorted(DEFAULT_EXTENSIONS, key=len, reverse=True)
 # The prefix of eight hexadecimal digits that Label Studio adds to the names of uploaded files.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
+# Items of one file name whose folders are compared with those of a key.
+_MOST_ALIKE = 500
+_FOREIGN = re.compile(r"(/|\\\\|[a-z]:[\\/]|[a-z][a-z0-9+.-]+://|images[\\/])", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -108,24 +112,24 @@ class ByName:
         self._rows: NDArray[np.int64] = np.asarray(rows, np.int64)[order]
 
     def __call__(self, keys: Sequence[str], *, with_folders: bool = False) -> list[ItemKey]:
-        """Return each key's item, NOBODY or SEVERAL; ``with_folders``: only if its path ends in the key's folders."""
+        """Return each key's item, NOBODY or SEVERAL; ``with_folders``: the folders have to fit too."""
         tidy = [key.strip().replace("\\", "/").removeprefix("./") for key in keys]
         names = [PurePosixPath(key).name for key in tidy]
         hashes = np.array([hash(name) for name in names], np.int64)
         starts, ends = (np.searchsorted(self._hashes, hashes, side=side) for side in ("left", "right"))
         rows = [
-            NOBODY.row if start == end else SEVERAL.row if end - start > 1 else int(self._rows[start])
+            self._rows[start : min(end, start + _MOST_ALIKE + 1)].tolist()
             for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
         ]
-        items = self._items([row for row in rows if row >= 0])
+        is_read = [len(alike) == 1 or (with_folders and "/" in key) for alike, key in zip(rows, tidy, strict=True)]
+        items = self._items(sorted({row for alike, read in zip(rows, is_read, strict=True) if read for row in alike}))
         matches = []
-        for key, name, row in zip(tidy, names, rows, strict=True):
-            if row < 0:
-                matches.append(SEVERAL if row == SEVERAL.row else NOBODY)
+        for key, name, alike, read in zip(tidy, names, rows, is_read, strict=True):
+            if len(alike) > 1 and (not read or len(alike) > _MOST_ALIKE):
+                matches.append(SEVERAL)
                 continue
-            item, path = items[row]
-            fits = name in names_of(path) and (not with_folders or _has_folders(path, key))
-            matches.append(item if fits else NOBODY)
+            named = [items[row] for row in alike if name in names_of(items[row][1])]
+            matches.append(_nearest(named, key) if with_folders else named[0][0] if named else NOBODY)
         return matches
 
     def _items(self, rows: list[int]) -> dict[int, tuple[ItemKey, str]]:
@@ -144,10 +148,24 @@ def names_of(path: str) -> set[str]:
     return {name, name[: len(name) - len(extension)] or name}
 
 
-def _has_folders(path: str, key: str) -> bool:
-    """Return whether the folders of ``path`` end in those of ``key``."""
+def _nearest(items: Sequence[tuple[ItemKey, str]], key: str) -> ItemKey:
+    """Return the item of the same file name that shares most of the last folders with ``key``: one, or nobody.
+
+    An item of other folders than those of the key is not meant.
+    """
     folders = PurePosixPath(key).parts[:-1]
-    return not folders or PurePosixPath(path).parts[:-1][-len(folders) :] == folders
+    shared = [(_n_shared(PurePosixPath(path).parts[:-1], folders), item) for item, path in items]
+    most = max((n for n, _ in shared), default=0)
+    if folders and not most:
+        return NOBODY
+    nearest = [item for n, item in shared if n == most]
+    return nearest[0] if len(nearest) == 1 else SEVERAL if nearest else NOBODY
+
+
+def _n_shared(folders: tuple[str, ...], others: tuple[str, ...]) -> int:
+    """Return how many of their last folders two paths share."""
+    pairs = zip(reversed(folders), reversed(others), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 class ByAnyKey:
@@ -199,6 +217,11 @@ class ByAnyKey:
             items[place] = item
         self.n_by_name += sum(item.row >= 0 for item in items)
         return items
+
+
+def is_foreign(path: str) -> bool:
+    """Return whether a path is absolute or a URL, or below ``images/`` as in exports."""
+    return bool(_FOREIGN.match(path.strip()))
 
 
 def _last(key: str) -> str:

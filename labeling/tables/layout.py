@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
 
@@ -28,12 +28,19 @@ Rank = Callable[[Sequence[str]], int]
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a table. ``headers``: normalized column names. ``n_above``: number of lines above the header."""
+    """The layout of a table. ``headers``: normalized column names. ``n_above``: number of lines above the header.
+
+    ``format``: its name for people. ``read``: for formats other than CSV, yields the rows anew at each call, after
+    their numbers. ``roles``: by header, what these formats say about a column (labeling.importing.columns).
+    """
 
     encoding: str
     delimiter: str
     headers: tuple[str, ...]
     n_above: int
+    format: str = "CSV"
+    read: Callable[[], Iterator[tuple[int, list[str]]]] | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def listed(self) -> str:
@@ -64,6 +71,9 @@ def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
 
 def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not empty, after the number of their last line. Raises Refusal for unbalanced quotes."""
+    if layout.read is not None:
+        yield from ((number, values) for number, values in layout.read() if any(map(str.strip, values)))
+        return
     number = layout.n_above
     with opened(stream, layout.encoding) as text:
         for _ in range(layout.n_above):

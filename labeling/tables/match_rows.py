@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 
 from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal
-from labeling.models import Dataset, Item
+from labeling.models import Dataset, Frame, Item
 from labeling.tables.item_column import ANY
-from labeling.tables.item_lookup import IN_BATCH, NOBODY, ByAnyKey, ByName, ByPath, ItemKey
+from labeling.tables.item_lookup import IN_BATCH, NOBODY, SEVERAL, ByAnyKey, ByName, ByPath, ItemKey
 
 # Spreadsheets and data frames write IDs as 12.0 in columns with missing values.
 _ID = re.compile(r"\d{1,18}(\.0)?")
 
 
 class Matcher:
-    """Find items by keys of a ``kind``: path, item_id, name, or ANY key of other programs."""
+    """Find items by keys of a ``kind``: path, item_id, name, sha256, or ANY key of other programs."""
 
     def __init__(self, dataset: Dataset, kind: str) -> None:
         finders: dict[str, Callable[[Dataset], Callable[[Sequence[str]], list[ItemKey]]]]
-        finders = {"item_id": _by_id, "name": ByName, ANY: ByAnyKey}
+        finders = {"item_id": _by_id, "name": ByName, "sha256": _by_content, ANY: ByAnyKey}
         self._find = finders.get(kind, _by_path)(dataset)
 
     def __call__(self, keys: Sequence[str]) -> list[ItemKey]:
@@ -58,5 +58,19 @@ def _by_id(dataset: Dataset) -> Callable[[Sequence[str]], list[ItemKey]]:
         for batch in batched(ids, IN_BATCH):
             rows |= dict(Item.objects.of(dataset).filter(pk__in=batch).values_list("pk", "row"))
         return [ItemKey(pk, rows[pk]) if pk in rows else NOBODY for pk in ids]
+
+    return find
+
+
+def _by_content(dataset: Dataset) -> Callable[[Sequence[str]], list[ItemKey]]:
+    def find(keys: Sequence[str]) -> list[ItemKey]:
+        hashes = [key.strip().lower() for key in keys]
+        items: dict[str, set[ItemKey]] = {}
+        for batch in batched(sorted({text for text in hashes if "\0" not in text}), IN_BATCH):
+            frames = Frame.objects.filter(dataset=dataset, sha256__in=batch)
+            for sha256, pk, row in frames.values_list("sha256", "item_id", "item__row"):
+                items.setdefault(sha256, set()).add(ItemKey(pk, row))
+        found = [items.get(text, {NOBODY}) for text in hashes]
+        return [next(iter(keys)) if len(keys) == 1 else SEVERAL for keys in found]
 
     return find

@@ -25,7 +25,7 @@ from labeling.exporting.options import DEFAULT_LAYOUT
 from labeling.exporting.splits import SPLITS, quotas
 from labeling.importing import save_table
 from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
-from labeling.importing.label_table import EXPECTED, Choice
+from labeling.importing.columns import EXPECTED, Choice
 from labeling.importing.undo import past_imports, undo_import
 from labeling.models import Dataset, Field, LabelClass
 from labeling.tables.report import SHOWN

@@ -13,7 +13,7 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.http import local_user
 from hoshina.core.plural import counted
 from labeling.importing.class_spellings import KEEP, MERGE
-from labeling.importing.label_table import Choice
+from labeling.importing.columns import Choice
 from labeling.importing.save_table import Report, import_labels
 from labeling.importing.undo import undo_import
 from labeling.management.datasets import add_common_arguments, pick_dataset

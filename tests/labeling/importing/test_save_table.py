@@ -62,7 +62,7 @@ def test_a_short_line_has_empty_fields() -> None:
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "columns are"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "not a text file but a PNG image"),
         (b"PK\x03\x04\x00\x00path,label\n", "not a text file but a ZIP archive, such as an Excel workbook"),
         (b"\xd0\xcf\x11\xe0path,label\n", "not a text file but an Excel workbook"),
         (b"\x01\x02path,label\n", "not a text file"),

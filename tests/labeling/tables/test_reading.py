@@ -15,7 +15,7 @@ from labeling.fields import column_of
 from labeling.fields.item_values import texts_of
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
-from labeling.importing.label_table import Choice
+from labeling.importing.columns import Choice
 from labeling.importing.save_table import Report, import_labels
 from labeling.models import Dataset, Field, Item, LabelClass
 from labeling.tables.encoding import encoding_of, guessed_note

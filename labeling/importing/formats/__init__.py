@@ -1,0 +1,1 @@
+"""Read the files of other programs as tables, one module for each format."""
