@@ -11,12 +11,15 @@ class LabelingConfig(AppConfig):
         from django.db.models.signals import post_delete
 
         import labeling.fields.export  # noqa: F401  (joins the export's registry)
+        from hoshina.jobs import upkeep
         from labeling.fields.columns import forget_field
+        from labeling.importing import uploads
         from labeling.models import Dataset, Field
         from labeling.signals import ingested, regrouped
 
         post_delete.connect(forget_files, sender=Dataset, dispatch_uid="labeling.forget_files")
         post_delete.connect(forget_field, sender=Field, dispatch_uid="labeling.forget_field")
+        upkeep.register(uploads.forget_old)
         ingested.connect(read_new_cards, dispatch_uid="labeling.read_new_cards")
         regrouped.connect(forget_values, dispatch_uid="labeling.forget_values")
 

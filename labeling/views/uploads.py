@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from django import forms
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
 from hoshina.core.errors import Refusal
@@ -27,8 +28,8 @@ class TableForm(forms.Form):
     )
 
 
-def uploaded(request: HttpRequest, dataset: Dataset, form: TableForm, *, expected: str, command: str) -> BinaryIO:
-    """Return the file that was sent with a valid ``form``; ``command`` imports larger ones. Raises Refusal."""
+def checked_upload(request: HttpRequest, dataset: Dataset, *, expected: str, command: str) -> UploadedFile[Any]:
+    """Return the file that was sent; ``command`` imports larger ones. Raises Refusal."""
     upload = request.FILES.get("file")
     if upload is None:
         raise Refusal(f"Choose a file first. {expected}")
@@ -37,6 +38,12 @@ def uploaded(request: HttpRequest, dataset: Dataset, form: TableForm, *, expecte
             f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
             f"hoshina {command} FILE --dataset {dataset.slug}"
         )
+    return upload
+
+
+def uploaded(request: HttpRequest, dataset: Dataset, form: TableForm, *, expected: str, command: str) -> BinaryIO:
+    """Return the file that was sent with a valid ``form``, like :func:`checked_upload`. Raises Refusal."""
+    upload = checked_upload(request, dataset, expected=expected, command=command)
     if not form.is_valid():
         raise Refusal("The options are invalid. Reload the page and try again.")
     return cast("BinaryIO", upload.file)

@@ -21,7 +21,7 @@ class Records(Importer):
 
     name = "records"
     title = "JSON Lines or JSON records"
-    sentence = "One JSON object per line, as in metadata.jsonl of Hugging Face, or a list of them, as in Label Studio's JSON-MIN."
+    sentence = "One JSON object per line, as of Hugging Face, or a list of them, as in Label Studio's JSON-MIN."
     library = "pandas"
     order = 60
 

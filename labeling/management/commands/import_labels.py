@@ -1,7 +1,8 @@
-"""Import labels from a CSV file: ``hoshina import_labels``."""
+"""Import labels from a file: ``hoshina import_labels``."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,19 +14,21 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.http import local_user
 from hoshina.core.plural import counted
 from labeling.importing.class_spellings import KEEP, MERGE
-from labeling.importing.columns import Choice
+from labeling.importing.columns import TITLES, Choice, Role
+from labeling.importing.preview import Preview, preview
 from labeling.importing.save_table import Report, import_labels
 from labeling.importing.undo import undo_import
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.management.tables import add_table_arguments, listed, read_table
+from labeling.models import Dataset
 
 
 class Command(HoshinaCommand):
-    help = "Import labels from a CSV file. Repeating it changes nothing."
+    help = "Import labels from a table or from the file of another program. Repeating it changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "file", type=Path, nargs="?", help="CSV file with a header: a column that names the image, and label"
+            "file", type=Path, nargs="?", help="the file; a table has a column that names the image, and label"
         )
         parser.add_argument(
             "--undo",
@@ -34,7 +37,14 @@ class Command(HoshinaCommand):
         )
         add_common_arguments(parser)
         parser.add_argument("--create-classes", action="store_true", help="create missing classes")
+        parser.add_argument(
+            "--preview", action="store_true", help="only show what each column is and what would change; saves nothing"
+        )
         add_table_arguments(parser)
+        parser.add_argument(
+            "--column", type=_role, action="append", default=[], metavar="NAME=MEANING",
+            help=f"the meaning of a column, if it is another one than detected: {', '.join(Role)}; may be repeated",
+        )  # fmt: skip
         parser.add_argument("--label", default="", metavar="COLUMN", help="the column of the labels")
         parser.add_argument(
             "--same-numbers", choices=(MERGE, KEEP), default="",
@@ -59,13 +69,56 @@ class Command(HoshinaCommand):
                 dataset, stream, user=user, create_classes=creates, choice=_choice(options), progress=progress
             )
 
+        if options["preview"]:
+            self._preview(dataset, options)
+            return
         report = read_table(options, work, unit="item", verb="Saving")
         self.print_result(report.as_json(), _summary(report), as_json=options["json"])
+
+    def _preview(self, dataset: Dataset, options: dict[str, Any]) -> None:
+        def work(stream: BinaryIO, progress: Callable[[int, int], None]) -> Preview:
+            return preview(dataset, stream, _choice(options), create_classes=options["create_classes"])
+
+        shown = read_table(options, work, unit="line", verb="Reading")
+        self.print_result(shown.as_json(), _preview_lines(shown), as_json=options["json"])
 
 
 def _choice(options: dict[str, Any]) -> Choice:
     key, key_column = options["key"]
-    return Choice(key, key_column, options["label"], options["encoding"], options["same_numbers"])
+    return Choice(
+        key, key_column, options["label"], options["encoding"], options["same_numbers"],
+        roles=dict(options["column"]), file_name=options["file"].name,
+    )  # fmt: skip
+
+
+def _role(text: str) -> tuple[str, str]:
+    """Parse ``NAME=MEANING``."""
+    name, _, role = text.rpartition("=")
+    if not name.strip() or role.strip() not in set(Role):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=MEANING. The meanings are {', '.join(Role)}.")
+    return name, role.strip()
+
+
+def _preview_lines(shown: Preview) -> list[str]:
+    lines = [f"{shown.format}. Nothing was imported."]
+    for column in shown.columns:
+        examples = f" ({', '.join(column.examples)})" if column.examples else ""
+        lines.append(f"  {column.header or '(no name)'}: {TITLES[column.role]}{examples}")
+    if shown.question:
+        groups = "; ".join(", ".join(map(repr, group)) for group in shown.question[:5])
+        lines.append(f"These labels are the same number: {groups}. Choose --same-numbers merge or keep.")
+    lines += [shown.problem] if shown.problem else []
+    if shown.report is None:
+        return lines
+    report = shown.report
+    lines.append(
+        f"Of {_lines(report.rows)}: {counted(report.n_new, 'new label')}, {report.unchanged:,} unchanged, "
+        f"{report.replaced.total:,} replaced."
+    )
+    if report.new_classes:
+        classes = [f"{name} ({number:,})" for name, number in report.new_classes.items()]
+        lines.append(f"Classes that would be created: {listed(classes)}.")
+    return lines + _facts(report)
 
 
 def _user(name: str | None) -> User:
@@ -78,15 +131,25 @@ def _user(name: str | None) -> User:
 
 
 def _summary(report: Report) -> list[str]:
+    return [f"{report.applied} applied, {report.unchanged} unchanged, of {_lines(report.rows)}.", *_facts(report)]
+
+
+def _facts(report: Report) -> list[str]:
+    """Return what is the same before and after an import."""
     spellings = listed([f"{label} is {name}" for label, name in report.merged.items()])
+    by = listed([f"{number:,} of {who or 'someone unnamed'}" for who, number in report.replaced.by.items()])
     facts = (
-        (True, f"{report.applied} applied, {report.unchanged} unchanged, of {_lines(report.rows)}."),
         (report.encoding_note, report.encoding_note),
         (report.is_about_nothing,
          "No line is about an item of this dataset. Choose the column that names the images (--key COLUMN)."),
         (report.by_name, f"{_lines(report.by_name)} matched by file name alone."),
         (report.merged, f"Other spellings of a class: {spellings}."),
         (report.created_classes, f"New classes: {listed(report.created_classes)}."),
+        (report.replaced.total, f"Labels replaced: {by}."),
+        (report.fields, f"Metadata fields: {listed(report.fields)}."),
+        (report.unknown_annotators,
+         f"Annotators without an account, kept in the field annotator: {listed(report.unknown_annotators)}."),
+        (report.n_remarks, f"{counted(report.n_remarks, 'image')} with flags, tags or notes."),
         (report.unknown.lines,
          f"{_lines(report.unknown.lines)} about items that this dataset does not have "
          f"(column {report.key_column}): {listed(report.unknown.names)}."),

@@ -1,6 +1,6 @@
 """The Export page, the archive's address, and the import form."""
 
-from html import escape, unescape
+from html import escape
 from typing import Any
 
 import pytest
@@ -9,11 +9,10 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from hoshina.core.roles import Role
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.exporting.images import ImagesSize, images_size
 from labeling.exporting.layouts import layouts
-from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
+from labeling.models import Dataset, Frame, Item, State
 from tests.factories import (
     MakeDataset,
     archive_bytes,
@@ -25,7 +24,6 @@ from tests.factories import (
     table,
     text,
 )
-from tests.people import account
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -228,117 +226,3 @@ def test_the_page_counts_what_changed_after_its_decision(client: Client, dataset
     rows = table(opened(archive_bytes(dataset)), "labels.csv")
     assert [row["path"] for row in rows if row["content_changed"] == "1"] == ["image0000.png", "image0015.png"]
     assert {row["content_changed"] for row in rows} == {"0", "1"}
-
-
-# -- Import -----------------------------------------------------------------------------------------
-def upload(client: Client, dataset: Dataset, content: bytes, *, htmx: bool = True, **more: str) -> HttpResponse:
-    response = client.post(
-        reverse("labeling:import", args=[dataset.slug]),
-        {"file": SimpleUploadedFile("labels.csv", content)} | more,
-        headers=HTMX if htmx else {},
-    )
-    assert isinstance(response, HttpResponse)
-    return response
-
-
-def test_a_file_is_imported_for_the_person(client: Client, dataset: Dataset) -> None:
-    ana = account(Role.MANAGER, "ana")
-    client.force_login(ana)
-    response = upload(client, dataset, b"path,label\nimage0019.png,dog\nimage0000.png,cat\nno.png,cat\n")
-    assert response.status_code == 200
-    assert response.content.lstrip().startswith(b'<div id="import"')
-    assert_contains(text_of(response), "1 applied, 1 unchanged, of 3 lines.", "<code>no.png</code>")
-    assert Item.objects.get(dataset=dataset, row=19).label == LabelClass.objects.get(name="dog")
-    assert Annotation.objects.latest("pk").annotator == ana
-
-
-def test_unknown_classes_can_be_made(client: Client, dataset: Dataset) -> None:
-    content = b"path,label\nimage0019.png,<b>emu</b>\n"
-    response = upload(client, dataset, content)
-    assert "Create these classes and import" in text_of(response)
-    assert b"<b>emu" not in response.content
-    response = upload(client, dataset, content, create_classes="on")
-    assert "New classes: &lt;b&gt;emu&lt;/b&gt;." in text_of(response)
-    assert Item.objects.get(dataset=dataset, row=19).label == LabelClass.objects.get(name="<b>emu</b>")
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [(b"path\x81\xff", "not text in Windows-1252"), (b"one,two\n1,2\n", "The columns are"), (b"\n", "is empty")],
-)
-def test_a_file_that_makes_no_sense_is_refused_in_words(
-    client: Client, dataset: Dataset, content: bytes, words: str
-) -> None:
-    before = Annotation.objects.count()
-    page = text_of(upload(client, dataset, content), 422)
-    assert "Nothing was imported." in page
-    assert words in page
-    assert Annotation.objects.count() == before
-
-
-def test_no_file_and_too_large_a_file_are_refused(
-    client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = text(client.post(reverse("labeling:import", args=[dataset.slug]), headers=HTMX), 422)
-    assert "Choose a file first." in page
-    monkeypatch.setattr("labeling.views.uploads.MAX_UPLOAD", 10)
-    page = text_of(upload(client, dataset, b"path,label\nimage0019.png,dog\n"), 422)
-    assert "hoshina import_labels FILE --dataset pictures" in page
-
-
-def test_a_large_upload_comes_from_disk(client: Client, dataset: Dataset, settings: Any) -> None:
-    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
-    assert "1 applied" in text_of(upload(client, dataset, b"path,label\nimage0019.png,dog\n"))
-
-
-def test_without_scripts_the_page_comes_whole(client: Client, dataset: Dataset) -> None:
-    page = client.get(reverse("labeling:import", args=[dataset.slug]))
-    assert 'enctype="multipart/form-data"' in text_of(page)
-    response = upload(client, dataset, b"path,label\nimage0019.png,dog\n", htmx=False)
-    assert [template.name for template in response.templates][:1] == ["labeling/importing/page.html"]
-    assert "1 applied" in text_of(response)
-
-
-def test_the_columns_and_the_encoding_are_chosen_on_the_page(client: Client, dataset: Dataset) -> None:
-    content = "galaxy|kind\nimage0019|dog\n".encode("utf-16")
-    assert "The columns are 'galaxy', 'kind'. Choose" in unescape(text_of(upload(client, dataset, content), 422))
-    told = upload(client, dataset, content, key_column="galaxy", label_column="Kind")
-    assert "1 applied" in text_of(told)
-    assert "1 line matched by file name only." in text_of(told)
-    told = upload(client, dataset, "path,label\nimage0019.png,dög\n".encode("cp1252"), create_classes="on")
-    assert "read as Windows-1252" in text_of(told)
-    assert "no encoding" in text_of(upload(client, dataset, content, encoding="klingon"))
-
-
-def test_the_page_says_that_no_line_is_about_an_item(client: Client, dataset: Dataset) -> None:
-    told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n"))
-    assert "No line names an image of this dataset in the column path." in told
-    told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n", key_column="id"))
-    assert_contains(told, "1 applied", lacks=["No line is about"])
-
-
-def test_the_page_asks_about_numbers_and_remembers_the_answers(client: Client, dataset: Dataset) -> None:
-    content = b"path,label\nimage0017.png,1\nimage0018.png,01\n"
-    asked = upload(client, dataset, content, create_classes="on")
-    text = text_of(asked)
-    assert asked.status_code == 200
-    assert_contains(text, "Nothing was imported yet.", '<span class="badge">1</span><span class="badge">01</span>')
-    assert 'name="same_numbers" value="keep create"' in text
-    assert not LabelClass.objects.filter(name__in=["1", "01"]).exists()
-    told = upload(client, dataset, content, same_numbers="keep create")
-    assert "New classes: 1, 01." in text_of(told)
-    # Another order of the questions: the numbers first, then whether to make the classes.
-    LabelClass.objects.create(dataset=dataset, name="7", order=20, colour="#000000")
-    content = b"path,label\nimage0017.png,07\nimage0018.png,emu\n"
-    assert 'name="same_numbers" value="merge"' in text_of(upload(client, dataset, content))
-    told = upload(client, dataset, content, same_numbers="merge")
-    assert "<code>07</code> is <code>7</code>" in text_of(told)
-    assert 'name="create_classes" value="merge"' in text_of(told)
-    told = upload(client, dataset, content, create_classes="merge")
-    assert "New classes: emu." in text_of(told)
-    assert Item.objects.get(dataset=dataset, row=17).label.name == "7"  # type: ignore[union-attr]
-
-
-def test_the_import_needs_the_csrf_token(dataset: Dataset) -> None:
-    strict = Client(enforce_csrf_checks=True)
-    assert upload(strict, dataset, b"path,label\nimage0019.png,dog\n").status_code == 403

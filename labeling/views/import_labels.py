@@ -1,0 +1,170 @@
+"""Import labels: upload a file, preview what it changes, import it, and undo that."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO, cast
+from urllib.parse import urlencode
+
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
+
+from hoshina.core.errors import Refusal
+from hoshina.core.http import HtmxHttpRequest, holder
+from hoshina.core.roles import Role, requires
+from labeling.importing import uploads
+from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
+from labeling.importing.columns import EXPECTED, TITLES, Choice
+from labeling.importing.formats.registry import importers
+from labeling.importing.label_table import table_of
+from labeling.importing.preview import preview
+from labeling.importing.save_table import import_labels
+from labeling.importing.undo import past_imports, undo_import
+from labeling.models import Dataset
+from labeling.tables.report import SHOWN
+from labeling.views.uploads import checked_upload
+
+# The client event after which the form on the Export page counts again.
+LABELS_CHANGED = "hoshina:labels"
+_COLUMN = "column-"
+
+
+@requires(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Show the form for a file of labels; keep the file and go to its preview."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    problem = ""
+    if request.method == "POST":
+        try:
+            return _to_preview(request, dataset, _kept(request, dataset))
+        except Refusal as refusal:
+            problem = str(refusal)
+    return _page(request, dataset, "", status=422 if problem else 200, problem=problem)
+
+
+def _kept(request: HtmxHttpRequest, dataset: Dataset) -> str:
+    """Keep the uploaded file if it is of a known format, and return its token."""
+    upload = checked_upload(request, dataset, expected=EXPECTED, command="import_labels")
+    stream = cast("BinaryIO", upload.file)
+    table_of(stream, Choice(file_name=upload.name or "", encoding=request.POST.get("encoding", "")))
+    stream.seek(0)
+    return uploads.keep(upload.chunks(), upload.name or "", user_pk=request.user.pk, dataset=dataset)
+
+
+def _to_preview(request: HtmxHttpRequest, dataset: Dataset, token: str) -> HttpResponse:
+    query = {"upload": token} | {name: request.POST[name] for name in ("encoding",) if request.POST.get(name)}
+    address = f"{reverse('labeling:import_preview', args=[dataset.slug])}?{urlencode(query)}"
+    return HttpResponseClientRedirect(address) if request.htmx else HttpResponseRedirect(address, status=303)
+
+
+@requires(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def import_preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Show what the kept file ``upload`` would change, with the meanings of its columns. Nothing is saved."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    values = request.POST if request.method == "POST" else request.GET
+    token = values.get("upload", "")
+    creates = request.method == "GET" or "create_classes" in values
+    context: dict[str, Any] = {"token": token, "creates": creates, "encoding": values.get("encoding", "")}
+    try:
+        upload = uploads.find(token, user_pk=request.user.pk, dataset=dataset)
+        choice = _choice(request, upload.name)
+        context |= {"same_numbers": choice.same_numbers, "file_name": upload.name}
+        with upload.opened() as stream:
+            context["preview"] = preview(dataset, stream, choice, create_classes=creates)
+    except Refusal as problem:
+        return _page(request, dataset, "preview", status=422, problem=str(problem), **context)
+    context |= {"titles": [(str(role), title) for role, title in TITLES.items()]}
+    if report := context["preview"].report:
+        context |= _details(report)
+    return _page(request, dataset, "preview", **context)
+
+
+@requires(Role.MANAGER)
+@require_POST
+def import_apply(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Import the kept file ``upload`` as its preview said, and show what changed."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    try:
+        upload = uploads.find(request.POST.get("upload", ""), user_pk=request.user.pk, dataset=dataset)
+        with upload.opened() as stream:
+            report = import_labels(
+                dataset,
+                stream,
+                user=request.user,
+                create_classes="create_classes" in request.POST,
+                choice=_choice(request, upload.name),
+            )
+    except NumbersQuestion:
+        return import_preview(request, slug)
+    except Refusal as problem:
+        return _page(request, dataset, "report", status=422, problem=str(problem))
+    uploads.forget(upload)
+    response = _page(request, dataset, "report", **_details(report))
+    return trigger_client_event(response, LABELS_CHANGED)
+
+
+@require_http_methods(["GET", "POST"])
+def undo(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Ask whether to undo the import ``import``; undo it: items decided since keep their decision."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    values = request.POST if request.method == "POST" else request.GET
+    identity = values.get("import", "").replace("\x00", "")
+    context: dict[str, Any] = {"dataset": dataset}
+    if request.method == "GET":
+        context["asked"] = identity
+    else:
+        try:
+            context["n_undone"] = undo_import(dataset, identity, user=request.user, holder=holder(request))
+        except Refusal as problem:
+            context["undo_problem"] = str(problem)
+    context["past_imports"] = past_imports(dataset)
+    is_refused = "undo_problem" in context
+    response = render(request, "labeling/importing/_past_imports.html", context, status=422 if is_refused else 200)
+    return trigger_client_event(response, LABELS_CHANGED) if "n_undone" in context else response
+
+
+def _choice(request: HtmxHttpRequest, file_name: str) -> Choice:
+    """Return the options of the preview's form: the roles of the columns by index, if it was sent."""
+    values = request.POST if request.method == "POST" else request.GET
+    roles: dict[str | int, str] = {
+        int(number): str(role)
+        for name, role in values.items()
+        if (number := name.removeprefix(_COLUMN)) != name and number.isdecimal() and len(number) < 6
+    }
+    same_numbers = values.get("same_numbers", "")
+    return Choice(
+        encoding=values.get("encoding", ""),
+        same_numbers=same_numbers if same_numbers in (MERGE, KEEP) else "",
+        roles=roles,
+        file_name=file_name,
+    )
+
+
+def _details(report: Any) -> dict[str, Any]:
+    return {
+        "report": report,
+        "merged": list(report.merged.items())[:SHOWN],
+        "replaced_by": sorted(report.replaced.by.items(), key=lambda pair: -pair[1])[:SHOWN],
+        "new_classes": list(report.new_classes.items())[:SHOWN],
+    }
+
+
+def _page(request: HtmxHttpRequest, dataset: Dataset, part: str, *, status: int = 200, **context: Any) -> HttpResponse:
+    """Render the page with a part of it, or for htmx the part alone."""
+    context |= {
+        "dataset": dataset,
+        "part": part,
+        "expected": EXPECTED,
+        "formats": [importer.title for importer in importers().values()],
+        "past_imports": past_imports(dataset),
+    }
+    fragment = "preview" if part == "preview" else "report"
+    name = f"labeling/importing/_{fragment}.html" if request.htmx else "labeling/importing/page.html"
+    response = render(request, name, context, status=status)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
