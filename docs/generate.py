@@ -281,6 +281,18 @@ def layouts_table() -> str:
     return "| layout | library | loads unchanged | checked |\n|---|---|---|---|\n" + "".join(rows)
 
 
+def importers_table() -> str:
+    """Return the table of formats that can be imported, from the registry."""
+    from labeling.importing.formats.registry import importers
+
+    rows = [
+        f"| `{name}` | {importer.title} | {_cell(importer.sentence)} | {importer.library or 'made by hand'} |\n"
+        for name, importer in importers().items()
+    ]
+    head = "| name | format | what is read | the tests read files written by |\n|---|---|---|---|\n"
+    return head + "".join(rows)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": commands_page,
     "reference/settings.md": settings_page,
@@ -292,7 +304,9 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 # Tables within pages that are written by hand, between two comments.
-TABLES: dict[str, tuple[str, Callable[[], str]]] = {"reference/formats.md": ("layouts", layouts_table)}
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "reference/formats.md": {"layouts": layouts_table, "importers": importers_table}
+}
 
 
 def with_table(page: str, name: str, table: str) -> str:
@@ -312,9 +326,11 @@ def main() -> None:
     for name, make in PAGES.items():
         (DOCS / name).write_text(make(), encoding="utf-8")
         print(DOCS / name)
-    for name, (table, make) in TABLES.items():
+    for name, tables in TABLES.items():
         page = (DOCS / name).read_text(encoding="utf-8")
-        (DOCS / name).write_text(with_table(page, table, make()), encoding="utf-8")
+        for table, make in tables.items():
+            page = with_table(page, table, make())
+        (DOCS / name).write_text(page, encoding="utf-8")
         print(DOCS / name)
 
 
