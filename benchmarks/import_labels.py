@@ -87,9 +87,7 @@ def _make(file: Path, n: int) -> None:
         record_import(dataset, [Decision(pk, State.LABELLED, first.pk) for pk in ids[start : start + 900]], None)
     with file.open("w", encoding="utf-8") as stream:
         stream.write("path,label\n")
-        stream.writelines(
-            f"{path},class {0 if row < n // 20 else row % CLASSES}\n" for row, path in enumerate(paths)
-        )
+        stream.writelines(f"{path},class {0 if row < n // 20 else row % CLASSES}\n" for row, path in enumerate(paths))
 
 
 if __name__ == "__main__":

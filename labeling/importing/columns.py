@@ -123,14 +123,14 @@ def labels_in(headers: Sequence[str], column: str) -> list[int]:
 
 
 def columns_of(
-    headers: Sequence[str], choice: Choice, given: Mapping[str, str], sample: Sequence[Sequence[str]] = ()
+    headers: Sequence[str], choice: Choice, format_roles: Mapping[str, str], sample: Sequence[Sequence[str]] = ()
 ) -> Columns:
     """Return the roles of the columns.
 
-    ``given`` are roles that the format defines, by header. ``sample`` has the first rows, by which columns of votes are
-    recognized. Raises Refusal if a needed role is missing or ambiguous.
+    ``format_roles`` are roles that the format defines, by header. ``sample`` has the first rows, by which columns of
+    votes are recognized. Raises Refusal if a needed role is missing or ambiguous.
     """
-    roles, key = detected(headers, choice, given, sample)
+    roles, key = detected(headers, choice, format_roles, sample)
     problem = problem_of(headers, roles, choice)
     if problem is not None:
         raise problem
@@ -138,7 +138,7 @@ def columns_of(
 
 
 def detected(
-    headers: Sequence[str], choice: Choice, given: Mapping[str, str], sample: Sequence[Sequence[str]] = ()
+    headers: Sequence[str], choice: Choice, format_roles: Mapping[str, str], sample: Sequence[Sequence[str]] = ()
 ) -> tuple[list[Role], str]:
     """Return the role of each column, and how the key column names items; some may be missing or ambiguous."""
     for column in filter(None, (choice.key_column, choice.label_column)):
@@ -146,7 +146,7 @@ def detected(
     chosen = _chosen(headers, choice.roles)
     roles = [Role.IGNORED] * len(headers)
     for place, name in reversed(list(enumerate(headers))):
-        role = Role(given[name]) if name in given else _NAMES.get(name.lower())
+        role = Role(format_roles[name]) if name in format_roles else _NAMES.get(name.lower())
         if role is not None:
             roles = [Role.IGNORED if other == role and role not in _MANY else other for other in roles]
             roles[place] = role

@@ -169,14 +169,14 @@ def _row(line: int, values: Sequence[str], parts: _Parts) -> Row:
 def _top(line: int, votes: Sequence[tuple[str, str]]) -> tuple[str, float, bool]:
     """Return the class with most votes, its share if it is not certain, and whether there is a tie."""
     numbers = [(_number(line, text), name) for text, name in votes]
-    known = [(number, name) for number, name in numbers if not math.isnan(number)]
-    if any(number < 0 for number, _ in known):
+    votes_cast = [(number, name) for number, name in numbers if not math.isnan(number)]
+    if any(number < 0 for number, _ in votes_cast):
         raise Refusal(f"Line {line} has negative votes. Choose other columns, or correct the line.")
-    total = sum(number for number, _ in known)
+    total = sum(number for number, _ in votes_cast)
     if not total:
         return "", math.nan, False
-    most = max(number for number, _ in known)
-    winners = [name for number, name in known if number == most]
+    most = max(number for number, _ in votes_cast)
+    winners = [name for number, name in votes_cast if number == most]
     if len(winners) > 1:
         return "", math.nan, True
     # Shares of all answers are taken as they are; counts of votes become shares.

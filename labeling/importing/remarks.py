@@ -65,8 +65,8 @@ def save_remarks(dataset: Dataset, remarks: Mapping[int, Remarks], user: User | 
         had = tags_of(batch)
         for item_id in batch:
             wanted = {*tags_in(remarks[item_id].tags), *([FLAG] if remarks[item_id].is_flagged else [])}
-            known = {name.lower() for name in had.get(item_id, ())}
-            for name in sorted(name for name in wanted if name.lower() not in known):
+            attached = {name.lower() for name in had.get(item_id, ())}
+            for name in sorted(name for name in wanted if name.lower() not in attached):
                 by_tag.setdefault(name, []).append(item_id)
                 changed.add(item_id)
         changed |= _add_notes(dataset, batch, remarks, user)
