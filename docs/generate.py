@@ -286,10 +286,10 @@ def importers_table() -> str:
     from labeling.importing.formats.registry import importers
 
     rows = [
-        f"| `{name}` | {importer.title} | {_cell(importer.sentence)} | {importer.library or 'made by hand'} |\n"
+        f"| `{name}` | {importer.title} | {_cell(importer.sentence)} | {importer.library or 'hand, after the documentation'} |\n"
         for name, importer in importers().items()
     ]
-    head = "| name | format | what is read | the tests read files written by |\n|---|---|---|---|\n"
+    head = "| name | format | what is read | files of the tests are written by |\n|---|---|---|---|\n"
     return head + "".join(rows)
 
 

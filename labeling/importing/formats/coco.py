@@ -47,7 +47,6 @@ class CameraTraps(Importer):
         "The category of each image; location, datetime and seq_id become metadata fields. Images with several "
         "categories become unsure."
     )
-    library = "its documentation"
     order = 30
 
     def recognizes(self, file: File) -> bool:
@@ -113,7 +112,6 @@ class MegaDetector(Importer):
         "Detections as metadata fields: their number, the best confidence, and its category (empty without any). "
         "No labels are made."
     )
-    library = "its documentation"
     order = 25
 
     def recognizes(self, file: File) -> bool:

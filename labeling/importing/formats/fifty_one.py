@@ -32,7 +32,6 @@ class FiftyOne(Importer):
     sentence = (
         "labels.json of FiftyOneImageClassificationDataset, and samples.json of FiftyOneDataset with a Classification."
     )
-    library = "the export `fiftyone`, which its library loads"
     order = 30
 
     def recognizes(self, file: File) -> bool:

@@ -26,7 +26,6 @@ class Zooniverse(Importer):
         "Answers to the question answered most often, counted by subject: the top one is the label, a tie is unsure. "
         "Votes and their share become metadata fields."
     )
-    library = "its documentation"
     order = 20
 
     def recognizes(self, file: File) -> bool:
