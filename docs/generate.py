@@ -285,8 +285,9 @@ def importers_table() -> str:
     """Return the table of formats that can be imported, from the registry."""
     from labeling.importing.formats.registry import importers
 
+    by_hand = "hand, after the documentation"
     rows = [
-        f"| `{name}` | {importer.title} | {_cell(importer.sentence)} | {importer.library or 'hand, after the documentation'} |\n"
+        f"| `{name}` | {importer.title} | {_cell(importer.sentence)} | {importer.library or by_hand} |\n"
         for name, importer in importers().items()
     ]
     head = "| name | format | what is read | files of the tests are written by |\n|---|---|---|---|\n"
