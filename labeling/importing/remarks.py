@@ -83,7 +83,7 @@ def _add_notes(
     if not entries:
         return set()
     there = {item_id: {note.text for note in notes} for item_id, notes in notes_of(list(entries)).items()}
-    rows = dict(Item.objects.of(dataset).filter(pk__in=entries).values_list("pk", "row"))
+    rows = dict(Item.objects.filter(pk__in=entries).values_list("pk", "row"))
     names = {entry.by for notes in entries.values() for entry in notes if entry.by}
     authors = {author.username: author for author in User.objects.filter(username__in=list(islice(names, IN_BATCH)))}
     added: set[int] = set()

@@ -26,7 +26,7 @@ def survey(
     for start in range(0, len(plan.items), IN_BATCH):
         places = range(start, min(start + IN_BATCH, len(plan.items)))
         ids = [plan.items[place] for place in places]
-        items = Item.objects.of(dataset).filter(pk__in=ids)
+        items = Item.objects.filter(pk__in=ids)  # with the dataset, SQLite would read all of its items each time
         current = {pk: (state, label, made) for pk, state, label, made in items.values_list(
             "pk", "state", "label_id", "decision_id")}  # fmt: skip
         _compare(plan, places, current, label_ids, names, report)

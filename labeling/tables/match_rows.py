@@ -56,7 +56,9 @@ def _by_id(dataset: Dataset) -> Callable[[Sequence[str]], list[ItemKey]]:
         ids = [int(key.strip().removesuffix(".0")) for key in keys]
         rows: dict[int, int] = {}
         for batch in batched(ids, IN_BATCH):
-            rows |= dict(Item.objects.of(dataset).filter(pk__in=batch).values_list("pk", "row"))
+            # With the dataset in the condition, SQLite would read all of its items for each batch.
+            found = Item.objects.filter(pk__in=batch).values_list("pk", "row", "dataset_id")
+            rows |= {pk: row for pk, row, dataset_id in found if dataset_id == dataset.pk}
         return [ItemKey(pk, rows[pk]) if pk in rows else NOBODY for pk in ids]
 
     return find

@@ -66,7 +66,7 @@ def test_an_import_is_undone_later_and_the_page_counts_again(bench: Bench) -> No
     page.goto(f"{bench.address}/d/{bench.dataset.slug}/export/")
     contents = page.get_by_role("region", name="Files")
     expect(contents).to_contain_text("2 labeled")
-    page.on("dialog", lambda dialog: dialog.accept())
     page.locator("#past-imports").get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Undo the import").click()
     expect(page.get_by_text("The import was undone: 2 images went back")).to_be_visible()
     expect(contents).to_contain_text("0 labeled")
