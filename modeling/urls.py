@@ -22,6 +22,7 @@ urlpatterns = [
     path("d/<slug:slug>/model/embed/", assistive_views.embed, name="embed"),
     path("d/<slug:slug>/encoders/", encoder_views.page, name="encoders"),
     path("d/<slug:slug>/encoders/use/", encoder_views.use, name="encoder_use"),
+    path("d/<slug:slug>/encoders/timm/", encoder_views.look_up, name="encoder_look_up"),
     path("d/<slug:slug>/encoders/refit/", encoder_views.refit, name="encoder_refit"),
     path("d/<slug:slug>/encoders/add/", encoder_views.add, name="encoder_add"),
     path("d/<slug:slug>/encoders/remove/", encoder_views.remove, name="encoder_remove"),

@@ -20,9 +20,10 @@ import numpy as np
 from labeling.images import decoder_messages, process_limits
 from labeling.images.decoder_messages import Failure, Outcome, Request
 from labeling.images.request_loop import serve
-from modeling.backends import user_model_runners
+from modeling.backends import timm_runner, user_model_runners
 from modeling.backends.encoder import EncoderUnavailable
 from modeling.backends.litert import PerCore
+from modeling.backends.timm_runner import TimmModel, TimmRunner
 from modeling.backends.user_model_runners import Input
 
 
@@ -43,6 +44,7 @@ class _Running:
 
     input: Input
     runner: PerCore
+    timm: TimmRunner
 
 
 def freeze_file(path: Path, side: int) -> bytes:
@@ -66,7 +68,27 @@ def encode(pixels: bytes) -> bytes:
     return _Running.runner.run(images).astype("<f4", copy=False).tobytes()
 
 
-CALLS: dict[str, Callable[..., Any]] = {call.__name__: call for call in (freeze_file, open_file, encode)}
+def describe_timm(name: str) -> TimmModel:
+    """Return what timm says about a model."""
+    return timm_runner.describe(name)
+
+
+def open_timm(name: str, file: str) -> int:
+    """Open a model of timm with the weights in a file, and return the length of its vectors."""
+    _Running.timm = timm_runner.TimmRunner(name, Path(file))
+    return _Running.timm.dim
+
+
+def encode_timm(pixels: bytes) -> bytes:
+    """Encode uint8 (n, side, side, 3) as float32 (n, dim) by the model of timm, both row by row."""
+    side = _Running.timm.side
+    images = np.frombuffer(pixels, np.uint8).reshape(-1, side, side, 3)
+    return _Running.timm.run(images).astype("<f4", copy=False).tobytes()
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    call.__name__: call for call in (freeze_file, open_file, encode, describe_timm, open_timm, encode_timm)
+}
 
 
 def answers(call: Callable[..., Any], request: Request) -> Iterator[list[Outcome[Any]]]:

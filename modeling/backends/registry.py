@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from modeling.backends import keras_networks, user_models, weights
+from modeling.backends import keras_networks, plugins, timm_models, user_models, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 from modeling.backends.hog import HogEncoder
 from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.joined import SEPARATOR, JoinedEncoder
 from modeling.backends.keras_networks import KerasEncoder, KerasNetwork
+from modeling.backends.plugins import Plugin
 from modeling.backends.scattering import PatchesEncoder
 
 log = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ BACKENDS = (AUTO, *ALIASES, *KINDS)
 def is_backend(backend: str) -> bool:
     """Return whether this is the name of an encoder or model file, or of several joined ones, usable here or not."""
     is_file = backend.startswith(user_models.PREFIX) and len(backend) > len(user_models.PREFIX)
-    return backend in BACKENDS or is_file or all(_is_single(part) for part in parts_of(backend))
+    return backend in BACKENDS or is_file or _is_single(backend) or all(_is_single(part) for part in parts_of(backend))
 
 
 def parts_of(backend: str) -> list[str]:
@@ -192,8 +193,10 @@ def parts_of(backend: str) -> list[str]:
 
 
 def _is_single(name: str) -> bool:
+    if name in _SINGLE or timm_models.is_timm(name) or plugins.plugins().get(name) is not None:
+        return True
     suffix = Path(name.partition("@")[0]).suffix.lower()
-    return name in _SINGLE or (name.startswith(user_models.PREFIX) and suffix in user_models.SUFFIXES)
+    return name.startswith(user_models.PREFIX) and suffix in user_models.SUFFIXES
 
 
 def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path | None = None) -> Encoder:
@@ -239,6 +242,8 @@ def survey(weights_dir: Path | None = None, graphs: Path | None = None) -> list[
     """List every encoder and model file with its availability. Imports and downloads nothing."""
     places = Places(weights_dir, graphs)
     lines = [_line(kind, places) for kind in KINDS.values()]
+    lines += [_plugin_line(plugin) for plugin in plugins.plugins().values() if plugin.name not in BACKENDS]
+    lines += [_timm_line(timm_models.PREFIX + model, places) for model in timm_models.looked_up(graphs)]
     return lines + [_user_model_line(path) for path in user_models.list_files(weights_dir, graphs)]
 
 
@@ -251,6 +256,10 @@ def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = 
     kind = KINDS.get(ALIASES.get(backend, backend))
     if kind is not None:
         return _line(kind, places)
+    if timm_models.is_timm(backend):
+        return _timm_line(backend, places)
+    if (plugin := plugins.plugins().get(backend)) is not None:
+        return _plugin_line(plugin)
     if len(parts := parts_of(backend)) > 1:
         return _joined_line(backend, [likely(part, weights_dir, graphs) for part in parts])
     try:
@@ -279,6 +288,10 @@ def _create_named(backend: str, places: Places) -> Encoder:
         return _create(kind, places)
     if len(parts := parts_of(backend)) > 1:
         return JoinedEncoder([_create_named(part, places) for part in parts])
+    if timm_models.is_timm(backend) or backend in plugins.plugins():
+        other = _other(backend, places)
+        other.backend = backend
+        return other
     if backend.startswith(user_models.PREFIX):
         encoder = user_models.UserModelEncoder(
             user_models.find(backend, places.weights_dir, places.graphs), places.graphs
@@ -289,6 +302,19 @@ def _create_named(backend: str, places: Places) -> Encoder:
         f"There is no encoder called {backend!r}",
         f"Choose one of {', '.join(BACKENDS)}, file:NAME for a model file, or several joined by plus signs.",
     )
+
+
+def _other(backend: str, places: Places) -> Encoder:
+    """Create an encoder of timm or of another package."""
+    if timm_models.is_timm(backend):
+        return timm_models.TimmEncoder(backend, _folders(places), places.graphs)
+    return plugins.PluginEncoder(plugins.plugins()[backend])
+
+
+def _folders(places: Places) -> list[Path]:
+    """Return the folders of weight files: AL_WEIGHTS_DIR and that of uploads."""
+    graphs = None if places.graphs is None else places.graphs / user_models.FOLDER
+    return [folder for folder in (places.weights_dir, graphs) if folder is not None]
 
 
 def _create(kind: Kind, places: Places) -> Encoder:
@@ -305,6 +331,37 @@ def _line(kind: Kind, places: Places) -> Line:
         return Line(kind.backend, kind.title, False, reason, kind.about, may_download=True, side=kind.side)
     except EncoderUnavailable as error:
         return Line(kind.backend, kind.title, False, str(error), kind.about)
+
+
+def _plugin_line(plugin: Plugin) -> Line:
+    try:
+        encoder = plugins.ready(plugin)
+    except EncoderUnavailable as error:
+        title = plugin.name if plugin.encoder is None else plugin.encoder.title
+        return Line(plugin.name, title, False, str(error), f"From the package {plugin.package}.")
+    about = f"{encoder.about} License: {encoder.license or 'unknown'}; {encoder.input_size} px, {encoder.dim:,} values."
+    return Line(
+        plugin.name, encoder.title, True, f"From the package {plugin.package}.", about.strip(), side=encoder.input_size
+    )
+
+
+def _timm_line(backend: str, places: Places) -> Line:
+    model = backend.removeprefix(timm_models.PREFIX).partition("@")[0]
+    facts = timm_models.described(model, places.graphs)
+    about = (
+        "A model of timm."
+        if facts is None
+        else (f"A model of timm. License: {facts.license or 'unknown'}; {facts.side} px, {facts.dim:,} values.")
+    )
+    try:
+        timm_models.require_timm()
+        file = timm_models.weights_of(backend, facts, _folders(places), may_download=False)
+    except weights.NotDownloaded as error:
+        reason = f"{error!s} They are downloaded first."
+        return Line(backend, f"timm {model}", False, reason, about, may_download=True)
+    except EncoderUnavailable as error:
+        return Line(backend, f"timm {model}", False, str(error), about)
+    return Line(backend, f"timm {model}", True, f"Weights {file}.", about)
 
 
 def _joined_line(backend: str, lines: list[Line]) -> Line:

@@ -15,7 +15,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling import backends, store
 from modeling.assistive.policy import retrain_after_embedding
-from modeling.backends import Encoder, Line
+from modeling.backends import Encoder, Line, timm_models
 from modeling.encoders.input_spec import InputSpec
 from modeling.maps.projections import maps_after_embedding
 from modeling.models import IMPORTED, MAX_BACKEND, EmbeddingSet, EncoderChoice, ModelVersion
@@ -92,7 +92,7 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
     ------
     Refusal : it cannot be used here, or a command is computing other embeddings.
     """
-    _require_usable(dataset, backend)
+    _require_usable(dataset, backend, user)
     running = embedding_job(dataset)
     if running is not None and running.params.get("backend"):
         raise Refusal(
@@ -162,7 +162,7 @@ def embedding_job(dataset: Dataset) -> Job | None:
     return Job.objects.filter(kind="embed", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
 
 
-def _require_usable(dataset: Dataset, backend: str) -> None:
+def _require_usable(dataset: Dataset, backend: str, user: User | None) -> None:
     if backend.startswith(IMPORTED):
         if imported_set(dataset, backend) is None:
             name = backend.removeprefix(IMPORTED)
@@ -172,6 +172,11 @@ def _require_usable(dataset: Dataset, backend: str) -> None:
         raise Refusal(f"There is no encoder {backend!r}. Choose one from the list.")
     if len(backend) > MAX_BACKEND:
         raise Refusal("The names of these encoders are too long together. Join fewer of them.")
+    if user is not None and backend.startswith(timm_models.PREFIX) and ("/" in backend or "\\" in backend):
+        raise Refusal(
+            "Weight files are chosen by their name here.",
+            "Put the file into AL_WEIGHTS_DIR, or give its path in AL_EMBEDDING_BACKEND or hoshina embed --backend.",
+        )
     line = likely(backend or str(settings.EMBEDDING_BACKEND))
     if not line.available and not line.may_download:
         raise Refusal(f"{line.encoder} cannot be used here. {line.reason}")

@@ -19,7 +19,7 @@ from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.roles import Role, may, requires_to_change
 from hoshina.jobs.lifecycle import enqueue
 from labeling.models import Dataset
-from modeling.backends import Line
+from modeling.backends import Line, timm_models
 from modeling.backends.joined import SEPARATOR
 from modeling.backends.user_models import PREPROCESSINGS
 from modeling.encoders import choice as encoder_choice
@@ -94,6 +94,20 @@ def use(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     except Refusal as problem:
         return _listed(request, dataset, problem=str(problem))
     return trigger_client_event(_listed(request, dataset), "hoshina:job")
+
+
+@require_POST
+def look_up(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Add the timm model ``model`` to the list, with its license and input size; nothing is downloaded."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    name = request.POST.get("model", "").strip().removeprefix(timm_models.PREFIX)
+    if not name:
+        return _listed(request, dataset, problem="Give the name of a model.")
+    try:
+        timm_models.describe(name, encoder_choice.graphs_dir())
+    except Refusal as problem:
+        return _listed(request, dataset, problem=str(problem))
+    return _listed(request, dataset)
 
 
 @require_POST

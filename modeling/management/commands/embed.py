@@ -16,8 +16,8 @@ from hoshina.jobs.lifecycle import cancel, reap
 from hoshina.jobs.models import Job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
-from modeling.backends import AUTO, BACKENDS, is_backend
-from modeling.encoders.choice import backend_of, likely, survey
+from modeling.backends import AUTO, BACKENDS, is_backend, timm_models
+from modeling.encoders.choice import backend_of, graphs_dir, likely, survey
 from modeling.models import EmbeddingSet, EncoderChoice
 
 
@@ -69,6 +69,8 @@ class Command(HoshinaCommand):
         found = EmbeddingSet.objects.select_related("dataset").order_by("dataset__name", "encoder")
         choices = EncoderChoice.objects.select_related("dataset").order_by("dataset__name")
         wanted = backend or str(settings.EMBEDDING_BACKEND)
+        if wanted.startswith(timm_models.PREFIX):  # so that its license and input size are in the list
+            timm_models.describe(wanted.removeprefix(timm_models.PREFIX).partition("@")[0], graphs_dir())
         if name is not None:
             dataset = pick_dataset(name)
             found, choices = found.filter(dataset=dataset), choices.filter(dataset=dataset)
@@ -105,6 +107,8 @@ def _for_people(listed: dict[str, Any]) -> Iterator[str]:
         mark = "*" if line["backend"] == chosen else " "
         state = "ready" if line["available"] else "not ready"
         yield f"{mark} {line['backend']:<{width}} {line['encoder']:<14} {state:<10} {line['reason']}"
+        if line["backend"].startswith(timm_models.PREFIX):
+            yield f"  {line['about']}"
     yield f"* is selected by {listed['wanted']!r}; missing weights would be downloaded first."
     for choice in listed["choices"]:
         yield f"{choice['dataset']}: {choice['backend']!r} was chosen for it."

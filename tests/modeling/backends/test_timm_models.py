@@ -1,0 +1,197 @@
+"""Models of timm: their features against timm's own transform and model, weight files, and what is said of them."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from PIL import Image
+
+from modeling import backends
+from modeling.backends import EncoderUnavailable, choose_encoder, likely, survey, timm_models
+from tests.factories import MakeDataset, assert_contains, said
+from tests.modeling.factories import noise_pictures, unavailable
+
+pytestmark = pytest.mark.slow
+
+OPERATORS = Path(__file__).parents[2] / "torchvision_operators"
+MODEL = "test_vit"
+# Random weights, and the features of some images by timm's own transform, in a process of their own.
+ORACLE = """
+import json, sys
+import numpy as np, timm, torch
+from PIL import Image
+folder, name = sys.argv[1:]
+torch.manual_seed(3)
+whole = timm.create_model(name, pretrained=False)
+torch.save(whole.state_dict(), f"{folder}/weights.pth")
+from safetensors.torch import save_file
+save_file(whole.state_dict(), f"{folder}/weights.safetensors")
+model = timm.create_model(name, pretrained=False, num_classes=0).eval()
+model.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith("head.")}, strict=False)
+found = {}
+for mode in ("center", "squash", "border"):
+    config = {**timm.data.resolve_model_data_config(model), "crop_mode": mode}
+    transform = timm.data.create_transform(**config, is_training=False)
+    images = [transform(Image.open(f"{folder}/{n}.png")) for n in range(6)]
+    found[mode] = torch.stack(images).numpy()
+    if mode == "center":
+        with torch.inference_mode():
+            np.save(f"{folder}/features.npy", model(torch.stack(images)).numpy())
+np.savez(f"{folder}/inputs.npz", **found)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Provide images, weight files, and what timm makes of them."""
+    made = tmp_path_factory.mktemp("timm")
+    for number, image in enumerate(noise_pictures(6, seed=2)):
+        image.save(made / f"{number}.png")
+    os.environ["PYTHONPATH"], before = (
+        os.pathsep.join([str(OPERATORS), os.environ.get("PYTHONPATH", "")]),
+        os.environ.get("PYTHONPATH"),
+    )
+    subprocess.run([sys.executable, "-c", ORACLE, str(made), MODEL], check=True, capture_output=True)
+    yield made
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> Iterator[timm_models.TimmEncoder]:
+    made = choose_encoder(f"timm:{MODEL}@weights.safetensors", folder, folder / "graphs")
+    assert isinstance(made, timm_models.TimmEncoder)
+    yield made
+    made._process.end()
+
+
+def images_of(folder: Path) -> list[Image.Image]:
+    return [Image.open(folder / f"{number}.png").convert("RGB") for number in range(6)]
+
+
+def cosines(first: Any, second: Any) -> Any:
+    return (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+
+
+class TestFeatures:
+    def test_they_are_those_of_timm(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
+        found, expected = encoder.encode(images_of(folder)), np.load(folder / "features.npy")
+        assert found.shape == expected.shape == (6, encoder.dim)
+        assert cosines(found, expected).min() >= 0.9999
+
+    @pytest.mark.parametrize("mode", ["center", "squash", "border"])
+    def test_images_are_prepared_as_timm_does(self, encoder: timm_models.TimmEncoder, folder: Path, mode: str) -> None:
+        facts = timm_models.TimmModel(**{**vars(encoder._facts), "crop_mode": mode})
+        with np.load(folder / "inputs.npz") as inputs:
+            expected = inputs[mode]
+        for image, tensor in zip(images_of(folder), expected, strict=True):
+            mean, std = (np.array(values)[:, None, None] for values in (facts.mean, facts.std))
+            pixels = np.rint((tensor * std + mean) * 255).astype(int).transpose(1, 2, 0)
+            found = timm_models.prepared(image, facts).astype(int)
+            assert found.shape == pixels.shape
+            assert np.abs(found - pixels).max() <= 1
+
+    def test_a_file_of_pytorch_gives_the_same(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
+        other = choose_encoder(f"timm:{MODEL}@{folder / 'weights.pth'}", None, folder / "graphs")
+        assert np.allclose(other.encode(images_of(folder)[:2]), encoder.encode(images_of(folder)[:2]))
+        assert other.fingerprint != encoder.fingerprint
+
+    def test_no_images(self, encoder: timm_models.TimmEncoder) -> None:
+        assert encoder.encode([]).shape == (0, encoder.dim)
+
+
+class TestDescription:
+    def test_license_and_input_are_known_before_use(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
+        line = next(line for line in survey(folder, folder / "graphs") if line.backend == f"timm:{MODEL}")
+        assert line.about == "A model of timm. License: apache-2.0; 160 px, 64 values."
+        assert line.may_download
+        assert "huggingface.co/timm/test_vit" in line.reason
+        assert "license apache-2.0" in encoder.reason
+        assert likely(f"timm:{MODEL}@weights.safetensors", folder, folder / "graphs").available
+
+    def test_names(self) -> None:
+        assert backends.is_backend("timm:vit_small_patch14_dinov2.lvd142m@w.safetensors")
+        assert backends.is_backend("timm:resnet18+hog")
+        assert not backends.is_backend("timm:../secret")
+        assert not backends.is_backend("timm:")
+
+    def test_a_damaged_description_is_looked_up_again(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
+        file = folder / "graphs" / "timm" / f"{MODEL}.json"
+        content = file.read_text()
+        file.write_text("{")
+        assert timm_models.described(MODEL, folder / "graphs") is None
+        file.write_text(content)
+        assert json.loads(content)["side"] == 160
+
+
+class TestRefusals:
+    def test_other_weights(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
+        (folder / "bad.safetensors").write_bytes(b"not weights")
+        unavailable("does not hold the weights of test_vit", f"timm:{MODEL}@bad.safetensors", folder, folder / "graphs")
+
+    def test_code_in_a_weight_file_does_not_run(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
+        import pickle
+
+        class Bad:
+            def __reduce__(self) -> Any:
+                return (Path.touch, (folder / "ran",))
+
+        (folder / "bad.pth").write_bytes(pickle.dumps(Bad()))
+        unavailable("does not hold the weights", f"timm:{MODEL}@bad.pth", folder, folder / "graphs")
+        assert not (folder / "ran").exists()
+
+    def test_no_such_file(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
+        unavailable("There is no weight file", f"timm:{MODEL}@other.pth", folder, folder / "graphs")
+        unavailable("There is no weight file", f"timm:{MODEL}@../x.pth", folder, folder / "graphs")
+
+    def test_weights_that_cannot_be_downloaded(
+        self, encoder: timm_models.TimmEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        problem = unavailable("could not be downloaded", f"timm:{MODEL}", folder, folder / "graphs")
+        assert "choose timm:test_vit@FILE" in problem.hint
+
+    def test_a_name_that_timm_does_not_have(self, folder: Path) -> None:
+        with pytest.raises(EncoderUnavailable, match="timm has no model no_such_model"):
+            timm_models.describe("no_such_model", folder / "graphs")
+        assert timm_models.looked_up(folder / "graphs") == [MODEL]
+
+    def test_without_timm(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        real = importlib.util.find_spec
+        monkeypatch.setattr(timm_models, "find_spec", lambda name: None if name == "timm" else real(name))
+        assert "uv sync --extra timm" in str(
+            unavailable("need the Python package timm", "timm:resnet18", tmp_path, tmp_path)
+        )
+
+
+@pytest.mark.django_db
+def test_the_page_shows_license_and_size(
+    client: Client, make_dataset: MakeDataset, store: Path, encoder: timm_models.TimmEncoder
+) -> None:
+    make_dataset(3)
+    page = said(client.post("/d/pictures/encoders/timm/", {"model": MODEL}), 200)
+    assert_contains(page, f"timm {MODEL}", "License: apache-2.0; 160 px, 64 values.", "to download")
+    assert_contains(
+        said(client.post("/d/pictures/encoders/timm/", {"model": "../x"}), 422), "not a name of a timm model"
+    )
+    answer = client.post("/d/pictures/encoders/use/", {"backend": f"timm:{MODEL}@/etc/passwd"})
+    assert_contains(said(answer, 422), "Weight files are chosen by their name here.")
+
+
+def test_the_pages_never_import_torch() -> None:
+    code = "import django; django.setup(); import hoshina.urls, modeling.backends, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert not {"torch", "timm", "torchvision"} & set(done.stdout.split())
