@@ -29,6 +29,8 @@ from modeling.backends.weights import NotDownloaded
 PREFIX = "timm:"
 FOLDER = "timm"
 _MODEL = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+# Megabytes of a temporary file: PyTorch looks for a folder in which it can write one.
+_LARGEST_FILE = 1
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
             "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}  # fmt: skip
@@ -67,7 +69,7 @@ def describe(model: str, graphs: Path | None) -> TimmModel:
     require_timm()
     if not _MODEL.fullmatch(model):
         raise EncoderUnavailable(f"{model[:60]!r} is not a name of a timm model", "See timm.list_models().")
-    process = ModelProcess("timm")
+    process = ModelProcess("timm", largest_file=_LARGEST_FILE)
     try:
         found = process.ask(model_process.describe_timm, model)
     finally:
@@ -149,7 +151,7 @@ class TimmEncoder(Encoder):
         model, _ = _split(backend)
         self._facts = facts = describe(model, graphs)
         file = weights_of(backend, facts, folders, may_download=True)
-        self._process = ModelProcess(f"the timm model {model}")
+        self._process = ModelProcess(f"the timm model {model}", largest_file=_LARGEST_FILE)
         try:
             self.dim = self._process.ask(model_process.open_timm, model, str(file))
         except EncoderUnavailable:
@@ -200,10 +202,15 @@ def prepared(image: Image.Image, facts: TimmModel) -> Pixels:
     else:
         size = (int(scaled * width / height), scaled)
     small = image.resize(size, _FILTERS.get(facts.interpolation, Image.Resampling.BICUBIC))
-    left, top = round((size[0] - side) / 2), round((size[1] - side) / 2)
+    left, top = (_offset(length, side) for length in size)
     if left >= 0 and top >= 0:
         return np.asarray(small.crop((left, top, left + side, top + side)), np.uint8)
     fill = tuple(round(255 * value) for value in facts.mean) if facts.crop_mode == "border" else (0, 0, 0)
     canvas = Image.new("RGB", (side, side), fill)
     canvas.paste(small, (-left, -top))
     return np.asarray(canvas, np.uint8)
+
+
+def _offset(length: int, side: int) -> int:
+    """Return where a crop of ``side`` begins, negative for padding, rounded as torchvision does."""
+    return round((length - side) / 2) if length >= side else -((side - length) // 2)

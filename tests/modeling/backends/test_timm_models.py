@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +17,10 @@ from django.test import Client
 from PIL import Image
 
 from modeling import backends
-from modeling.backends import EncoderUnavailable, choose_encoder, likely, survey, timm_models
+from modeling.backends import EncoderUnavailable, choose_encoder, likely, model_process, survey, timm_models
 from tests.factories import MakeDataset, assert_contains, said
 from tests.modeling.factories import noise_pictures, unavailable
+from tests.parts import missing
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +55,8 @@ np.savez(f"{folder}/inputs.npz", **found)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Provide images, weight files, and what timm makes of them."""
+    if absent := [name for name in ("timm", "torch", "torchvision") if importlib.util.find_spec(name) is None]:
+        missing(f"{', '.join(absent)} (uv sync --extra timm)")
     made = tmp_path_factory.mktemp("timm")
     for number, image in enumerate(noise_pictures(6, seed=2)):
         image.save(made / f"{number}.png")
@@ -102,9 +107,11 @@ class TestFeatures:
             assert np.abs(found - pixels).max() <= 1
 
     def test_a_file_of_pytorch_gives_the_same(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
-        other = choose_encoder(f"timm:{MODEL}@{folder / 'weights.pth'}", None, folder / "graphs")
-        assert np.allclose(other.encode(images_of(folder)[:2]), encoder.encode(images_of(folder)[:2]))
-        assert other.fingerprint != encoder.fingerprint
+        images = images_of(folder)[:2]
+        before = encoder.encode(images)
+        # In the same process, because importing PyTorch takes seconds.
+        assert encoder._process.ask(model_process.open_timm, MODEL, str(folder / "weights.pth")) == encoder.dim
+        assert np.array_equal(encoder.encode(images), before)
 
     def test_no_images(self, encoder: timm_models.TimmEncoder) -> None:
         assert encoder.encode([]).shape == (0, encoder.dim)
@@ -134,20 +141,30 @@ class TestDescription:
         assert json.loads(content)["side"] == 160
 
 
+class Bad:
+    """An object that makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return Path.mkdir, (self.file,)
+
+
+def refuses(encoder: timm_models.TimmEncoder, message: str, file: Path) -> None:
+    """Assert that the encoder's process refuses a weight file."""
+    with pytest.raises(EncoderUnavailable, match=message):
+        encoder._process.ask(model_process.open_timm, MODEL, str(file))
+
+
 class TestRefusals:
     def test_other_weights(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
         (folder / "bad.safetensors").write_bytes(b"not weights")
-        unavailable("does not hold the weights of test_vit", f"timm:{MODEL}@bad.safetensors", folder, folder / "graphs")
+        refuses(encoder, "does not hold the weights of test_vit", folder / "bad.safetensors")
 
     def test_code_in_a_weight_file_does_not_run(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
-        import pickle
-
-        class Bad:
-            def __reduce__(self) -> Any:
-                return (Path.touch, (folder / "ran",))
-
-        (folder / "bad.pth").write_bytes(pickle.dumps(Bad()))
-        unavailable("does not hold the weights", f"timm:{MODEL}@bad.pth", folder, folder / "graphs")
+        (folder / "bad.pth").write_bytes(pickle.dumps(Bad(folder / "ran")))
+        refuses(encoder, "does not hold the weights", folder / "bad.pth")
         assert not (folder / "ran").exists()
 
     def test_no_such_file(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
@@ -161,10 +178,9 @@ class TestRefusals:
         problem = unavailable("could not be downloaded", f"timm:{MODEL}", folder, folder / "graphs")
         assert "choose timm:test_vit@FILE" in problem.hint
 
-    def test_a_name_that_timm_does_not_have(self, folder: Path) -> None:
+    def test_a_name_that_timm_does_not_have(self, encoder: timm_models.TimmEncoder) -> None:
         with pytest.raises(EncoderUnavailable, match="timm has no model no_such_model"):
-            timm_models.describe("no_such_model", folder / "graphs")
-        assert timm_models.looked_up(folder / "graphs") == [MODEL]
+            encoder._process.ask(model_process.describe_timm, "no_such_model")
 
     def test_without_timm(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         real = importlib.util.find_spec
@@ -176,9 +192,10 @@ class TestRefusals:
 
 @pytest.mark.django_db
 def test_the_page_shows_license_and_size(
-    client: Client, make_dataset: MakeDataset, store: Path, encoder: timm_models.TimmEncoder
+    client: Client, make_dataset: MakeDataset, store: Path, folder: Path, encoder: timm_models.TimmEncoder
 ) -> None:
     make_dataset(3)
+    shutil.copytree(folder / "graphs" / "timm", store / "encoders" / "timm")  # looked up before
     page = said(client.post("/d/pictures/encoders/timm/", {"model": MODEL}), 200)
     assert_contains(page, f"timm {MODEL}", "License: apache-2.0; 160 px, 64 values.", "to download")
     assert_contains(
