@@ -70,7 +70,6 @@ FloatArray = npt.NDArray[np.float32]
 Stamps = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.bool_]
 Block = tuple[int, FloatArray]
-
 _REEMBED = "Run `hoshina embed` to compute the embeddings again."
 _REIMPORT = "Import the embeddings again, or choose another encoder."
 

@@ -36,6 +36,7 @@ _TITLES = {
     "keras": "Downloaded weights",
     "demo": "Images of the demo",
     "uploads": "Uploaded images",
+    "imports": "Files that are being imported",
     "logs": "Logs",
 }
 CLEARABLE = {"thumbs": "AL_THUMBNAILS_MB", "squares": "AL_SQUARES_MB"}

@@ -63,9 +63,9 @@ def describe(model: str, graphs: Path | None) -> TimmModel:
     ------
     EncoderUnavailable : timm is not installed, or has no such model.
     """
-    known = described(model, graphs)
-    if known is not None:
-        return known
+    facts = described(model, graphs)
+    if facts is not None:
+        return facts
     require_timm()
     if not _MODEL.fullmatch(model):
         raise EncoderUnavailable(f"{model[:60]!r} is not a name of a timm model", "See timm.list_models().")
