@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db.models import Model
 
 # Patterns of the files that cannot be computed again, or not with the same result: metadata columns, files of model
-# versions, coordinates of maps, components of joined encoders, people's model files, examples from outside a dataset,
-# the best weights of quick trainings that were stopped, and images that were uploaded.
+# versions, coordinates of maps, components of joined encoders, imported embeddings, people's model files,
+# examples from outside a dataset, the best weights of quick trainings that were stopped, and images that were uploaded.
 _PATTERNS = (
-    "fields/*/*.np[yz]", "models/**/*", "maps/*/*.np[yz]", "vectors/*/*/reduction.npz", "encoders/own/*",
-    "examples/*/*", "quick/*/kept.npz", "uploads/*/*",
+    "fields/*/*.np[yz]", "models/**/*", "maps/*/*.np[yz]", "vectors/*/*/reduction.npz", "vectors/*/*imported/*.npy",
+    "encoders/own/*", "examples/*/*", "quick/*/kept.npz", "uploads/*/*",
 )  # fmt: skip
 # Folders of the store whose files refer to rows of the database.
 FOLDERS = ("fields", "models", "maps", "vectors", "encoders", "examples", "quick", "neighbours", "squares", "uploads")

@@ -220,7 +220,8 @@ def _target(dataset: Dataset, request: Request, report: Report) -> Iterator[Embe
 
 
 def _new_set(dataset: Dataset, report: Report, sha256: str) -> EmbeddingSet:
-    mark = fingerprint(imported=report.name, dim=report.dim, file=sha256)
+    # Backups hold the files of these sets, which nothing can compute again (hoshina.backup.contents).
+    mark = fingerprint(imported=report.name, dim=report.dim, file=sha256) + "imported"
     facts = {"encoder": report.name, "backend": IMPORTED + report.name, "dim": report.dim}
     return EmbeddingSet.objects.get_or_create(dataset=dataset, fingerprint=mark, defaults=facts)[0]
 

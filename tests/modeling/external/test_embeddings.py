@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from numpy.typing import NDArray
 
+from hoshina.backup.contents import store_files
 from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
@@ -300,6 +301,11 @@ class TestUse:
         assert source["sha256"] == hashlib.sha256((tmp_path / "dinov2.npz").read_bytes()).hexdigest()
         assert (source["file"], source["name"]) == ("dinov2.npz", "dinov2")
         assert source["by"]
+
+    def test_a_backup_holds_them(self, dataset: Dataset, imported: dict[str, Any]) -> None:
+        names = {file.name for file in store_files()}
+        generation = EmbeddingSet.objects.get().generation
+        assert {f"vectors-{generation}.npy", f"stamps-{generation}.npy"} <= names
 
     def test_the_command_says_what_it_did(self, dataset: Dataset, tmp_path: Path, X: Array) -> None:
         out = io.StringIO()
