@@ -70,6 +70,11 @@ class Axis:
         return f"{value:,.0f}" if self.is_whole else f"{value:,.{self.digits}f}"
 
 
+def in_percent(share: float) -> str:
+    """Format a share on an axis: ``86.7 %``, ``90 %``."""
+    return f"{round(100 * share, 1):g} %"
+
+
 @dataclass(frozen=True)
 class Tick:
     """A line of the grid: its position in percent from the left or from the top, and its number."""

@@ -118,7 +118,7 @@ def _asked() -> HttpResponse:
 
 
 def state_of(dataset: Dataset) -> dict[str, Any]:
-    """Return the active model, its embeddings, a running training, and the number of labels since."""
+    """Return the active model, its embeddings, a running training, and how the labels have changed since."""
     model = active_model(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     retraining = Job.objects.filter(kind="retrain", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
@@ -135,5 +135,7 @@ def state_of(dataset: Dataset) -> dict[str, Any]:
         "retraining": retraining,
         "is_embedding_first": is_embedding_first,
         "n_newer": n_newer,
+        # Labels that were undone or cleared since: what is shown of the model was measured on more than there are.
+        "n_gone": max(0, model.n_labels - dataset.n_labelled) if model else 0,
         "n_classes_labelled": LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count(),
     }

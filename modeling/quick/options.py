@@ -41,6 +41,7 @@ BACKBONES: dict[str, Backbone] = {
 _TITLES = {name: backbone.title for name, backbone in BACKBONES.items()}
 _WEIGHTED = {"equal": "every label counts the same", "balanced": "every class counts the same"}
 _BEGUN = {"imagenet": "ImageNet", "random": "random"}
+_USED = "Its predictions replace those of the model in use, and automatic retraining pauses."
 _PATIENCE = "Stop after this many epochs without a lower validation loss; 0: never."
 _SHARE = "Share of the labels that is held out: half for validation, half for the test."
 _NO_SHARE = "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels."
@@ -62,6 +63,7 @@ class QuickOptions:
     validation_share : share of the labels that is not trained on: half is the validation set, half the test set.
     weights : initial weights of the network.
     seed : determines the split, the order and the augmentation.
+    is_used : predict with the network as soon as it is trained; otherwise the active model stays.
     """
 
     backbone: Annotated[BackboneName, about("Network", choices=_TITLES)] = "mobilenet_v2"
@@ -78,6 +80,7 @@ class QuickOptions:
     validation_share: Annotated[float, about("Held out, %", _SHARE, ge=0.05, le=0.8, refusal=_NO_SHARE)] = 0.2
     weights: Annotated[Weights, about("Initial weights", choices=_BEGUN)] = "imagenet"
     seed: Annotated[int, about("Seed", "Determines the split, the order and the augmentation.", ge=0, le=MAX_SEED)] = 0
+    is_used: Annotated[bool, about("Use the model as soon as it is trained", _USED)] = True
 
     @property
     def is_augmented(self) -> bool:

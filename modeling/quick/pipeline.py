@@ -170,7 +170,7 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
 def _made(
     run: Run, watch: Watch, network: QuickNetwork, pixels: Pixels, judged: Positions, began: float
 ) -> dict[str, Any]:
-    """Make a trained network the active version; ``judged`` are the indices in ``pixels`` of images not trained on."""
+    """Save a trained network as a version; ``judged`` are the indices in ``pixels`` of images not trained on."""
     plan, result, dataset = watch.plan, watch.result, Dataset.objects.get(pk=watch.plan.dataset_id)
     run.stage("Calibrating")
     watch.tell()
@@ -201,7 +201,10 @@ def _made(
         raise
     result["notes"] += [f"{plan.n_left_out} labeled images could not be read."] if plan.n_left_out else []
     (quick_folder(version) / "model_card.md").write_text(card(version, plan, result["notes"]), encoding="utf-8")
-    active_version.activate(version, seconds=time.perf_counter() - began, is_chosen=True)
+    version.seconds = time.perf_counter() - began
+    version.save(update_fields=["seconds"])
+    if plan.options.is_used:
+        active_version.activate(version, is_chosen=True)
     signals.trained.send(sender=ModelVersion, version=version)
     result.pop("kept", None)
     files = [file.name for file in model_files.quick_files(version)]

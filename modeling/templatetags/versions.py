@@ -13,3 +13,9 @@ def points(value: float) -> str:
     number = f"{abs(value):.1f}"
     sign = "±" if number == "0.0" else "+" if value > 0 else "−"
     return f"{sign}{number} points"
+
+
+@register.filter
+def percents(share: float | None) -> str:
+    """Format a share with one decimal: 0.8667 as 86.7 %. An unknown share is empty."""
+    return "" if share is None else f"{100 * share:.1f} %"

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from hoshina.core.charts import Axis, Plot, Point, Series, plot
+from hoshina.core.charts import Axis, Plot, Point, Series, in_percent, plot
 from hoshina.core.plural import counted
 from labeling.models import Dataset
 from modeling.models import ModelVersion
@@ -16,7 +16,7 @@ from modeling.models import ModelVersion
 # Number of newest versions in a plot; the table has all of them.
 PLOTTED = 100
 _GROUP = "versions"
-_SHARE = Axis("accuracy", high=1, digits=3)
+_SHARE = Axis("accuracy", high=1, text=in_percent)
 _NEXT_MODEL = "The curve appears with the next model."
 
 
@@ -41,7 +41,7 @@ class Brief:
     def text(self, name: str = "", here: str = "") -> str:
         """Return the title and the accuracy with its interval as text."""
         low, high = self.interval or (0.0, 1.0)
-        return f"{self.title}{here}\n{name}{self.accuracy:.3f} ({low:.3f} to {high:.3f})"
+        return f"{self.title}{here}\n{name}{in_percent(self.accuracy or 0)} ({in_percent(low)} to {in_percent(high)})"
 
 
 def briefs(dataset: Dataset) -> list[Brief]:
@@ -84,15 +84,15 @@ def ece_plot(versions: Sequence[Brief]) -> Plot:
         Series(name, [_ece(version, getattr(version, field)) for version in measured], interval="")
         for name, field in (("calibrated", "ece_after"), ("before", "ece_before"))
     ]
-    y = Axis("calibration error (ECE)", low=0, digits=3)
+    y = Axis("calibration error (ECE)", low=0, text=in_percent)
     return plot(
         "ece", "Calibration error of the versions", series, x=_along(versions), y=y, group=_GROUP, waiting=_NEXT_MODEL
     )
 
 
 def _ece(version: Brief, value: float | None) -> Point:
-    before = "" if version.ece_before is None else f", before calibration {version.ece_before:.3f}"
-    text = f"{version.title}\nerror {version.ece_after:.3f}{before}"
+    before = "" if version.ece_before is None else f", before calibration {in_percent(version.ece_before)}"
+    text = f"{version.title}\nerror {in_percent(version.ece_after or 0)}{before}"
     return Point(version.number, value or 0, None, text, version.href)
 
 
@@ -155,7 +155,7 @@ def reliabilities(versions: Iterable[ModelVersion]) -> Plot | None:
 
 
 def _square(name: str, series: Iterable[Series]) -> Plot:
-    x, y = (Axis(label, low=0, high=1, digits=2) for label in ("predicted probability", "share correct"))
+    x, y = (Axis(label, low=0, high=1, text=in_percent) for label in ("predicted probability", "share correct"))
     title = "Reliability: share of correct predictions by predicted probability"
     waiting = "The diagram appears once there are enough held-out labels for two bins."
     return plot(name, title, series, x=x, y=y, is_square=True, has_diagonal=True, waiting=waiting)
@@ -167,9 +167,9 @@ def _bins(bins: Sequence[Mapping[str, Any]], qualifier: str) -> list[Point]:
     for bar in bins:
         probability, accuracy, n = bar["confidence"], bar["accuracy"], bar["count"]
         interval = (bar["lower"], bar["upper"]) if "lower" in bar else None
-        within = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
+        within = f" ({in_percent(interval[0])} to {in_percent(interval[1])})" if interval else ""
         images = counted(n, "image")
-        text = f"{images} at probability {probability:.2f}, {qualifier}\n{accuracy:.2f} of them correct{within}"
+        text = f"{images} at probability {in_percent(probability)}, {qualifier}\n{in_percent(accuracy)} of them correct{within}"
         points.append(Point(probability, accuracy, interval, text, weight=n / most))
     return points
 
@@ -192,7 +192,12 @@ def epochs_plots(epochs: Sequence[Mapping[str, Any]], name: str = "epochs", n_ep
             )
             for title, key in (("training", measure), ("validation", f"val_{measure}"))
         ]
-        y = Axis(measure, low=None if high and not n_epochs else 0.0, high=high)
+        y = Axis(
+            measure,
+            low=None if high and not n_epochs else 0.0,
+            high=high,
+            text=in_percent if high else None,
+        )
         title = f"{measure.capitalize()} by epoch"
         waiting = "" if n_epochs else "A training of one epoch has no curve."
         plots.append(plot(f"{name}-{measure}", title, series, x=x, y=y, group=name, waiting=waiting))

@@ -211,9 +211,9 @@ def _before(request: HtmxHttpRequest) -> int | None:
 
 def _list(dataset: Dataset, before: int | None) -> dict[str, Any]:
     """Return a page of versions in descending order, without their large metrics, and where the next page begins."""
-    rows = ModelVersion.objects.filter(dataset=dataset).select_related("embedding_set").defer("metrics")
+    rows = ModelVersion.objects.filter(dataset=dataset).defer("metrics")
     rows = rows if before is None else rows.filter(number__lt=before)
-    metrics = {name: F(f"metrics__{name}") for name in ("accuracy", "accuracy_interval", "ece_after", "log_loss_after")}
+    metrics = {name: F(f"metrics__{name}") for name in ("accuracy", "accuracy_interval", "ece_after")}
     versions: list[Any] = list(rows.annotate(**metrics)[: PAGE + 1])
     accuracies = audited(dataset.pk, [version.pk for version in versions])
     for version in versions:

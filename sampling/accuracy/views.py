@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from hoshina.core.charts import Axis, Plot, Point, Series, plot
+from hoshina.core.charts import Axis, Plot, Point, Series, in_percent, plot
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from hoshina.core.plural import counted
@@ -149,6 +149,6 @@ def estimates_plot(estimates: list[AccuracyEstimate], ahead: Outlook) -> Plot:
     if (curve := ahead.curve) is not None:
         along = zip(curve.sizes, curve.values, curve.low, curve.high, strict=True)
         series.append(Series("forecast", [Point(int(n), value, (low, high)) for n, value, low, high in along]))
-    x, y = Axis("training labels", low=0, is_whole=True), Axis("audited accuracy", high=1)
+    x, y = Axis("training labels", low=0, is_whole=True), Axis("audited accuracy", high=1, text=in_percent)
     waiting = "The curve appears with the next model that has more labels."
     return plot("audited", "Audited accuracy by number of labels", series, x=x, y=y, waiting=waiting)

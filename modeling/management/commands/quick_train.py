@@ -17,7 +17,7 @@ from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.quick.data import facts_of, usual_options
 from modeling.quick.options import QuickOptions, problems
 
-_FLAGS = {"is_fine_tuned": "--fine-tune"}
+_FLAGS = {"is_fine_tuned": "--fine-tune", "is_used": "--use"}
 
 
 class Command(HoshinaCommand):

@@ -165,8 +165,8 @@ def test_words_for_a_version_that_could_hold_nothing_out(make_dataset: MakeDatas
 def test_an_older_version_lacks_measures_and_is_shown_all_the_same(make_dataset: MakeDataset, client: Client) -> None:
     version = some_versions(make_dataset(3), 1)[0]
     shown = words(client, PAGE)
-    assert "cat 5 0.750 0.600 0.667 dog 2" in shown, "labels and F1 follow from the confusions"
-    assert "dog 5 0.000 0.000 cat 5" in shown
+    assert "cat 5 75.0 % 60.0 % 66.7 % dog 2" in shown, "labels and F1 follow from the confusions"
+    assert "dog 5 0.0 % 0.0 % cat 5" in shown
     version.metrics = {"accuracy": None}
     version.save()
     assert "Trained on 10 labels" in words(client, PAGE)
@@ -243,7 +243,7 @@ def test_the_difference_is_that_of_the_images_that_both_held_out(make_dataset: M
     assert not_none(shared(second, first)).paired().difference == -told.difference
     shown = words(client, f"{PAGE}compare/?a=1&b=2")
     low, high = told.interval()
-    assert f"model 1 {told.first:.3f}, model 2 {told.second:.3f}" in shown
+    assert f"model 1 {told.first:.1%}, model 2 {told.second:.1%}".replace("%", " %") in shown
     assert f"{abs(100 * told.difference):.1f} points , 95 % interval" in shown
     assert f"{abs(100 * low):.1f} points to" in shown
     assert_contains(shown, f"{abs(100 * high):.1f} points on the 60 images that both held out", "Models 1 and 2")
@@ -505,7 +505,7 @@ def test_the_plot_of_accuracy_has_the_estimates_where_there_are_some(make_datase
     assert 'id="plot-accuracy"' in client.get("/d/pictures/accuracy/plot/").content.decode()
     assert 'id="plot-accuracy"' in client.get(PAGE).content.decode(), "in its place"
     shown = words(client, "/d/pictures/accuracy/plot/")
-    assert_contains(shown, "audited 2 0.875 0.500 to 0.938", "held-out 3 0.750 0.600 to 0.900")
+    assert_contains(shown, "audited 2 87.5 % 50 % to 93.8 %", "held-out 3 75 % 60 % to 90 %")
     honest = "/d/pictures/accuracy/honest/"
     assert "88 % of all images" in words(client, f"{honest}?model=2")
     assert "not known for this version" in words(client, f"{honest}?model=1")

@@ -116,7 +116,7 @@ def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(cli
 @pytest.mark.usefixtures("furnished")
 def test_versions_show_both_accuracies_by_name(client: Client) -> None:
     versions = words(client, "/d/pictures/model/versions/")
-    assert_contains(versions, "Audited accuracy Held-out accuracy 95 % interval", "86 % 74 to 93")
+    assert_contains(versions, "Audited accuracy Held-out accuracy Calibration error", "86 % 74 to 93")
     assert "Audited accuracy" in words(client, "/d/pictures/model/")
     side_by_side = words(client, "/d/pictures/model/compare/?a=3&b=4")
     assert re.search(r"Audited accuracy \d+ % \d+ to \d+ 86 % 74 to 93 Held-out accuracy", side_by_side)
