@@ -22,6 +22,7 @@ from hoshina.core.parsing import whole_number
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import missing_worker_message, worker_alive
+from labeling.guide.guides import first_frames
 from labeling.models import Dataset, Frame, LabelClass
 from labeling.views.datasets import remember
 from sampling.algorithms.parts import borderline, typical
@@ -41,6 +42,7 @@ from sampling.classes.split import (
     undo_split,
     update_split,
 )
+from sampling.guide.typical import typical_items
 from sampling.models import ClassSplit
 
 N_TYPICAL, N_BORDERLINE = 12, 4
@@ -161,7 +163,10 @@ def merge_preview(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     label = get_object_or_404(LabelClass.objects.active().select_related("dataset"), dataset=dataset, pk=pk)
     wanted = whole_number(request.GET.get("target")) or 0
     target = LabelClass.objects.active().filter(dataset=dataset, pk=wanted).exclude(pk=pk).first()
-    context = {"label": label, "target": target, "preview": preview_merge(label, target) if target else None}
+    context: dict[str, object] = {"dataset": dataset, "label": label, "target": target}
+    if target is not None:
+        context["preview"] = preview_merge(label, target)
+        context["sides"] = [(side, first_frames(dataset, typical_items(side))) for side in (label, target)]
     return render(request, "sampling/classes/_merge_preview.html", context)
 
 

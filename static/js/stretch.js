@@ -5,13 +5,20 @@ import { describeLayout } from "./frames.js";
 import { recall, remember } from "./store.js";
 import { say, toast } from "./toast.js";
 
-const CYCLE = ["zscale", "percentile", "minmax", "linear", "asinh", "log", "sqrt"];
+// The defaults of FITS and of other formats come last, so that the first key press changes something.
+const CYCLE = ["minmax", "linear", "asinh", "log", "sqrt", "percentile", "zscale"];
 const PICTURES = ".picture img, .examples img, .recent-list img, .compare img, .guide-picture img, [data-zoom] img";
 const COLOR = ".color img"; // has its own curve
 
 // The element with the data of the dataset: {slug, rendering}.
 const page = () => document.querySelector("[data-rendering]");
 const setting = () => `stretch:${page()?.dataset.slug ?? ""}`;
+
+// The stretches to go through: without the one that images have anyway.
+function cycle() {
+  const own = (page()?.dataset.rendering ?? "").split(/[\s;,]+/);
+  return CYCLE.filter((name) => !own.includes(name));
+}
 
 // Return the stretch chosen in this browser, or "" for the dataset's own.
 function chosenStretch() {
@@ -21,7 +28,8 @@ function chosenStretch() {
 
 // Switch all images to the next stretch. After the last one comes the dataset's own.
 export function cycleStretch() {
-  const next = CYCLE[CYCLE.indexOf(chosenStretch()) + 1] ?? "";
+  const stretches = cycle();
+  const next = stretches[stretches.indexOf(chosenStretch()) + 1] ?? "";
   remember(setting(), next);
   stretchPictures(document);
   const message = next ? `Stretch: ${next}.` : "Stretch: default.";

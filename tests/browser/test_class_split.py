@@ -40,7 +40,8 @@ def label_counts(dataset: Dataset) -> dict[str, int]:
 def test_a_class_is_split_reviewed_and_taken_back(page: Page, site: Site, dataset: Dataset) -> None:
     bench = Bench(page, site.address, dataset)
     page.goto(f"{site.address}/d/{dataset.slug}/classes/")
-    page.get_by_role("link", name="Split cat").click()
+    page.get_by_label("More for cat").click()
+    page.get_by_role("link", name="Split… cat").click()
     page.get_by_role("button", name="Propose parts").click()
     expect(page.locator(".split-part")).to_have_count(2)
     expect(page.locator(".split-part").first.locator("img")).to_have_count(12 + 4)
@@ -90,6 +91,7 @@ def test_a_class_is_split_reviewed_and_taken_back(page: Page, site: Site, datase
 
 def test_a_merge_is_previewed(page: Page, site: Site, dataset: Dataset) -> None:
     page.goto(f"{site.address}/d/{dataset.slug}/classes/")
+    page.get_by_label("More for cat").click()
     page.get_by_role("button", name="Merge cat into another class").click()
     page.locator("#class-delete-target").select_option(label="dog")
     expect(page.locator("#merge-preview")).to_contain_text("40 labels move to dog.")
@@ -98,7 +100,8 @@ def test_a_merge_is_previewed(page: Page, site: Site, dataset: Dataset) -> None:
 def test_find_more_of_a_class(page: Page, site: Site, dataset: Dataset) -> None:
     Item.objects.filter(dataset=dataset, row__in=range(2, 40)).update(state=0, label=None, decision_id=None)
     page.goto(f"{site.address}/d/{dataset.slug}/classes/")
-    page.get_by_role("link", name="Find more cat").click()
+    page.get_by_label("More for cat").click()
+    page.get_by_role("link", name="Find more images of cat").click()
     bench = Bench(page, site.address, dataset)
     bench.ready()
     expect(page.locator("#queues .similar")).to_contain_text("of cat, and unlike the other classes")

@@ -128,3 +128,19 @@ def test_the_comparison_is_accessible_and_fits(bench: Bench) -> None:
     boxes = [dict(page.locator("#compare img").nth(n).bounding_box() or {}) for n in range(7)]
     assert min(np.array([box["height"] for box in boxes])) > 120
     assert max(box["y"] + box["height"] for box in boxes) < 720
+
+
+def test_the_browsers_back_closes_the_comparison_and_stays_on_the_page(bench: Bench) -> None:
+    page = bench.open("queue=all").page
+    address, panel = page.url, page.locator("#compare")
+    page.evaluate("window.isSamePage = true")
+    bench.press("y")
+    expect(panel.locator(".compare-class")).to_have_count(2)
+    page.go_back()
+    expect(panel).to_be_hidden()
+    expect(page.locator("#grid .tile.here")).to_be_focused()
+    bench.press("y")
+    expect(panel).to_be_visible()
+    bench.press("Escape")
+    expect(panel).to_be_hidden()
+    assert (page.url, page.evaluate("window.isSamePage")) == (address, True)

@@ -76,12 +76,12 @@ def test_compare_and_the_class_guide_show_all_frames_with_the_chosen_stretch(tri
     expect(page.get_by_role("link", name="diff of sn03")).to_be_visible()
     require_accessible(page)
     for image in pictures.all():
-        assert "s=zscale" in not_none(image.get_attribute("src"))
+        assert "s=minmax" in not_none(image.get_attribute("src"))
     page.keyboard.press("Escape")
     triplets.press("y")
     expect(panel.locator(".compare-class img")).to_have_count(11)
     for image in panel.locator("img").all():
-        assert "s=zscale" in not_none(image.get_attribute("src"))
+        assert "s=minmax" in not_none(image.get_attribute("src"))
 
 
 def test_the_recent_strip_shows_all_frames(triplets: Bench) -> None:

@@ -125,6 +125,7 @@ def test_filters_are_in_a_sheet(touch: Bench) -> None:
     page.wait_for_url("**state=any**")
     page.touchscreen.tap(100, 120)
     expect(form).to_be_hidden()
+    expect(page.locator("#open-filters")).to_have_text("filters (1)")
     expect(touch.selected).to_have_count(0)
 
 
@@ -141,8 +142,9 @@ def test_labeling_one_image_at_a_time(touch: Bench) -> None:
     expect(image).to_have_attribute("src", first or "")
     swipe(page.locator("#side-body .zoom"), -150)  # the next image
     expect(image).not_to_have_attribute("src", first or "")
-    page.locator(".hints").get_by_role("button", name="detail").tap()
+    page.go_back()  # closes the detail, and stays on the page
     expect(page.locator("#side")).to_be_hidden()
+    expect(page.locator("#stage")).to_be_visible()
 
 
 def test_no_serious_finding_on_a_touch_screen(touch: Bench) -> None:

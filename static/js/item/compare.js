@@ -1,6 +1,7 @@
 // Compare: the focused image beside its nearest labeled neighbors of the two most likely classes. It is no dialog, so that
 // class keys label the image and the arrow keys move on.
 import { toast } from "../toast.js";
+import { addCover, removeCover } from "../workbench/cover.js";
 
 const DELAY = 120; // ms before a comparison is loaded, so that held-down arrow keys load it once
 
@@ -31,6 +32,7 @@ export class Compare {
     if (this.#isBlind) return toast("Compare shows the model's suggestions. Turn blind mode off first.");
     if (this.rowOf() === undefined) return toast("No image to compare.");
     this.#setOpen(true);
+    addCover("compare");
     this.panel.focus();
     this.#load();
   }
@@ -41,6 +43,7 @@ export class Compare {
     this.#setOpen(false);
     this.#shown = "";
     this.panel.replaceChildren();
+    removeCover("compare");
     this.onClose();
     return true;
   }

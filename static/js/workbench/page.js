@@ -3,6 +3,7 @@ import { setBanner } from "../banner.js";
 import { classes, itemCount } from "./classes.js";
 import { Clock } from "../clock.js";
 import { Compare } from "../item/compare.js";
+import { isCovered } from "./cover.js";
 import { Cursor } from "./cursor.js";
 import { Finder } from "./find.js";
 import { invert, toggleAdjustments } from "../adjustment.js";
@@ -20,10 +21,10 @@ import { followHandle } from "./pane_width.js";
 import { Introduction } from "./introduction.js";
 import { SidePane } from "./panes.js";
 import { Question } from "./question.js";
+import { QueueForm } from "./queue_form.js";
 import { recall, remember } from "../store.js";
 import { cycleStretch } from "../stretch.js";
 import { Sweep, isSweep } from "./sweep.js";
-import { followSliders } from "../sliders.js";
 import { drawChip, drawSuggestion, idOf, setReviewed } from "../tiles.js";
 import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
@@ -51,8 +52,9 @@ const sweep = new Sweep({ pages, cursor });
 const introduction = new Introduction(document.getElementById("introduction"), bench.dataset.outbox);
 const keys = new Keys(classes.letters);
 const keysDialog = new KeysDialog(document.getElementById("keys"), keys, () => keysDialog.draw());
-const finder = new Finder({ keys, run: (name) => run({ name }), assign: (labelClass) => decide("assign", labelClass), chooseQueue, show: (query) => show(query, { push: true }), searchUrl: bench.dataset.search });
+const finder = new Finder({ keys, run: (name) => run({ name }), assign: (labelClass) => decide("assign", labelClass), chooseQueue: (button) => queueForm.choose(button), show: (query) => queueForm.show(query, { push: true }), searchUrl: bench.dataset.search });
 const question = new Question();
+const queueForm = new QueueForm({ open, focusTile, onMenu: () => keysDialog.draw() });
 let turning = null; // the timer or promise of a page turn; class keys are ignored until it ends
 let isReady = false;
 let wasAudit = false; // whether the page before was of the queue Audit
@@ -363,7 +365,7 @@ function similar(tiles) {
   if (!rows.length) return;
   const query = new URLSearchParams(location.search);
   const back = query.get("queue") === "similar" ? query.get("back") : `${query}`;
-  show(new URLSearchParams({ queue: "similar", to: rows.join(","), back: back || "queue=auto" }), { push: true });
+  queueForm.show(new URLSearchParams({ queue: "similar", to: rows.join(","), back: back || "queue=auto" }), { push: true });
 }
 
 function openQueues() {
@@ -398,7 +400,7 @@ document.body.addEventListener("hoshina:query", async ({ detail }) => {
     if (value === null) query.delete(name);
     else query.set(name, value);
   }
-  await show(query, { push: true });
+  await queueForm.show(query, { push: true });
   focusTile();
 });
 
@@ -458,14 +460,14 @@ document.addEventListener("click", (event) => {
     return focusTile();
   }
   const queue = event.target.closest("#queue-menu .queue");
-  if (queue) return chooseQueue(queue);
+  if (queue) return queueForm.choose(queue);
   if (event.target.closest("[data-take-back]")) return leases.releaseAll().then(() => open(pages.query));
   const decision = event.target.closest("#side-body [data-decide]");
   if (decision) return decideInDetail(decision);
   const link = event.target.closest("a[data-query-link]");
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
-    show(new URLSearchParams(new URL(link.href).search), { push: true });
+    queueForm.show(new URLSearchParams(new URL(link.href).search), { push: true });
     return focusTile();
   }
   const tile = event.target.closest("#grid .tile");
@@ -512,111 +514,12 @@ function decideTile(tile, kind, label) {
 }
 
 // -- The queue's form -------------------------------------------------------------------------------
-document.addEventListener("submit", (event) => {
-  if (!event.target.matches("[data-query-form]")) return;
-  event.preventDefault();
-  queryChanged(event.target, null);
-  if (event.submitter) focusTile(); // Pull: the keys act on the new images
-});
-
-// Choose a queue in the header's menu, and keep the filters of the form.
-function chooseQueue(button) {
-  const form = document.getElementById("queues");
-  form.querySelector('input[name="queue"]').value = button.value;
-  button.closest("details").open = false;
-  queryChanged(form, "queue", { push: true });
-  focusTile();
-}
-
-document.addEventListener("change", (event) => {
-  const form = event.target.closest?.("[data-query-form]");
-  if (!form) return;
-  if (event.target.matches("[data-preview]")) return previewQuery(form);
-  if (event.target.matches("[data-live], [type=file]")) return;
-  if (["text", "search"].includes(event.target.type)) event.target.defaultValue = event.target.value; // the typed text is submitted
-  queryChanged(form, event.target.name);
-});
-
-// Ignore a form that was replaced in the meantime. Only parts of the form are swapped, so that the slider stays.
-const movedSince = followSliders((form) => {
-  if (!form.isConnected) return;
-  const query = queryOf(form);
-  history.replaceState(null, "", `${location.pathname}?${query}`);
-  const part = form.elements.low ? "#band-pull" : "#range-text";
-  requestForm(query, { target: part, select: part, swap: "outerHTML" });
-  if (!form.elements.low) open(query); // Band has a button for it
-});
-
-// Refresh the form for another choice without loading images.
-function previewQuery(form) {
-  const query = queryOf(form);
-  history.replaceState(null, "", `${location.pathname}?${query}`);
-  refreshQueues(query);
-}
-
-// Do not replace an open menu.
-document.addEventListener("htmx:oobBeforeSwap", (event) => {
-  if (event.detail.target.id === "queue-menu" && event.detail.target.querySelector("details[open]")) event.detail.shouldSwap = false;
-});
-document.addEventListener("htmx:oobAfterSwap", (event) => {
-  if (event.detail.target?.id === "queue-menu") keysDialog.draw();
-});
-
-// When a job ends, the form is refreshed. If a slider moved since the request, refresh it a little later, so that the thumb
-// does not jump back.
-document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.requestedAt = performance.now(); });
-document.addEventListener("htmx:beforeSwap", (event) => {
-  const slot = event.detail.target;
-  if (slot?.id !== "queues-slot") return;
-  if (!movedSince(event.detail.xhr.requestedAt)) return;
-  event.detail.shouldSwap = false;
-  setTimeout(() => refreshQueues(queryOf(slot.querySelector("[data-query-form]"))), 500);
-});
-
-function queryOf(form) {
-  const query = new URLSearchParams();
-  for (const [name, value] of new FormData(form)) {
-    if (value === "") continue;
-    if (name.startsWith("f.")) query.append(name, value); // a field may have several values
-    else query.set(name, value);
-  }
-  return query;
-}
-
-function queryChanged(form, changed, { push = false } = {}) {
-  const query = queryOf(form);
-  // Drop the default state of the queue: a filter by class or path applies to all such images.
-  if (changed === "queue" || (["label", "path", "flagged", "tag", "noted", "note"].includes(changed) && query.get("state") === "unlabelled")) query.delete("state");
-  show(query, { push });
-}
-
-function show(query, { push = false } = {}) {
-  const projection = new URLSearchParams(location.search).get("projection"); // keep the map on the page
-  if (projection && !query.has("map")) query.set("projection", projection);
-  history[push ? "pushState" : "replaceState"](null, "", `${location.pathname}?${query}`);
-  refreshQueues(query);
-  return open(query);
-}
-
-function formUrl(query) {
-  return `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`;
-}
-
-function requestForm(query, options) {
-  const request = window.htmx.ajax("GET", formUrl(query), { source: "#queues-slot", ...options });
-  request?.catch?.((error) => console.info("The request for the queue's form was superseded.", error));
-}
-
-// Reload the form. Abort a running request, whose form would undo the latest choice.
-function refreshQueues(query) {
-  window.htmx.trigger("#queues-slot", "htmx:abort");
-  requestForm(query, { target: "#queues-slot", swap: "innerHTML" });
-}
-
+// The browser's Back closes what covers the tiles, or goes back to the queue before.
 window.addEventListener("popstate", () => {
+  if (compare.isOpen && !isCovered("compare")) return compare.close();
+  if (side.isCover && !isCovered("detail")) return side.retreat();
   const query = new URLSearchParams(location.search);
-  refreshQueues(query);
-  open(query);
+  if (`${query}` !== `${pages.query}`) queueForm.reopen(query);
 });
 
 // -- The outbox's state -----------------------------------------------------------------------------

@@ -1,4 +1,6 @@
 // The side pane with the detail of the focused tile: closed, open beside the tiles, or full screen.
+import { addCover, removeCover } from "./cover.js";
+
 const SMALL_TOUCH = matchMedia("(max-width: 60rem) and (pointer: coarse)");
 const DELAY = 120; // ms before the detail is loaded, so that held-down arrow keys load it once
 
@@ -13,6 +15,11 @@ export class SidePane {
     this.state = "closed";
     this.tile = null;
     document.body.addEventListener("hoshina:tile", ({ detail }) => this.follow(detail.tile));
+  }
+
+  // Whether the pane covers the tiles, as on small touch screens.
+  get isCover() {
+    return SMALL_TOUCH.matches && this.state === "full";
   }
 
   follow(tile) {
@@ -50,6 +57,8 @@ export class SidePane {
   #set(state) {
     const hadFocus = this.side.contains(document.activeElement);
     this.state = state;
+    if (this.isCover) addCover("detail");
+    else removeCover("detail");
     this.side.hidden = state === "closed";
     this.bench.classList.toggle("full", state === "full");
     window.dispatchEvent(new Event("resize")); // the large image has another size

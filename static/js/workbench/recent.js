@@ -5,7 +5,7 @@ import { recall, remember } from "../store.js";
 import { classes } from "./classes.js";
 
 const MOST = 12;
-const WIDE = 1600; // px from which the strip is shown unless the person hid it
+const WIDE = 1600; // px from which the strip is shown once there are labels, unless the person hid it
 const STATES = ["", "", "unsure", "skipped"];
 
 const strip = document.getElementById("recent");
@@ -79,4 +79,5 @@ toggle.addEventListener("click", () => {
   setShown(strip.hidden);
 });
 
-setShown(recall("recent") ?? window.innerWidth >= WIDE);
+const hasLabels = Number(document.getElementById("bench").dataset.labeled) > 0;
+setShown(recall("recent") ?? (window.innerWidth >= WIDE && hasLabels));

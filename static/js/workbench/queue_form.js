@@ -1,0 +1,128 @@
+// The form of the queue and its filters, and the queue in the page's address.
+import { followSliders } from "../sliders.js";
+import { setText } from "../text.js";
+
+// The default state of a queue is dropped where one of these is chosen: it applies to all such images.
+const OF_ANY_STATE = ["label", "path", "flagged", "tag", "noted", "note"];
+const FILTERS = [...OF_ANY_STATE, "state", "predicted", "region"];
+
+// The parameters of a form. A field of metadata may have several values.
+function queryOf(form) {
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) {
+    if (value === "") continue;
+    if (name.startsWith("f.")) query.append(name, value);
+    else query.set(name, value);
+  }
+  return query;
+}
+
+function setAddress(query, { push = false } = {}) {
+  history[push ? "pushState" : "replaceState"](null, "", `${location.pathname}?${query}`);
+}
+
+export class QueueForm {
+  // `open(query)` loads the images, `focusTile()` gives the keys back to them, `onMenu()` follows a new menu of queues.
+  constructor({ open, focusTile, onMenu }) {
+    Object.assign(this, { open, focusTile, slot: document.getElementById("queues-slot") });
+    document.addEventListener("submit", (event) => this.#submit(event));
+    document.addEventListener("change", (event) => this.#change(event));
+    document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.requestedAt = performance.now(); });
+    document.addEventListener("htmx:beforeSwap", (event) => this.#beforeSwap(event));
+    this.movedSince = followSliders((form) => this.#slide(form));
+    // Do not replace an open menu.
+    document.addEventListener("htmx:oobBeforeSwap", (event) => {
+      if (event.detail.target.id === "queue-menu" && event.detail.target.querySelector("details[open]")) event.detail.shouldSwap = false;
+    });
+    document.addEventListener("htmx:oobAfterSwap", (event) => { if (event.detail.target?.id === "queue-menu") onMenu(); });
+    this.#showNumber(new URLSearchParams(location.search));
+  }
+
+  // Choose a queue in the header's menu, and keep the filters of the form.
+  choose(button) {
+    const form = document.getElementById("queues");
+    form.querySelector('input[name="queue"]').value = button.value;
+    button.closest("details").open = false;
+    this.#changed(form, "queue", { push: true });
+    this.focusTile();
+  }
+
+  show(query, { push = false } = {}) {
+    const projection = new URLSearchParams(location.search).get("projection"); // keep the map on the page
+    if (projection && !query.has("map")) query.set("projection", projection);
+    setAddress(query, { push });
+    return this.reopen(query);
+  }
+
+  // Load the form and the images of the page's address.
+  reopen(query) {
+    this.#refresh(query);
+    return this.open(query);
+  }
+
+  #submit(event) {
+    if (!event.target.matches("[data-query-form]")) return;
+    event.preventDefault();
+    this.#changed(event.target, null);
+    if (event.submitter) this.focusTile(); // Pull: the keys act on the new images
+  }
+
+  #change({ target }) {
+    const form = target.closest?.("[data-query-form]");
+    if (!form) return;
+    if (target.matches("[data-preview]")) return this.#preview(form);
+    if (target.matches("[data-live], [type=file]")) return;
+    if (["text", "search"].includes(target.type)) target.defaultValue = target.value; // the typed text is submitted
+    this.#changed(form, target.name);
+  }
+
+  #changed(form, changed, { push = false } = {}) {
+    const query = queryOf(form);
+    if (changed === "queue" || (OF_ANY_STATE.includes(changed) && query.get("state") === "unlabelled")) query.delete("state");
+    this.show(query, { push });
+  }
+
+  // Refresh the form for another choice without loading images.
+  #preview(form) {
+    const query = queryOf(form);
+    setAddress(query);
+    this.#refresh(query);
+  }
+
+  // Ignore a form that was replaced in the meantime. Only parts of the form are swapped, so that the slider stays.
+  #slide(form) {
+    if (!form.isConnected) return;
+    const query = queryOf(form);
+    setAddress(query);
+    const part = form.elements.low ? "#band-pull" : "#range-text";
+    this.#request(query, { target: part, select: part, swap: "outerHTML" });
+    if (!form.elements.low) this.open(query); // Band has a button for it
+  }
+
+  // When a job ends, the form is refreshed. If a slider moved since the request, refresh it a little later, so that the
+  // thumb does not jump back.
+  #beforeSwap(event) {
+    if (event.detail.target !== this.slot || !this.movedSince(event.detail.xhr.requestedAt)) return;
+    event.detail.shouldSwap = false;
+    setTimeout(() => this.#refresh(queryOf(this.slot.querySelector("[data-query-form]"))), 500);
+  }
+
+  // Reload the form. Abort a running request, whose form would undo the latest choice.
+  #refresh(query) {
+    this.#showNumber(query);
+    window.htmx.trigger(this.slot, "htmx:abort");
+    this.#request(query, { target: "#queues-slot", swap: "innerHTML" });
+  }
+
+  #request(query, options) {
+    const url = `${this.slot.getAttribute("hx-get").split("?")[0]}?${query}`;
+    const request = window.htmx.ajax("GET", url, { source: "#queues-slot", ...options });
+    request?.catch?.((error) => console.info("The request for the queue's form was superseded.", error));
+  }
+
+  // On small screens the filters are in a sheet: its button says how many there are.
+  #showNumber(query) {
+    const n = [...new Set(query.keys())].filter((name) => FILTERS.includes(name) || name.startsWith("f.")).length;
+    setText(document.getElementById("open-filters"), n ? `filters (${n})` : "filters");
+  }
+}
