@@ -22,7 +22,8 @@ def require_accessible(page: Page) -> None:
     """Check the page in dark and light."""
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert serious_violations(page) == [], scheme
+        violations = serious_violations(page)
+        assert not violations, f"{scheme}: {violations}"
 
 
 def require_no_wider_than_the_window(page: Page) -> None:

@@ -59,7 +59,7 @@ def test_the_stretch_lasts_over_pages_and_is_kept_with_the_labels(sky: Bench) ->
     expect(sky.tiles.first.locator("img")).to_have_attribute("src", re.compile("s=asinh"))
     sky.page.goto(f"{sky.address}/d/pictures/items/4/")
     expect(sky.page.locator("[data-zoom] img")).to_have_attribute("src", re.compile("s=asinh"))
-    sky.press("f", "f", "f", "2")
+    sky.press("f", "f", "f", "f", "f", "2")
     expect(sky.page.locator(".detail-state")).to_have_text("Now: dog")
     assert Annotation.objects.latest("pk").rendering == ""
 

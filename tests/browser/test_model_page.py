@@ -103,6 +103,7 @@ def test_what_two_versions_differ_on_is_opened_from_their_comparison(page: Page,
 # -- Plots ----------------------------------------------------------------------------------------
 def test_a_plot_is_walked_through_by_keys(page: Page, site: Site, dataset: Dataset) -> None:
     _open(page, site)
+    page.get_by_text("Learn more: the versions over time").click()
     area, tip = page.locator("#plot-accuracy-area"), _tip(page, "accuracy")
     expect(tip).to_be_hidden()
     page.locator("#plot-accuracy-table summary").focus()
@@ -123,6 +124,7 @@ def test_a_plot_is_walked_through_by_keys(page: Page, site: Site, dataset: Datas
 
 def test_lines_are_changed_between_and_switched_off(page: Page, site: Site, dataset: Dataset) -> None:
     _open(page, site)
+    page.get_by_text("Learn more: the versions over time").click()
     tip = _tip(page, "ece")
     first = page.locator("#plot-ece-key-1")
     first.focus()
