@@ -40,6 +40,12 @@ def _open(page: Page, site: Site, path: str = "") -> None:
     open_whole(page, f"{site.address}/d/pictures/model/{path}")
 
 
+def _unfold(page: Page) -> None:
+    """Open what the page folds away."""
+    for summary in page.locator(".learn-more:not([open]) > summary").all()[::-1]:
+        summary.click()
+
+
 def _tip(page: Page, plot: str) -> Locator:
     return page.locator(f"#plot-{plot} .plot-tip")
 
@@ -103,7 +109,7 @@ def test_what_two_versions_differ_on_is_opened_from_their_comparison(page: Page,
 # -- Plots ----------------------------------------------------------------------------------------
 def test_a_plot_is_walked_through_by_keys(page: Page, site: Site, dataset: Dataset) -> None:
     _open(page, site)
-    page.get_by_text("Learn more: the versions over time").click()
+    _unfold(page)
     area, tip = page.locator("#plot-accuracy-area"), _tip(page, "accuracy")
     expect(tip).to_be_hidden()
     page.locator("#plot-accuracy-table summary").focus()
@@ -124,7 +130,7 @@ def test_a_plot_is_walked_through_by_keys(page: Page, site: Site, dataset: Datas
 
 def test_lines_are_changed_between_and_switched_off(page: Page, site: Site, dataset: Dataset) -> None:
     _open(page, site)
-    page.get_by_text("Learn more: the versions over time").click()
+    _unfold(page)
     tip = _tip(page, "ece")
     first = page.locator("#plot-ece-key-1")
     first.focus()
@@ -152,6 +158,7 @@ def test_lines_are_changed_between_and_switched_off(page: Page, site: Site, data
 
 def test_the_mouse_finds_the_nearest_point(page: Page, site: Site, dataset: Dataset) -> None:
     _open(page, site)
+    _unfold(page)
     area = page.locator("#plot-labels-area")
     area.scroll_into_view_if_needed()
     box = not_none(area.bounding_box())
@@ -172,6 +179,7 @@ def test_a_newer_plot_takes_a_plots_place_and_what_was_hidden_stays_so(
     page: Page, site: Site, dataset: Dataset
 ) -> None:
     _open(page, site)
+    _unfold(page)
     page.locator("#plot-ece-key-2").click()
     page.evaluate("""async () => {
         const answer = await fetch(location.href);
@@ -301,6 +309,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
     page: Page, site: Site, dataset: Dataset, path: str
 ) -> None:
     _open(page, site, path)
+    _unfold(page)
     for table in page.locator(".plot-table summary").all():
         table.click()
     require_accessible(page)
