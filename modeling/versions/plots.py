@@ -168,8 +168,8 @@ def _bins(bins: Sequence[Mapping[str, Any]], qualifier: str) -> list[Point]:
         probability, accuracy, n = bar["confidence"], bar["accuracy"], bar["count"]
         interval = (bar["lower"], bar["upper"]) if "lower" in bar else None
         within = f" ({in_percent(interval[0])} to {in_percent(interval[1])})" if interval else ""
-        images = counted(n, "image")
-        text = f"{images} at probability {in_percent(probability)}, {qualifier}\n{in_percent(accuracy)} of them correct{within}"
+        where = f"{counted(n, 'image')} at probability {in_percent(probability)}, {qualifier}"
+        text = f"{where}\n{in_percent(accuracy)} of them correct{within}"
         points.append(Point(probability, accuracy, interval, text, weight=n / most))
     return points
 

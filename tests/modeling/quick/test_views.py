@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 URL = "/d/pictures/quick/"
 FORM = {
     "backbone": "mobilenet_v2", "is_fine_tuned": "no", "epochs": "4", "batch_size": "16", "image_side": "64",
-    "validation_share": "20", "early_stopping": "3", "class_weights": "equal", "weights": "imagenet", "seed": "0", "is_used": "on",
+    "validation_share": "20", "early_stopping": "3", "class_weights": "equal", "weights": "imagenet", "seed": "0",
+    "is_used": "on",
 }  # fmt: skip
 EPOCHS = [
     {"epoch": 1, "loss": 0.9, "accuracy": 0.6, "val_loss": 0.8, "val_accuracy": 0.7, "seconds": 1.0},
