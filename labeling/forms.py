@@ -15,7 +15,7 @@ from hoshina.core.errors import Refusal
 from labeling.decisions import classes
 from labeling.images.composite import Composition
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.ingest.dataset_folder import folder_problem
+from labeling.ingest.dataset_folder import folder_problem, url_problem
 from labeling.ingest.grouping_template import MAX_TEMPLATE, GroupingProblem, Template
 from labeling.models import Dataset, LabelClass
 
@@ -120,8 +120,15 @@ class AddFolderForm(forms.Form):
     name = forms.CharField(
         label="Name", required=False, max_length=120, help_text="Left empty: the name of the folder."
     )
+    labels_from_folders = forms.BooleanField(
+        label="Label the images by their class folders",
+        required=False,
+        help_text="For folders such as cat/ and dog/, also within train/, val/ and test/.",
+    )
 
     def clean_folder(self) -> Path:
+        if problem := url_problem(self.cleaned_data["folder"]):
+            raise ValidationError(problem)
         try:
             folder = Path(self.cleaned_data["folder"]).expanduser()
         except RuntimeError as error:  # ~user for a user who does not exist

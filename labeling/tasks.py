@@ -9,6 +9,7 @@ from hoshina.jobs.runner import Run
 from labeling.apps import read_new_cards
 from labeling.fields.header_fields import KIND, read_cards
 from labeling.images.open_image import DEFAULT_EXTENSIONS
+from labeling.importing.class_folders import folder_labels
 from labeling.ingest.demo_images import demo_folder, write_digits
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset
@@ -27,14 +28,15 @@ def run_ingest(run: Run) -> dict[str, Any]:
     """Update a dataset from its folder.
 
     Parameters: ``extensions``, ``reread`` (unchanged files too), ``settled`` (skip files written within that many
-    seconds), ``grouping`` (the template by which several files make one item from now on, or "").
+    seconds), ``grouping`` (the template by which several files make one item from now on, or ""),
+    ``labels_from_folders`` (label undecided images by their class folders).
     """
     dataset = Dataset.objects.get(pk=run.dataset_id)
     if dataset.root == str(demo_folder().resolve()):
         write_digits(demo_folder())
     extensions = run.params.get("extensions") or DEFAULT_EXTENSIONS
     settled = float(run.params.get("settled") or 0)
-    return ingest(
+    result = ingest(
         dataset,
         run,
         extensions,
@@ -42,6 +44,11 @@ def run_ingest(run: Run) -> dict[str, Any]:
         settled=settled,
         grouping=run.params.get("grouping"),
     )
+    if run.params.get("labels_from_folders") is True:
+        run.stage("Reading labels from the folders")
+        report = folder_labels(dataset, run.job.created_by)
+        result["folder_labels"] = {"applied": report.applied, "classes": report.created_classes}
+    return result
 
 
 @background(

@@ -68,6 +68,7 @@ urlpatterns = [
     path("d/<slug:slug>/export/", export_import.export_page, name="export"),
     path("d/<slug:slug>/export.zip", export_import.export_zip, name="export_zip"),
     path("d/<slug:slug>/import/", import_labels.page, name="import"),
+    path("d/<slug:slug>/import/folders/", import_labels.import_folders, name="import_folders"),
     path("d/<slug:slug>/import/preview/", import_labels.import_preview, name="import_preview"),
     path("d/<slug:slug>/import/apply/", import_labels.import_apply, name="import_apply"),
     path("d/<slug:slug>/import/undo/", import_labels.undo, name="import_undo"),

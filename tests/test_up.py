@@ -94,7 +94,7 @@ def test_wrong_use_is_told_in_a_line(up: Callable[..., Up], tmp_path: Path) -> N
     file.touch()
     for arguments, status, words in (
         (["nowhere"], 1, f"The folder {tmp_path / 'nowhere'} does not exist."),
-        ([str(file)], 1, f"The folder {file} is not a folder."),
+        ([str(file)], 1, f"{file} is a file. Specify the folder that contains the images."),
         ([str(tmp_path), "--demo"], 2, "Name a folder or --demo, not both."),
         (["--port", "70000"], 2, "'70000' is not a port; expected a whole number from 1 to 65535."),
         (["--port", "0"], 2, "'0' is not a port"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labeling.images import dicom
+from labeling.images.containers import CONTAINERS, container_problem
 from labeling.images.natural_order import natural_key
 
 # The table of contents of a DICOM disk.
@@ -28,11 +29,15 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """The content of a folder: sorted names of files and links, and subfolders in reverse order."""
+    """The content of a folder: sorted names of files and links, and subfolders in reverse order.
+
+    ``containers``: files that hold images within themselves.
+    """
 
     names: list[str]
     links: set[str]
     folders: list[str]
+    containers: set[str]
 
 
 def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> Iterator[FoundFile]:
@@ -54,7 +59,8 @@ def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> 
             yield folder
             continue
         for name in folder.names:
-            file = _follow(top, prefix + name, endings) if name in folder.links else FoundFile(prefix + name)
+            problem = container_problem(name) if name in folder.containers else ""
+            file = _follow(top, prefix + name, endings) if name in folder.links else FoundFile(prefix + name, problem)
             if file is not None:
                 yield file
 
@@ -105,6 +111,7 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
     names: list[str] = []
     links: set[str] = set()
     folders: list[str] = []
+    containers: set[str] = set()
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
@@ -120,9 +127,12 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
                 may_lack_extension(name, endings) and _is_bare_dicom(entry.path) and entry.is_file()
             ):
                 names.append(name)
+            elif name.lower().endswith(CONTAINERS):
+                names.append(name)
+                containers.add(name)
     names.sort(key=natural_key)
     folders.sort(key=natural_key, reverse=True)
-    return _Folder(names, links, folders)
+    return _Folder(names, links, folders, containers)
 
 
 def may_be_image(path: str, endings: tuple[str, ...]) -> bool:

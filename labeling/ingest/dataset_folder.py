@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 from django.conf import settings
 from django.utils.text import slugify
 
 from hoshina.core.errors import Refusal
+from labeling.images.containers import is_archive
 from labeling.models import Dataset
 
 log = logging.getLogger(__name__)
 
 NAME_LENGTH = 120
+# One slash as well, because paths lose the second.
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/\\])", re.IGNORECASE)
 _SLUG_LENGTH = 60
 # Folders of the store that hold images: uploaded ones, and those of the demo.
 UPLOADS, DEMO = "uploads", "demo"
@@ -28,7 +32,7 @@ def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Da
     Refusal if the folder is missing or cannot be read, or ``name`` belongs to another folder that still exists.
     """
     path = Path(os.path.abspath(Path(data_dir).expanduser()))  # noqa: PTH100 - resolves ".." before links
-    problem = folder_problem(path)
+    problem = url_problem(str(data_dir)) or folder_problem(path)
     if problem:
         raise Refusal(problem)
     root = Path(os.path.realpath(path))
@@ -48,6 +52,19 @@ def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Da
     return create_dataset(_free_name(root), root)
 
 
+def url_problem(folder: str) -> str:
+    """Return why an address such as ``s3://bucket`` is not a folder, and what to do; empty if it is a path."""
+    match = _URL.match(folder)
+    if match is None:
+        return ""
+    programs = {"s3": "aws s3 sync", "gs": "gsutil rsync", "gcs": "gsutil rsync", "az": "azcopy", "abfs": "azcopy"}
+    program = programs.get(match[1].lower(), "curl, wget or rclone")
+    return (
+        f"{folder[:200]} is an address, and images are read from folders. Copy them to this machine first (for example "
+        f"with {program}), or mount them as a folder (rclone mount), and specify that folder."
+    )
+
+
 def folder_problem(folder: Path) -> str:
     """Return why a folder cannot be read; empty if it can."""
     if not is_allowed(folder):
@@ -59,6 +76,8 @@ def folder_problem(folder: Path) -> str:
     except FileNotFoundError:
         return f"The folder {folder} does not exist."
     except NotADirectoryError:
+        if is_archive(folder.name):
+            return f"{folder} is an archive. Unpack it, or run hoshina ingest --data-dir {folder} --unpack."
         return f"{folder} is a file. Specify the folder that contains the images."
     except PermissionError:
         return f"HOSHINA has no permission to read the folder {folder}."

@@ -26,7 +26,7 @@ _MOST_FOLDERS = 500
 _MOST_NAMES = 200
 _SECONDS = 1.0
 _RECENT = 5
-_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Listing:
-    """List a folder's subfolders, and those that contain it from the outermost on; ``n_more`` are not listed."""
+    """List a folder's subfolders, and those that contain it from the outermost on; ``n_more`` are not listed.
+
+    ``classes``: names of subfolders that look like classes.
+    """
 
     here: Choice
     above: list[Choice]
     folders: list[Choice]
     n_more: int
+    classes: list[str]
 
     @property
     def may_open(self) -> bool:
@@ -116,7 +120,7 @@ def list_folder(folder: Path, find: str = "") -> Listing:
     choices = [Choice(path, path.name, content_of(path, until)) for path in inside[:_MOST_FOLDERS]]
     above = [Choice(parent, parent.name or str(parent)) for parent in reversed(folder.parents) if is_allowed(parent)]
     here = Choice(folder, folder.name or str(folder), content_of(folder, until + _SECONDS))
-    return Listing(here, above, choices, len(inside) - len(choices))
+    return Listing(here, above, choices, len(inside) - len(choices), names_of_folders(folder))
 
 
 def _subfolders(folder: Path) -> Iterator[Path]:
@@ -134,7 +138,7 @@ def names_of_folders(folder: Path) -> list[str]:
     """
     try:
         inside = list(islice(_subfolders(folder), _MOST_NAMES + 1))
-        splits = [path for path in inside if path.name.lower() in _SPLITS]
+        splits = [path for path in inside if path.name.lower() in SPLIT_NAMES]
         if splits and len(splits) == len(inside):
             inside = [path for split in splits for path in islice(_subfolders(split), _MOST_NAMES + 1)]
     except OSError:  # the problems page says so

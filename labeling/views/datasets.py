@@ -74,7 +74,8 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
         except Refusal as error:
             form.add_error("folder", str(error))
         else:
-            enqueue("ingest", dataset_id=dataset.pk, user=request.user)
+            params = {"labels_from_folders": True} if form.cleaned_data["labels_from_folders"] else {}
+            enqueue("ingest", dataset_id=dataset.pk, params=params, user=request.user)
             remember(request, dataset)
             return redirect(dataset)
     return render(request, "labeling/ingest/datasets.html", datasets_context(request, form), status=422)

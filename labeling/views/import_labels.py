@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
 from hoshina.core.roles import Role, requires
 from labeling.importing import uploads
+from labeling.importing.class_folders import write_table
 from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
 from labeling.importing.columns import EXPECTED, TITLES, Choice
 from labeling.importing.formats.registry import importers
@@ -23,6 +25,7 @@ from labeling.importing.label_table import table_of
 from labeling.importing.preview import preview
 from labeling.importing.save_table import import_labels
 from labeling.importing.undo import past_imports, undo_import
+from labeling.ingest.folder_listing import names_of_folders
 from labeling.models import Dataset
 from labeling.tables.report import SHOWN
 from labeling.views.uploads import checked_upload
@@ -30,6 +33,7 @@ from labeling.views.uploads import checked_upload
 # The client event after which the form on the Export page counts again.
 LABELS_CHANGED = "hoshina:labels"
 _COLUMN = "column-"
+_CHUNK = 2**20
 
 
 @requires(Role.MANAGER)
@@ -59,6 +63,23 @@ def _to_preview(request: HtmxHttpRequest, dataset: Dataset, token: str) -> HttpR
     query = {"upload": token} | {name: request.POST[name] for name in ("encoding",) if request.POST.get(name)}
     address = f"{reverse('labeling:import_preview', args=[dataset.slug])}?{urlencode(query)}"
     return HttpResponseClientRedirect(address) if request.htmx else HttpResponseRedirect(address, status=303)
+
+
+@requires(Role.MANAGER)
+@require_POST
+def import_folders(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Preview labels from the class folders of the undecided images."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    with tempfile.TemporaryFile() as file:
+        stream = cast("BinaryIO", file)
+        if not write_table(dataset, stream):
+            problem = "No undecided image is in a class folder."
+            return _page(request, dataset, "", status=422, problem=problem)
+        stream.seek(0)
+        chunks = iter(lambda: stream.read(_CHUNK), b"")
+        token = uploads.keep(chunks, "class folders", user_pk=request.user.pk, dataset=dataset)
+    query = urlencode({"upload": token, "column-2": "field"})
+    return HttpResponseRedirect(f"{reverse('labeling:import_preview', args=[dataset.slug])}?{query}", status=303)
 
 
 @requires(Role.MANAGER)
@@ -160,6 +181,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset, part: str, *, status: int 
         "dataset": dataset,
         "part": part,
         "expected": EXPECTED,
+        "class_folders": [] if part else names_of_folders(dataset.data_dir),
         "formats": [importer.title for importer in importers().values()],
         "past_imports": past_imports(dataset),
     }

@@ -70,6 +70,9 @@ class Command(HoshinaCommand):
         )
         parser.add_argument("--roles", metavar="target,ref,diff", help="the roles to use, in order")
         parser.add_argument(
+            "--labels-from-folders", action="store_true", help="label the images of FOLDER by their class folders"
+        )
+        parser.add_argument(
             "--watch", action="store_true", help="add new files automatically (without FOLDER: to every dataset)"
         )
 
@@ -98,8 +101,9 @@ def _folder(options: dict[str, Any]) -> Path | None:
         raise CommandError("Name a folder or --demo, not both.", returncode=2)
     folder = Path(options["folder"]).expanduser().absolute()
     if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
-        raise CommandError(f"The folder {folder} {problem}.")
+        from labeling.ingest.dataset_folder import folder_problem, url_problem
+
+        raise CommandError(url_problem(str(options["folder"])) or folder_problem(folder))
     return folder
 
 
@@ -320,6 +324,7 @@ class _Up:
         if type(dataset).objects.count() > 1:  # otherwise the first page shows it anyway
             self.page = f"?dataset={dataset.slug}"
         arguments = [f"--data-dir={folder}", f"--dataset={dataset.name}"]
+        arguments += ["--labels-from-folders"] if self.options["labels_from_folders"] else []
         arguments += [f"--{name}={self.options[name]}" for name in ("group", "roles") if self.options[name] is not None]
         command = module_command("hoshina", "ingest", *arguments)
         with self.ingest_log.open("wb") as output:

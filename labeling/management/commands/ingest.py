@@ -16,12 +16,14 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from labeling.display.settings import rewrite
+from labeling.images.containers import ARCHIVES
 from labeling.images.folder_walk import walk
 from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.images.rendering import FIRST_ROWS, Rendering
 from labeling.ingest.dataset_folder import dataset_for, folder_problem
 from labeling.ingest.grouping_preview import Example, Preview, preview_grouping
 from labeling.ingest.grouping_template import MAX_ROLES, GroupingProblem, Template
+from labeling.ingest.unpack import unpack
 from labeling.models import Dataset
 
 _SHOWN = 20
@@ -63,6 +65,14 @@ class Command(HoshinaCommand):
         parser.add_argument(
             "--try", dest="is_trial", action="store_true", help="only preview how --group would group the files"
         )
+        parser.add_argument(
+            "--labels-from-folders", action="store_true",
+            help="label the images that nobody decided yet by their class folders; train, val and test above them "
+            "become the field split",
+        )  # fmt: skip
+        parser.add_argument(
+            "--unpack", action="store_true", help="the folder is a ZIP or TAR archive: unpack its images into the store"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
@@ -70,10 +80,14 @@ class Command(HoshinaCommand):
         if options["is_trial"]:
             self._try(template, options)
             return
+        if options["unpack"]:
+            self._unpack(options)
         dataset = dataset_for(options["data_dir"], options["dataset"])
         params: dict[str, Any] = {"extensions": options["extensions"]} if options["extensions"] else {}
         if changes := _rendering_changes(options):
             params["reread"] = rewrite(dataset, replace(dataset.shown_as, **changes))
+        if options["labels_from_folders"]:
+            params["labels_from_folders"] = True
         if options["group"] is not None:
             params["grouping"] = template.text if template else ""
         job = run_command_job(self, "ingest", dataset.pk, params, as_json=options["json"])
@@ -93,6 +107,18 @@ class Command(HoshinaCommand):
         preview = preview_grouping(template, lambda: walk(folder, extensions, skip=settings.STORE_DIR))
         self.print_result(preview.as_json(), _summary(preview), as_json=options["json"])
 
+    def _unpack(self, options: dict[str, Any]) -> None:
+        """Unpack the archive, and take its folder in its place."""
+        archive = Path(options["data_dir"]).expanduser()
+        unpacked = unpack(archive)
+        name = archive.name[: -len(next(ending for ending in ARCHIVES if archive.name.lower().endswith(ending)))]
+        options["data_dir"], options["dataset"] = unpacked.folder, options["dataset"] or name
+        if not options["json"]:
+            left_out = ", ".join(f"{number:,} {reason}" for reason, number in unpacked.left_out.items())
+            self.stdout.write(f"{counted(unpacked.n_images, 'image')} unpacked into {unpacked.folder}.")
+            if left_out:
+                self.stdout.write(f"Left out: {left_out}.")
+
     def _lines(self, dataset: Dataset, result: dict[str, Any]) -> list[str]:
         moved = f"{result['moved']:,} moved, " if result["moved"] else ""
         files = f" from {counted(result['frames'], 'file')}" if "frames" in result else ""
@@ -101,6 +127,8 @@ class Command(HoshinaCommand):
             f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, "
             f"{moved}{result['missing']:,} missing) in {result['seconds']:.1f} s"
         ]
+        if found := result.get("folder_labels"):
+            lines.append(f"{counted(found['applied'], 'image')} labeled by their class folders.")
         if result.get("incomplete"):
             lines.append(f"{result['incomplete']:,} are incomplete: they lack one of {', '.join(result['roles'])}.")
         if result.get("left_out"):
