@@ -2,8 +2,8 @@
 
     python -m benchmarks.import_labels [-n 100000]
 
-Each step runs in a process of its own, on a dataset with as many items as the file has lines. Ten classes; a tenth of
-the items already has a label, of which half are replaced.
+Each step runs in a process of its own, on a dataset with as many items as the file has lines. Ten classes; a hundredth
+of the items already has a label, and most of these are replaced or equal.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ def _make(file: Path, n: int) -> None:
     for start in range(0, n, 20_000):
         items = [Item(dataset=dataset, row=row, path=paths[row]) for row in range(start, min(start + 20_000, n))]
         Item.objects.bulk_create(items, batch_size=900)
-    ids = list(Item.objects.filter(row__lt=n // 10).values_list("pk", flat=True))
+    ids = list(Item.objects.filter(row__lt=n // 100).values_list("pk", flat=True))
     for start in range(0, len(ids), 900):
         record_import(dataset, [Decision(pk, State.LABELLED, first.pk) for pk in ids[start : start + 900]], None)
     with file.open("w", encoding="utf-8") as stream:
         stream.write("path,label\n")
-        stream.writelines(f"{path},class {0 if row < n // 20 else row % CLASSES}\n" for row, path in enumerate(paths))
+        stream.writelines(f"{path},class {0 if row < n // 200 else row % CLASSES}\n" for row, path in enumerate(paths))
 
 
 if __name__ == "__main__":
