@@ -24,10 +24,10 @@ _BRACKETS = "[]()\"' "
 
 
 class _Entry(msgspec.Struct):
-    """A note as exports have it."""
+    """A note as exports have it. ``by`` is empty for someone without an account, None if the text does not say."""
 
     text: str
-    by: str = ""
+    by: str | None = None
     at: datetime | None = None
 
 
@@ -92,7 +92,7 @@ def _add_notes(
             text = entry.text.strip()
             if not text or text in there.get(item_id, ()) or item_id not in rows:
                 continue
-            author = authors.get(entry.by) if entry.by else user
+            author = user if entry.by is None else authors.get(entry.by)
             note = Note.objects.create(dataset=dataset, item_id=item_id, row=rows[item_id], text=text, author=author)
             if entry.at is not None:
                 at = entry.at if entry.at.tzinfo else entry.at.replace(tzinfo=UTC)
