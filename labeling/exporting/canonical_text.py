@@ -34,6 +34,11 @@ def escape_formulas(lines: bytes) -> bytes:
     return _FIELD.sub(_escaped, lines.decode()).encode()
 
 
+def is_formula(value: str) -> bool:
+    """Return whether a spreadsheet would run a field as a formula. An export for spreadsheets has none."""
+    return value.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(value)
+
+
 def _escaped(field: re.Match[str]) -> str:
     text, end = field.groups()
     content = text[1:-1].replace('""', '"') if text.startswith('"') else text

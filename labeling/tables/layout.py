@@ -11,7 +11,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from hoshina.core.errors import Refusal
-from labeling.exporting.canonical_text import without_escape
+from labeling.exporting.canonical_text import is_formula, without_escape
 from labeling.tables.encoding import encoding_of, opened, refuse_controls
 
 DELIMITERS = ",;\t|"
@@ -32,6 +32,7 @@ class Layout:
 
     ``format``: its name for people. ``read``: for formats other than CSV, yields the rows anew at each call, after
     their numbers. ``roles``: by header, what these formats say about a column (labeling.importing.columns).
+    ``is_escaped``: apostrophes before formulas are those that an export adds for spreadsheets.
     """
 
     encoding: str
@@ -41,6 +42,7 @@ class Layout:
     format: str = "CSV"
     read: Callable[[], Iterator[tuple[int, list[str]]]] | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
+    is_escaped: bool = True
 
     @property
     def listed(self) -> str:
@@ -66,7 +68,8 @@ def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
         sample = first + text.read(_SAMPLE)
     refuse_controls(first)
     delimiter, headers = _best(sample, declared[1] if declared else DELIMITERS, rank)
-    return Layout(encoding, delimiter, tuple(headers), n_above)
+    has_formulas = any(is_formula(value) for record in _records(sample, delimiter, None) for value in record)
+    return Layout(encoding, delimiter, tuple(headers), n_above, is_escaped=not has_formulas)
 
 
 def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -85,7 +88,7 @@ def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]
             for values in reader:
                 number = layout.n_above + reader.line_num
                 if any(map(str.strip, values)):
-                    yield number, [without_escape(value) for value in values]
+                    yield number, [without_escape(value) for value in values] if layout.is_escaped else values
         except csv.Error as error:
             raise Refusal(
                 f"The quotes after line {number} are unbalanced ({error}). Double the quotes inside a quoted value."
@@ -112,11 +115,11 @@ def _best(sample: str, delimiters: str, rank: Rank) -> tuple[str, list[str]]:
     return delimiter, headers
 
 
-def _records(sample: str, delimiter: str) -> list[list[str]]:
-    """Return the first complete records of the sample."""
+def _records(sample: str, delimiter: str, most: int | None = _RECORDS) -> list[list[str]]:
+    """Return the first complete records of the sample; all of them without ``most``."""
     records: list[list[str]] = []
     try:
-        for record in islice(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, strict=True), _RECORDS):
+        for record in islice(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, strict=True), most):
             if any(map(str.strip, record)):
                 records.append(record)
     except csv.Error:

