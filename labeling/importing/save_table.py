@@ -52,7 +52,7 @@ def import_labels(
     An annotator whose name an account has made the decision; other names are kept in a metadata field, as are
     confidences and the columns chosen as fields. Tags and notes are added.
 
-    The whole file is read and checked before anything is saved. Needs about 60 bytes of memory per line.
+    The whole file is read and checked before anything is saved. Needs up to 270 bytes of memory per line.
     ``progress(done, total)`` counts saved items. Raises Refusal if the file can't be read or is invalid. Nothing is
     imported then.
     """
