@@ -13,6 +13,17 @@ from hoshina.web import account, disk, pages, sign_in
 from hoshina.web.docs import docs
 from hoshina.web.healthz import healthz
 
+
+class _LazyResolver(URLResolver):
+    """Resolve addresses in a namespace whose module is imported at the first request to one of them.
+
+    ``include()`` imports it at once, and Django's resolver when the first address of any page is reversed.
+    """
+
+    def _populate(self) -> None:
+        """Do nothing: only addresses outside of namespaces are collected by the resolver above."""
+
+
 urlpatterns = [
     path("", pages.home, name="home"),
     path("d/<slug:slug>/", pages.workbench, name="workbench"),
@@ -38,8 +49,8 @@ urlpatterns = [
     path("", include("sampling.urls")),
     path("", include("modeling.urls")),
     path("", include("labeling.urls")),
-    # Unlike include(), this imports the module at the first request: it loads libraries that pages do not need.
-    URLResolver(RoutePattern("api/"), "hoshina.api.urls", app_name="api", namespace="api"),
+    # It loads libraries that pages do not need.
+    _LazyResolver(RoutePattern("api/"), "hoshina.api.urls", app_name="api", namespace="api"),
 ]
 if settings.METRICS_TOKEN:  # imports a library that nobody else needs
     from hoshina.web.metrics import metrics

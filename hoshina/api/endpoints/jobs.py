@@ -89,26 +89,26 @@ def jobs(request: HtmxHttpRequest, query: Query[JobQuery]) -> list[JobOut]:
             found = found.filter(**{name: value})
     if query.before is not None:
         found = found.filter(created_at__lt=query.before)
-    return _described(list(found[: query.limit]))
+    return describe_jobs(list(found[: query.limit]))
 
 
 @router.get("/jobs/{uuid:pk}", url_name="job", response=JobOut, summary="Get a job")
 def job(request: HtmxHttpRequest, pk: UUID) -> JobOut:
     """Return one job with its progress. Poll it every second or two until `is_active` is false."""
     reap_if_due()
-    return _described([_job(pk)])[0]
+    return describe_jobs([_job(pk)])[0]
 
 
 @router.post("/jobs/{uuid:pk}/cancel", url_name="job_cancel", response=JobOut, summary="Cancel a job")
 def cancel_job(request: HtmxHttpRequest, pk: UUID) -> JobOut:
     """Cancel a queued job at once, and ask a running one to stop. A job that ended stays as it is."""
-    return _described([lifecycle.cancel(_job(pk))])[0]
+    return describe_jobs([lifecycle.cancel(_job(pk))])[0]
 
 
 @router.post("/jobs/{uuid:pk}/retry", url_name="job_retry", response=JobOut, summary="Retry a job")
 def retry_job(request: HtmxHttpRequest, pk: UUID) -> JobOut:
     """Queue a job like one that failed, was cancelled or lost, and return the new one."""
-    return _described([lifecycle.retry(_job(pk), request.user)])[0]
+    return describe_jobs([lifecycle.retry(_job(pk), request.user)])[0]
 
 
 @router.post("/datasets/{slug:slug}/jobs", url_name="dataset_jobs", response={202: JobOut}, summary="Start a job")
@@ -124,7 +124,7 @@ def start_job(request: HtmxHttpRequest, slug: Slug, body: JobIn) -> Status[JobOu
         require(request, Role.MANAGER)
     if body.options and body.kind not in ("map", "quick_train"):
         raise Refusal(f"A job of the kind {body.kind} has no options.", "Send none.", field="options")
-    return Status(202, _described([_start(request, dataset, body.kind, body.options)])[0])
+    return Status(202, describe_jobs([_start(request, dataset, body.kind, body.options)])[0])
 
 
 def _job(pk: UUID) -> Job:
@@ -153,7 +153,8 @@ def _start(request: HtmxHttpRequest, dataset: Dataset, kind: Kind, options: Json
     return lifecycle.enqueue(name, dataset_id=dataset.pk, params=params, user=request.user)
 
 
-def _described(found: Sequence[Job]) -> list[JobOut]:
+def describe_jobs(found: Sequence[Job]) -> list[JobOut]:
+    """Describe jobs, with the datasets that they belong to, by one query."""
     slugs = dict(Dataset.objects.filter(pk__in={job.dataset_id for job in found}).values_list("pk", "slug"))
     names = ("id", "kind", "state", "is_active", "stage", "done", "total", "error", "hint", "result", "created_at")
     return [
