@@ -3,3 +3,4 @@
 from hoshina.settings import *  # noqa: F403
 
 ROOT_URLCONF = "benchmarks.urls"
+API_RATE = 0

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from django.urls import reverse
-from ninja import Schema
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import Guess, StateName, state_name
 from hoshina.core.storage import StoreError
@@ -22,7 +21,7 @@ from modeling.predictions import Suggestion, active_predictions
 Include = Literal["prediction", "fields", "files", "tags"]
 
 
-class FileOut(Schema):
+class FileOut(BaseModel):
     """A file of an item."""
 
     role: str
@@ -34,7 +33,7 @@ class FileOut(Schema):
     format: str
 
 
-class ItemOut(Schema):
+class ItemOut(BaseModel):
     """An item and its current decision."""
 
     id: int

@@ -7,8 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
-from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from hoshina.api.rest import api
 from hoshina.core.problems import CONTENT_TYPE
@@ -24,7 +23,7 @@ _PROBLEM = {
 }
 
 
-class Problem(Schema):
+class Problem(BaseModel):
     """A problem (RFC 9457). `errors` lists all invalid values; decisions add `results`, `conflicts` and `counts`."""
 
     model_config = ConfigDict(extra="allow")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import QueryDict
-from ninja import Schema, Status
-from pydantic import Field
+from ninja import Status
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import Guess
 from hoshina.api.item_json import ItemOut, bases, guess
@@ -31,7 +31,7 @@ class ServedItem(ItemOut):
     reason: str
 
 
-class Served(Schema):
+class Served(BaseModel):
     """A page of a queue."""
 
     queue: str
@@ -43,7 +43,7 @@ class Served(Schema):
     note: str = Field(description="Why there are no items, or other items than the queue promises.")
 
 
-class Ranking(Schema):
+class Ranking(BaseModel):
     """The ranking is being computed. Send the same request again after the seconds in `Retry-After`."""
 
     detail: str

@@ -19,8 +19,8 @@ from modeling.predictions import Predictions, active_predictions
 from sampling.queues.field_filter import Condition, narrowed
 from sampling.queues.pool import Pool, pool_of
 
-# Rows whose predictions are read at once.
-BLOCK = 65_536
+# Rows that are read at once: few at first, as most pages need, and more where few of them match.
+FIRST_BLOCK, LARGEST_BLOCK = 4_096, 65_536
 Rows = NDArray[np.int64]
 
 
@@ -101,11 +101,13 @@ def _matching(dataset: Dataset, filters: ListFilters, after: int) -> Iterator[Ro
     among = None
     if filters.fields:
         among = narrowed(dataset, np.arange(after + 1, n_rows), filters.fields)
-    for start in range(after + 1, n_rows, BLOCK):
-        stop = min(start + BLOCK, n_rows)
+    start, size = after + 1, FIRST_BLOCK
+    while start < n_rows:
+        stop = min(start + size, n_rows)
         rows = np.arange(start, stop) if among is None else among[slice(*np.searchsorted(among, (start, stop)))]
         rows = _of_state(pool, filters, rows)
         yield _predicted(predictions, filters, rows) if predictions is not None and len(rows) else rows
+        start, size = stop, min(2 * size, LARGEST_BLOCK)
 
 
 def _of_state(pool: Pool, filters: ListFilters, rows: Rows) -> Rows:
@@ -119,8 +121,14 @@ def _of_state(pool: Pool, filters: ListFilters, rows: Rows) -> Rows:
 def _predicted(predictions: Predictions, filters: ListFilters, rows: Rows) -> Rows:
     """Return those of the ascending ``rows`` whose prediction passes, by classes of today: merged ones are summed."""
     columns = predictions.columns()
-    block = np.asarray(predictions.probabilities[rows[0] : rows[-1] + 1])[rows - rows[0]]
-    P = np.stack([block[:, at].sum(axis=1) for at in columns.values()], axis=1)
+    block = predictions.probabilities[rows[0] : rows[-1] + 1]
+    if len(rows) < len(block):
+        block = block[rows - rows[0]]
+    if all(len(at) == 1 for at in columns.values()):
+        at_once = [at[0] for at in columns.values()]
+        P = block if at_once == list(range(block.shape[1])) else block[:, at_once]
+    else:
+        P = np.stack([block[:, at].sum(axis=1) for at in columns.values()], axis=1)
     best = np.argmax(P, axis=1)
     highest = P[np.arange(len(P)), best]
     passes = ~np.isnan(highest)

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
 from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
+from hoshina.jobs.presence import me
 from labeling.models import Dataset, Lease
 from modeling.models import ModelVersion
 from sampling.queues.dispatch import StillRanking
@@ -36,8 +38,6 @@ def test_datasets_with_their_counts(dataset: Dataset, program: Program) -> None:
 
 
 def test_a_dataset_that_is_being_deleted_is_not_found(dataset: Dataset, program: Program) -> None:
-    from django.utils import timezone
-
     Dataset.objects.update(deleted_at=timezone.now())
     assert read(program.get("datasets")) == []
     problem(program.get("datasets/pictures/items"), 404)
@@ -170,7 +170,8 @@ def test_a_job_is_started_once_watched_and_cancelled(dataset: Dataset, program: 
     again = read(program.post("datasets/pictures/jobs", {"kind": "embed"}), 202)
     assert started["id"] == again["id"]
     assert (started["state"], started["dataset"], started["is_active"]) == ("queued", "pictures", True)
-    Job.objects.filter(pk=started["id"]).update(state="running", stage="Encoding", done=3, total=9)
+    runs = {"state": "running", "worker": me(), "started_at": timezone.now(), "heartbeat_at": timezone.now()}
+    Job.objects.filter(pk=started["id"]).update(stage="Encoding", done=3, total=9, **runs)
     seen = read(program.get(f"jobs/{started['id']}"))
     assert (seen["stage"], seen["done"], seen["total"]) == ("Encoding", 3, 9)
     read(program.post(f"jobs/{started['id']}/cancel"))

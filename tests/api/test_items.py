@@ -70,7 +70,7 @@ def test_filters_by_prediction(dataset: Dataset, program: Program) -> None:
 
 def test_predictions_agree_with_an_obvious_search(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks, cursors and limits, against a loop over all items."""
-    monkeypatch.setattr(item_list, "BLOCK", 3)
+    monkeypatch.setattr(item_list, "FIRST_BLOCK", 3)
     rng = np.random.default_rng(5)
     P = rng.dirichlet([1, 1], 20).astype(np.float32)
     P[[2, 11]] = np.nan

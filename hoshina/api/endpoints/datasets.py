@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from ninja import Router, Schema, Status
-from pydantic import Field
+from ninja import Router, Status
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import JsonObject, Slug, Strict, Text, dataset_of
 from hoshina.api.models import Token
@@ -22,7 +22,7 @@ from modeling.predictions import active_model
 router = Router(tags=["Datasets"])
 
 
-class Me(Schema):
+class Me(BaseModel):
     """Who requests, and what they may do."""
 
     user: str
@@ -32,7 +32,7 @@ class Me(Schema):
     version: str = Field(description="The version of HOSHINA.")
 
 
-class DatasetOut(Schema):
+class DatasetOut(BaseModel):
     """A dataset and its counts."""
 
     slug: str
@@ -46,7 +46,7 @@ class DatasetOut(Schema):
     n_left: int = Field(description="Items without a decision.")
 
 
-class FieldOut(Schema):
+class FieldOut(BaseModel):
     """A field of metadata."""
 
     name: str
@@ -54,7 +54,7 @@ class FieldOut(Schema):
     n_known: int
 
 
-class EmbeddingsOut(Schema):
+class EmbeddingsOut(BaseModel):
     """The embeddings in use."""
 
     encoder: str
@@ -74,7 +74,7 @@ class DatasetDetail(DatasetOut):
     embeddings: EmbeddingsOut | None
 
 
-class ClassOut(Schema):
+class ClassOut(BaseModel):
     """A class and its number of labels."""
 
     id: int

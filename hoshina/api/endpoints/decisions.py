@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from django.http import HttpResponse
-from ninja import Router, Schema
-from pydantic import Field
+from ninja import Router
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import Id, JsonObject, Slug, StateName, Strict, Text, class_id_of, dataset_of, state_name
 from hoshina.core.errors import Refusal
@@ -62,7 +62,7 @@ class Annotations(Strict):
     actions: list[ActionIn] = Field(max_length=MAX_ACTIONS)
 
 
-class Outcome(Schema):
+class Outcome(BaseModel):
     """The state of an item after a decision."""
 
     id: int
@@ -72,7 +72,7 @@ class Outcome(Schema):
     by: str | None = Field(None, description="Of a conflict: who decided in the meantime.")
 
 
-class ActionOut(Schema):
+class ActionOut(BaseModel):
     """What became of one action."""
 
     uuid: UUID
@@ -84,7 +84,7 @@ class ActionOut(Schema):
     hint: str
 
 
-class AnnotationsOut(Schema):
+class AnnotationsOut(BaseModel):
     """What became of a batch."""
 
     results: list[ActionOut]

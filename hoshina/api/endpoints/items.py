@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import Http404
-from ninja import Query, Router, Schema
-from pydantic import Field
+from ninja import Query, Router
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import STATES, Guess, Id, ItemId, Slug, StateName, Text, class_id_of, dataset_of, state_name
 from hoshina.api.item_json import Include, ItemOut, item_list
@@ -27,7 +27,7 @@ LIMIT, MOST = 100, 1000
 MOST_PATHS = 200
 
 
-class ItemQuery(Schema):
+class ItemQuery(BaseModel):
     """The filters of a list of items; all that are given have to match."""
 
     state: StateName | None = None
@@ -46,7 +46,7 @@ class ItemQuery(Schema):
     cursor: Annotated[str, Field(max_length=20)] = Field("", description="`next_cursor` of the page before.")
 
 
-class Items(Schema):
+class Items(BaseModel):
     """A page of items in the order of the folder."""
 
     items: list[ItemOut]
@@ -59,7 +59,7 @@ class ItemDetail(ItemOut):
     probabilities: list[Guess] = Field(description="Of the active model, the most likely class first.")
 
 
-class DecisionOut(Schema):
+class DecisionOut(BaseModel):
     """A decision about an item, and how the item came to be shown."""
 
     id: int
@@ -84,14 +84,14 @@ class DecisionOut(Schema):
     rendering: str
 
 
-class History(Schema):
+class History(BaseModel):
     """Decisions about an item, newest first."""
 
     decisions: list[DecisionOut]
     next_before: int | None = Field(description="Send it as `before` for older decisions; null if there are none.")
 
 
-class SimilarQuery(Schema):
+class SimilarQuery(BaseModel):
     """How many similar items to list, and which."""
 
     k: int = Field(20, ge=1, le=200)

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from django.http import Http404
-from ninja import Query, Router, Schema, Status
-from pydantic import Field
+from ninja import Query, Router, Status
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import JsonObject, Slug, Strict, Text, dataset_of, require
 from hoshina.core.errors import Refusal
@@ -32,7 +32,7 @@ router = Router(tags=["Jobs"])
 Kind = Literal["scan", "embed", "retrain", "map", "quick_train"]
 
 
-class JobOut(Schema):
+class JobOut(BaseModel):
     """A background job."""
 
     id: UUID
@@ -54,7 +54,7 @@ class JobOut(Schema):
     finished_at: datetime | None
 
 
-class JobQuery(Schema):
+class JobQuery(BaseModel):
     """Which jobs to list."""
 
     dataset: Text | None = Field(None, description="Only those of the dataset with this slug.")

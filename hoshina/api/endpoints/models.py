@@ -9,8 +9,8 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import Http404
-from ninja import Path, Query, Router, Schema
-from pydantic import Field
+from ninja import Path, Query, Router
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import LARGEST, ClassRef, Id, JsonObject, Slug, dataset_of
 from hoshina.core.http import HtmxHttpRequest
@@ -23,7 +23,7 @@ router = Router(tags=["Models"])
 Number = Annotated[int, Path(ge=0, le=LARGEST, description="The number of the version.")]
 
 
-class ModelOut(Schema):
+class ModelOut(BaseModel):
     """A model version."""
 
     number: int
@@ -50,14 +50,14 @@ class ModelDetail(ModelOut):
     metrics: JsonObject
 
 
-class ModelQuery(Schema):
+class ModelQuery(BaseModel):
     """Which versions to list."""
 
     limit: int = Field(50, ge=1, le=200)
     before: Id | None = Field(None, description="Only versions with a smaller number.")
 
 
-class Activated(Schema):
+class Activated(BaseModel):
     """What an activation did."""
 
     model: ModelOut

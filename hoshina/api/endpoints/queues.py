@@ -6,8 +6,8 @@ from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from django.http import Http404
-from ninja import Path, Router, Schema
-from pydantic import Field
+from ninja import Path, Router
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import Id, JsonObject, Slug, Strict, Text, class_id_of, dataset_of
 from hoshina.api.serving import Ranking, Served, pull
@@ -26,7 +26,7 @@ from sampling.queues.views import LARGEST_PAGE
 router = Router(tags=["Queues"])
 
 
-class ParameterOut(Schema):
+class ParameterOut(BaseModel):
     """A parameter of a queue."""
 
     name: str
@@ -34,7 +34,7 @@ class ParameterOut(Schema):
     choices: list[str]
 
 
-class QueueOut(Schema):
+class QueueOut(BaseModel):
     """A queue, and whether it can be pulled."""
 
     name: str

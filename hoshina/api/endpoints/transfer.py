@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
-from ninja import File, Form, Query, Router, Schema
+from ninja import File, Form, Query, Router
 from ninja.files import UploadedFile
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from hoshina.api.common import JsonObject, Slug, Strict, Text, dataset_of
 from hoshina.api.guard import body_limit
@@ -30,7 +30,7 @@ router = Router(tags=["Export and import"])
 _OVERHEAD = 64 * 1024
 
 
-class ExportQuery(Schema):
+class ExportQuery(BaseModel):
     """The options of an export, as those of `hoshina export`."""
 
     layout: Text = Field("csv", description="How images and labels are arranged, such as imagefolder or coco.")
