@@ -42,8 +42,9 @@ PAGES = {
     "from the middle": "limit=100&cursor={middle}",
     "by state, from the middle": "limit=100&state=unlabelled&cursor={middle}",
     "by class": "limit=100&class_name=class+0",
+    "by prediction": "limit=100&predicted_name=class+3",
     "by prediction of at least 0.9": "limit=100&predicted_name=class+3&min_probability=0.9",
-    "by prediction, from the middle": "limit=100&predicted_name=class+3&min_probability=0.9&cursor={middle}",
+    "by prediction, from the middle": "limit=100&predicted_name=class+3&cursor={middle}",
     "1,000 items with predictions": "limit=1000&include=prediction",
 }
 
@@ -71,10 +72,11 @@ class Program:
         self.ask(f"items?{query.format(middle=self.n // 2)}")
         return time.perf_counter() - began
 
-    def label(self, ids: list[int]) -> float:
-        """Return the seconds that a batch of decisions takes, one action for each item."""
+    def label(self, ids: list[int], *, is_one_action: bool) -> float:
+        """Return the seconds that a request with these decisions takes: one action, or one for each item."""
+        groups = [ids] if is_one_action else [[pk] for pk in ids]
         decision = {"kind": "assign", "class_name": "class 1", "overwrite": True}
-        actions = [{"uuid": str(uuid.uuid4()), "items": [{"id": pk}], **decision} for pk in ids]
+        actions = [{"uuid": str(uuid.uuid4()), "items": [{"id": pk} for pk in group], **decision} for group in groups]
         began = time.perf_counter()
         self.ask("annotations", {"actions": actions})
         return time.perf_counter() - began
@@ -102,9 +104,11 @@ def main() -> None:
             small, large = (1000 * statistics.median(found) for found in times.values())
             print(f"{name:<32} {small:7.1f} ms  {large:7.1f} ms  ratio {large / small:.2f}", flush=True)
         for n, program in programs.items():
-            batches = [list(range(start, start + 100)) for start in range(1, 6001, 100)]
-            taken = sum(program.label(batch) for batch in batches)
-            print(f"{n:>9,} items: {6000 / taken:,.0f} labels/s in batches of 100", flush=True)
+            for is_one_action in (False, True):
+                batches = [list(range(start, start + 100)) for start in range(1, 6001, 100)]
+                taken = sum(program.label(batch, is_one_action=is_one_action) for batch in batches)
+                how = "one action" if is_one_action else "100 actions"
+                print(f"{n:>9,} items: {6000 / taken:,.0f} labels/s by requests of {how}", flush=True)
 
 
 if __name__ == "__main__":

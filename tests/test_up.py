@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,10 +47,18 @@ def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Make
     wait_until(lambda: one.healthz() and one.child("worker", "heavy"), why="both to be back")
     one.wait_until_well()
 
+    # A program of this machine's user gets in by the file in the store.
+    local = json.loads((one.store / "api.json").read_text())
+    asked = urllib.request.Request(f"{local['url']}api/v1/me", headers={"Authorization": f"Bearer {local['token']}"})
+    with urllib.request.urlopen(asked) as answer:
+        assert json.load(answer)["role"] == "administrator"
+
     one.process.send_signal(signal.SIGTERM)
     assert one.process.wait(timeout=60) == 0
     assert not [process for process in one.tree if lives(process)]
     assert not (one.store / "up.json").exists()
+    assert not (one.store / "api.json").exists()
+    assert one.query("select count(*) from api_token") == [(0,)]
 
 
 def test_the_children_notice_a_hard_end_and_the_next_up_goes_on(

@@ -20,7 +20,7 @@ PAGES = {
     "import": "/d/pictures/import/", "problems": "/d/pictures/problems/", "item": "/d/pictures/items/2/",
     "jobs": "/jobs/", "datasets": "/datasets/", "manage": "/d/pictures/manage/", "nowhere": "/d/nowhere/",
     "guide": "/d/pictures/guide/", "map": "/d/pictures/map/", "split": "/d/pictures/classes/1/split/",
-    "quick": "/d/pictures/quick/", "disk": "/disk/", "account": "/account/", "admin": "/admin/",
+    "quick": "/d/pictures/quick/", "disk": "/disk/", "account": "/account/", "api": "/api/docs", "admin": "/admin/",
     "admin app": "/admin/labeling/", "admin items": "/admin/labeling/item/",
     "admin item": "/admin/labeling/item/1/change/", "admin class": "/admin/labeling/labelclass/1/change/",
     "admin new class": "/admin/labeling/labelclass/add/", "admin delete": "/admin/labeling/labelclass/1/delete/",
