@@ -257,6 +257,11 @@ def test_labels_are_imported_with_a_report(dataset: Dataset, program: Program) -
     assert dataset.classes.filter(name="bird").exists()
 
 
+def test_other_formats_are_recognized(dataset: Dataset, program: Program) -> None:
+    lines = b'{"path": "image0002.png", "label": "dog"}\n{"path": "image0003.png", "label": "cat"}\n'
+    assert read(send(program, "labels", file=upload("labels.jsonl", lines)))["applied"] == 2
+
+
 def test_a_bad_table_is_refused_and_changes_nothing(dataset: Dataset, program: Program) -> None:
     for content in (b"", b"a,b\n1,2\n", b"\x89PNG\r\n"):
         assert problem(send(program, "labels", file=upload("labels.csv", content)), 422)["detail"]

@@ -20,7 +20,7 @@ from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import NO_IMAGES, ExportForm
 from labeling.exporting.images import images_size
 from labeling.importing import save_table
-from labeling.importing.label_table import Choice
+from labeling.importing.columns import Choice
 from labeling.models import Dataset
 from labeling.models import Field as MetadataField
 from labeling.views.uploads import MAX_UPLOAD
@@ -52,7 +52,7 @@ class ImportOptions(Strict):
     create_classes: bool = Field(False, description="Create the classes that the file names and the dataset lacks.")
     key_column: Text = Field("", description="The column that names the images.")
     label_column: Text = Field("", description="The column with the labels.")
-    encoding: Text = Field("", description="Such as utf-8 or cp1252.")
+    encoding: Text = Field("", description="Of text, such as utf-8 or cp1252.")
     same_numbers: Literal["", "merge", "keep"] = Field(
         "", description="Whether labels such as 1 and 01 are one class (merge) or several (keep)."
     )
@@ -110,14 +110,22 @@ def _form(dataset: Dataset, query: ExportQuery) -> ExportForm:
 def import_labels(
     request: HtmxHttpRequest, slug: Slug, options: Form[ImportOptions], file: File[UploadedFile]
 ) -> JsonObject:
-    """Import the labels of a table of at most 16 MiB, and report what changed, as `hoshina import_labels --json`.
+    """Import the labels of a file of at most 16 MiB, and report what changed, as `hoshina import_labels --json`.
+
+    All formats of that command are recognized: CSV, Excel, Parquet, JSON Lines, Label Studio, COCO and others.
 
     The whole file is read and checked before anything is saved. Importing a file again changes nothing.
     """
     dataset = dataset_of(slug)
     if (file.size or 0) > MAX_UPLOAD:
         raise Refusal(f"The file is larger than {MAX_UPLOAD >> 20} MiB.", "Use hoshina import_labels.", "file")
-    choice = Choice("", options.key_column, options.label_column, options.encoding, options.same_numbers)
+    choice = Choice(
+        key_column=options.key_column,
+        label_column=options.label_column,
+        encoding=options.encoding,
+        same_numbers=options.same_numbers,
+        file_name=file.name or "",
+    )
     stream: Any = file.file
     try:
         report = save_table.import_labels(
