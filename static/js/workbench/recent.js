@@ -5,7 +5,6 @@ import { recall, remember } from "../store.js";
 import { classes } from "./classes.js";
 
 const MOST = 12;
-const WIDE = 1600; // px from which the strip is shown once there are labels, unless the person hid it
 const STATES = ["", "", "unsure", "skipped"];
 
 const strip = document.getElementById("recent");
@@ -79,5 +78,4 @@ toggle.addEventListener("click", () => {
   setShown(strip.hidden);
 });
 
-const hasLabels = Number(document.getElementById("bench").dataset.labeled) > 0;
-setShown(recall("recent") ?? (window.innerWidth >= WIDE && hasLabels));
+setShown(recall("recent") ?? false);
