@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoshina.core.batches import batched
+from labeling.exporting.names import flat_name
 from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.models import Dataset, Frame, Item
 
@@ -23,6 +24,8 @@ IN_BATCH = 900
 _LONGEST_FIRST = sorted(DEFAULT_EXTENSIONS, key=len, reverse=True)
 # The prefix of eight hexadecimal digits that Label Studio adds to the names of uploaded files.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
+# The names of files in exports of other layouts than tables begin with the ID of the item.
+_EXPORTED = re.compile(r"([1-9][0-9]{0,17})_.")
 # Items of one file name whose folders are compared with those of a key.
 _MOST_ALIKE = 500
 _FOREIGN = re.compile(r"(/|\\\\|[a-z]:[\\/]|[a-z][a-z0-9+.-]+://|images[\\/])", re.IGNORECASE)
@@ -172,8 +175,8 @@ class ByAnyKey:
     """Find items by the keys of other programs.
 
     A key may be a path of the dataset; a path in a folder of another machine, which all such keys of the table share;
-    or a file name with or without its extension, with or without the last of the item's folders. ``n_by_name`` counts
-    the items found by file name.
+    the name of a file in an export of this dataset; or a file name with or without its extension, with or without the
+    last of the item's folders. ``n_by_name`` counts the items found by file name.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -192,6 +195,7 @@ class ByAnyKey:
             shorter = {key: local.removeprefix(self._prefix) for key, local in left.items()}
             items_by_path = self._by_path(shorter.values())
             items |= {key: items_by_path[short] for key, short in shorter.items() if short in items_by_path}
+        items |= self._exported([key for key in left if key not in items])
         if rest := [key for key in left if key not in items]:
             named = self._named([left[key] for key in rest])
             items |= dict(zip(rest, named, strict=True))
@@ -207,6 +211,19 @@ class ByAnyKey:
             if longest:
                 self._prefix = path[: len(path) - len(longest)]
                 return
+
+    def _exported(self, keys: Sequence[str]) -> dict[str, ItemKey]:
+        """Return the items by the names that exports gave to their files: the ID, and a path that has to be theirs."""
+        ids = {key: int(match[1]) for key in keys if (match := _EXPORTED.match(_last(key)))}
+        items: dict[str, ItemKey] = {}
+        for batch in batched(list(ids), IN_BATCH):
+            found = Item.objects.filter(pk__in=[ids[key] for key in batch]).in_bulk()
+            for key in batch:
+                item = found.get(ids[key])
+                is_same = item is not None and item.dataset_id == self._dataset.pk
+                if item is not None and is_same and _last(key) in names_of(flat_name(item.pk, item.path)):
+                    items[key] = ItemKey(item.pk, item.row)
+        return items
 
     def _named(self, keys: Sequence[str]) -> list[ItemKey]:
         self._by_name = self._by_name or ByName(self._dataset)

@@ -117,6 +117,21 @@ def test_exports_of_other_layouts_come_back(
     assert labels(other) == labels(dataset) == {0: "cat", 1: "cat", 2: "cat", 3: "dog", 4: "dog"}
 
 
+@pytest.mark.parametrize("layout", ["fiftyone", "coco"])
+def test_labels_come_back_by_the_names_of_exported_files(dataset: Dataset, layout: str) -> None:
+    dataset.data_dir.mkdir(exist_ok=True)
+    for path in dataset.items.values_list("path", flat=True):
+        (dataset.data_dir / path).write_bytes(b"picture")
+    decide(dataset, "assign", [0, 1, 2], "cat")
+    decide(dataset, "assign", [3, 4], "dog")
+    archive = opened(archive_bytes(dataset, layout=layout, splits=(100, 0, 0)))
+    member = next(name for name in archive.namelist() if name.endswith(("train/labels.json", "train.json")))
+    content = archive.read(member)
+    decide(dataset, "clear", [0, 1, 2, 3, 4])
+    assert load(dataset, content).unknown.lines == 0
+    assert labels(dataset) == {0: "cat", 1: "cat", 2: "cat", 3: "dog", 4: "dog"}
+
+
 # -- FiftyOne -----------------------------------------------------------------------------------------
 def test_labels_and_samples_of_fiftyone(dataset: Dataset) -> None:
     load(
