@@ -97,7 +97,7 @@ def path_of(name: str, pattern: URLPattern, dataset: Dataset, draw: Any) -> str:
             known = {"pk": dataset.classes.first(), "item_id": dataset.items.first(), "frame_id": dataset.items.first()}
             usual = known[parameter].pk if parameter in known else int(VALUES.get(parameter, "1"))
             arguments[parameter] = draw(st.sampled_from([0, 2**31, 10**18 - 1])) if is_odd else usual
-        elif kind == "UUIDConverter":
+        elif "UUID" in kind:
             arguments[parameter] = draw(st.uuids())
         elif kind == "SlugConverter":
             arguments[parameter] = "none" if is_odd else dataset.slug
