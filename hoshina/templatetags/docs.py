@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from django import template
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
+_CODE = re.compile("`([^`]+)`")
 
 
 @register.simple_tag
@@ -28,3 +31,9 @@ def docs_link(page: str, topic: str) -> SafeString:
         topic,
         topic,
     )
+
+
+@register.filter
+def with_code(text: str) -> SafeString:
+    """Return text as HTML, with what is between backticks as code."""
+    return mark_safe(_CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S308 - escaped here

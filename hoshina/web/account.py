@@ -66,7 +66,7 @@ class TokenForm(forms.Form):
 @never_cache
 def tokens(request: HtmxHttpRequest) -> HttpResponse:
     """Create a token, and show its text, which nobody can see again."""
-    form = TokenForm(request.POST, auto_id="token-%s")
+    form = TokenForm(request.POST, auto_id="token-%s", label_suffix="")
     text = ""
     if form.is_valid():
         values = form.cleaned_data
@@ -94,7 +94,7 @@ def revoke(request: HtmxHttpRequest, pk: int) -> HttpResponse:
 def _tokens_context(user: Any) -> dict[str, Any]:
     return {
         "tokens": Token.objects.filter(user=user.pk),
-        "token_form": TokenForm(auto_id="token-%s"),
+        "token_form": TokenForm(auto_id="token-%s", label_suffix=""),
         "now": timezone.now(),
     }
 

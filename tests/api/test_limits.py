@@ -102,7 +102,9 @@ def test_the_page_shows_every_address_and_finds_words(dataset: Dataset, client: 
         assert "curl" in endpoint.curl
     assert "<script>" not in page
     found = text(client.get("/api/docs?q=min_probability", headers={"HX-Request": "true"}), 200)
-    assert_contains(found, "/api/v1/datasets/{slug}/items", lacks=["<html", "/api/v1/jobs"])
+    assert_contains(
+        found, "after <code>cursor</code>", "/api/v1/datasets/{slug}/items", lacks=["<html", "/api/v1/jobs"]
+    )
     assert "No address" in said(client.get("/api/docs?q=<b>xyzzy"))
 
 
