@@ -10,7 +10,8 @@ class LabelingConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
-        import labeling.fields.export  # noqa: F401  (joins the export's registry)
+        import labeling.fields.export  # joins the export's registry
+        import labeling.history.export  # noqa: F401  (and this)
         from hoshina.jobs import upkeep
         from labeling.fields.columns import forget_field
         from labeling.importing import uploads

@@ -15,7 +15,8 @@ class ModelingConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
-        import modeling.maps.export  # noqa: F401  (and this)
+        import modeling.maps.export
+        import modeling.versions.history  # noqa: F401  (and this)
         from hoshina.core import links
         from hoshina.jobs import upkeep
         from labeling.signals import decided, ingested, register_encoder_side, regrouped, reshown

@@ -10,7 +10,9 @@ class SamplingConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
-        import sampling.queues.export  # noqa: F401  (joins the export's registry)
+        import sampling.accuracy.history
+        import sampling.queues.export  # joins the export's registry
+        import sampling.queues.history  # noqa: F401  (and this)
         from hoshina.core import links
         from hoshina.jobs import upkeep
         from labeling.decisions import provenance

@@ -23,15 +23,17 @@ from labeling.exporting.images import Images
 from labeling.exporting.labeled import Classes, Labeled
 from labeling.exporting.layouts import layout_named
 from labeling.exporting.options import DEFAULT_LAYOUT, Options
+from labeling.exporting.past import past_of
 from labeling.exporting.registry import sections
 from labeling.exporting.remarks import REMARK_COLUMNS, remark_lines
 from labeling.exporting.rows import BATCH, LabelRow, decided_items, files_of
+from labeling.exporting.scope import scope_of
 from labeling.exporting.splits import SPLITS
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
 from labeling.fields.split_groups import Groups, named
 from labeling.guide.guides import manifest_of
-from labeling.models import Dataset, Item, LabelClass
+from labeling.models import Dataset, Item
 from labeling.notes.tags import has_remarks
 
 FORMAT = 1
@@ -57,7 +59,9 @@ def refusal(dataset: Dataset, options: Options) -> str:
             return f"There is no option {name!r}. The options are {', '.join(by_name)}."
         if why_not := by_name[name].why_not(dataset):
             return why_not
-    return ""
+        if options.as_of and by_name[name].tables is None:
+            return f"The option {name} describes today, and can't be rebuilt as of an earlier time. Leave it out."
+    return reason_of(lambda: past_of(dataset, options.as_of))
 
 
 def _escaped(member: Member) -> Member:
@@ -79,11 +83,14 @@ class Export:
         self.options = options
         self.rows = 0
         self._sections = sections()
-        self._contributions = [
-            section.contribute(dataset, section.name in options.extras) for section in self._sections
-        ]
+        self._scope = scope_of(dataset, options.as_of, is_numbered=options.numbers_annotators)
+        self._contributions = (
+            []
+            if self._scope.past
+            else [section.contribute(dataset, section.name in options.extras) for section in self._sections]
+        )
         self._groups = Groups(named(dataset, options.group_by)) if options.group_by else None
-        self._classes = Classes(LabelClass.objects.active().filter(dataset=dataset).in_bulk())
+        self._classes = Classes.of(dataset, is_past=self._scope.past is not None)
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
@@ -112,10 +119,11 @@ class Export:
 
     def _read(self) -> Labeled:
         """Read the labels and assign the splits, for layouts that write no tables."""
-        for batch in decided_items(self.dataset):
+        for batch in decided_items(self.dataset, self._scope):
             self.rows += len(batch)
             for row in batch:
                 self._count(row)
+        self._classes.drop_unused(self._labeled.class_ids)
         self._labeled.assign(self._classes)
         return self._labeled
 
@@ -125,18 +133,21 @@ class Export:
         if self.dataset.roles:
             yield Member("frames.csv", self._frame_lines(), is_huge)
         if has_remarks(self.dataset):
-            yield Member("notes.csv", remark_lines(self.dataset), is_huge)
+            yield Member("notes.csv", remark_lines(self.dataset, self._scope), is_huge)
         yield Member("classes.json", self._class_list())
         yield Member("splits.csv", self._split_lines(), is_huge)
         for contribution in self._contributions:
             yield from contribution.members
+        for section in self._sections:
+            if section.tables is not None and section.name in self.options.extras:
+                yield from section.tables(self.dataset, self._scope)
         if self.options.with_images:
             yield from self._images.members(batched(self._labeled.item_ids, BATCH))
 
     # -- labels.csv -------------------------------------------------------------------------------
     def _label_lines(self) -> Iterator[bytes]:
         yield csv_line(LABEL_COLUMNS).encode()
-        for batch in decided_items(self.dataset):
+        for batch in decided_items(self.dataset, self._scope):
             self.rows += len(batch)
             yield "".join(self._label_line(row) for row in batch).encode()
 
@@ -177,6 +188,7 @@ class Export:
     # -- classes.json -----------------------------------------------------------------------------
     def _class_list(self) -> Iterator[bytes]:
         counts = Counter(self._labeled.class_ids)
+        self._classes.drop_unused(counts)
         yield json_bytes(
             [
                 {
@@ -215,9 +227,12 @@ class Export:
     def _manifest(self) -> Iterator[bytes]:
         libraries = dict(LIBRARIES)
         manifest: dict[str, Any] = {}
-        for section, contribution in zip(self._sections, self._contributions, strict=True):
-            manifest |= contribution.manifest
+        for section in self._sections:
             libraries |= section.libraries
+        for contribution in self._contributions:
+            manifest |= contribution.manifest
+        if self._scope.past:
+            manifest["as_of"] = self._scope.past.as_manifest()
         manifest |= {
             "format": FORMAT,
             "app": {"name": "hoshina", "version": app_version()},

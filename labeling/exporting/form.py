@@ -49,6 +49,9 @@ class ExportForm(forms.Form):
     )
     images = forms.BooleanField(label="Image files of the labeled items", required=False)
     escape_formulas = forms.BooleanField(label="Safe for spreadsheets", required=False)
+    as_of = forms.CharField(label="As of", required=False, max_length=40)
+    number_annotators = forms.BooleanField(label="Numbers in place of people's names", required=False)
+    unsure = forms.BooleanField(label="Unsure and skipped images, as two more classes", required=False)
 
     def __init__(
         self,
@@ -99,5 +102,8 @@ class ExportForm(forms.Form):
             escapes_formulas=cleaned["escape_formulas"],
             layout=cleaned["layout"],
             role=cleaned["role"],
+            as_of=cleaned["as_of"],
+            numbers_annotators=cleaned["number_annotators"],
+            with_unsure=cleaned["unsure"],
             extras=frozenset(section.name for section in sections() if cleaned[section.name]),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from labeling.exporting.options import Options
 from labeling.exporting.rows import LabelRow
 from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.fields.split_groups import Groups
-from labeling.models import LabelClass
+from labeling.models import Dataset, LabelClass
 
 
 class Classes(dict[int, LabelClass]):
@@ -22,6 +23,18 @@ class Classes(dict[int, LabelClass]):
     def __missing__(self, pk: int) -> LabelClass:
         self[pk] = LabelClass.objects.get(pk=pk)
         return self[pk]
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, is_past: bool) -> Classes:
+        """Return the classes in use. ``is_past``: also retired ones, until :meth:`drop_unused`."""
+        labels = LabelClass.objects.filter(dataset=dataset)
+        return cls((labels if is_past else labels.active()).in_bulk())
+
+    def drop_unused(self, used: Iterable[int]) -> None:
+        """Remove the retired classes, all but those that were used at the time of the export."""
+        used = set(used)
+        for pk in [pk for pk, label in self.items() if label.is_retired and pk not in used]:
+            del self[pk]
 
     def by_name(self) -> list[LabelClass]:
         """Return the classes in the order that decides the splits and the class numbers."""

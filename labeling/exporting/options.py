@@ -20,7 +20,9 @@ class Options:
     ``splits``: percentages of train, val and test. ``group_by``: the field whose equal values share a split ("" for
     none). ``extras``: names of the sections whose files are included. ``escapes_formulas``: whether tables are safe to
     open in a spreadsheet. ``layout``: the name of a layout (:mod:`labeling.exporting.layouts`). ``role``: which file of
-    items with several files other layouts than the default contain.
+    items with several files other layouts than the default contain. ``as_of``: a time or a round up to which decisions
+    count (:func:`labeling.exporting.past.past_of`). ``numbers_annotators``: whether people have numbers in place of
+    names. ``with_unsure``: whether other layouts contain unsure and skipped images, as two more classes.
     """
 
     with_images: bool = False
@@ -31,6 +33,9 @@ class Options:
     escapes_formulas: bool = False
     layout: str = DEFAULT_LAYOUT
     role: str = ""
+    as_of: str = ""
+    numbers_annotators: bool = False
+    with_unsure: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -41,7 +46,13 @@ class Options:
             raise Refusal(f"The splits add up to {sum(self.splits)} %. They must add up to 100 %.")
 
     def as_manifest(self) -> dict[str, Any]:
-        of_layout = {} if self.layout == DEFAULT_LAYOUT else {"layout": self.layout, "role": self.role or None}
+        of_layout: dict[str, Any] = (
+            {} if self.layout == DEFAULT_LAYOUT else {"layout": self.layout, "role": self.role or None}
+        )
+        if self.with_unsure:
+            of_layout["unsure"] = True
+        if self.numbers_annotators:
+            of_layout["annotators"] = "numbers"
         return of_layout | {
             "images": self.with_images or self.layout != DEFAULT_LAYOUT,
             "seed": self.seed,

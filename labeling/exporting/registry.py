@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from labeling.exporting.scope import Scope
 from labeling.exporting.zip_stream import Member
 from labeling.models import Dataset
 
@@ -29,6 +30,8 @@ class Section:
     contribute : ``(dataset, is_wanted) -> Contribution``. The manifest keys are always included, the files only if
         wanted.
     why_not : ``dataset -> message``: why the files are not available and what to do; empty if they are.
+    tables : ``(dataset, scope) -> files``, written with the tables if the option is chosen. Only these files can be
+        rebuilt as of an earlier time; sections without them are left out then.
     libraries : Libraries whose versions the manifest lists, with the names of their distributions.
     """
 
@@ -36,6 +39,7 @@ class Section:
     title: str
     contribute: Callable[[Dataset, bool], Contribution]
     why_not: Callable[[Dataset], str]
+    tables: Callable[[Dataset, Scope], Iterable[Member]] | None = None
     libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

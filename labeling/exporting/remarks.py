@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from labeling.exporting.canonical_text import csv_line, moment
+from labeling.exporting.scope import Annotators, Scope
 from labeling.models import FLAG, Dataset, Item, ItemTag, Note
 from labeling.notes.entries import notes_of
 from labeling.notes.tags import tags_of, without_flag
@@ -33,10 +34,11 @@ class Remarks:
 NO_REMARKS = Remarks()
 
 
-def remarks_of(item_ids: Collection[int]) -> dict[int, Remarks]:
+def remarks_of(item_ids: Collection[int], scope: Scope) -> dict[int, Remarks]:
     """Return the remarks about items that have any, by two queries."""
-    tags = tags_of(item_ids)
-    notes = {item_id: _as_json(entries) for item_id, entries in notes_of(item_ids).items()}
+    tags = tags_of(item_ids, until=scope.until)
+    entries_of = notes_of(item_ids, until=scope.until)
+    notes = {item_id: _as_json(entries, scope.annotators) for item_id, entries in entries_of.items()}
     return {
         item_id: Remarks(
             FLAG in tags.get(item_id, []), tuple(without_flag(tags.get(item_id, []))), notes.get(item_id, "")
@@ -45,22 +47,26 @@ def remarks_of(item_ids: Collection[int]) -> dict[int, Remarks]:
     }
 
 
-def _as_json(notes: Collection[Note]) -> str:
+def _as_json(notes: Collection[Note], annotators: Annotators) -> str:
     entries = [
-        {"at": moment(note.created_at), "by": note.author.get_username() if note.author else "", "text": note.text}
+        {
+            "at": moment(note.created_at),
+            "by": annotators.name_of(note.author.get_username() if note.author else ""),
+            "text": note.text,
+        }
         for note in notes
     ]
     return json.dumps(entries, ensure_ascii=False)
 
 
-def remark_lines(dataset: Dataset) -> Iterator[bytes]:
+def remark_lines(dataset: Dataset, scope: Scope) -> Iterator[bytes]:
     """Yield notes.csv: the items with a flag, a tag or a note by row, whether labeled or not."""
     yield csv_line(("item_id", "path", *REMARK_COLUMNS)).encode()
     last = -1
     while rows := _next_rows(dataset, last):
         items = list(Item.objects.of(dataset).filter(row__in=rows).order_by("row").values_list("pk", "path"))
-        remarks = remarks_of([pk for pk, _ in items])
-        yield "".join(csv_line((pk, path, *remarks.get(pk, NO_REMARKS).cells)) for pk, path in items).encode()
+        remarks = remarks_of([pk for pk, _ in items], scope)
+        yield "".join(csv_line((pk, path, *remarks[pk].cells)) for pk, path in items if pk in remarks).encode()
         last = rows[-1]
 
 

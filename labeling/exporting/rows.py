@@ -12,7 +12,9 @@ from operator import itemgetter
 
 from django.db.models import Count, Min, Q
 
+from labeling.exporting.past import Past, items_at
 from labeling.exporting.remarks import NO_REMARKS, Remarks, remarks_of
+from labeling.exporting.scope import Annotators, Scope
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State, is_older
 from labeling.notes.tags import has_remarks
 
@@ -52,14 +54,20 @@ _COLUMNS = (
 _Decision = tuple[datetime | None, str | None, str]
 
 
-def decided_items(dataset: Dataset) -> Iterator[list[LabelRow]]:
+ALL = Scope(None, Annotators())
+
+
+def decided_items(dataset: Dataset, scope: Scope = ALL) -> Iterator[list[LabelRow]]:
     """Yield batches of items with a decision by row. Each item occurs once, even if it changes in the meantime."""
-    items = _without_repeats(
-        heapq.merge(*(_of_state(dataset, state) for state in State if state != State.UNLABELLED), key=itemgetter(0))
-    )
+    items = _current(dataset) if scope.past is None else items_at(dataset, scope.past)
     with_remarks = has_remarks(dataset)
     while batch := list(islice(items, BATCH)):
-        yield _with_provenance(batch, with_remarks=with_remarks)
+        yield _with_provenance(batch, scope, with_remarks=with_remarks)
+
+
+def _current(dataset: Dataset) -> Iterator[_ItemTuple]:
+    states = (state for state in State if state != State.UNLABELLED)
+    return _without_repeats(heapq.merge(*(_of_state(dataset, state) for state in states), key=itemgetter(0)))
 
 
 def _of_state(dataset: Dataset, state: State) -> Iterator[_ItemTuple]:
@@ -84,7 +92,7 @@ def _without_repeats(items: Iterator[_ItemTuple]) -> Iterator[_ItemTuple]:
             yield item
 
 
-def _with_provenance(batch: Sequence[_ItemTuple], *, with_remarks: bool) -> list[LabelRow]:
+def _with_provenance(batch: Sequence[_ItemTuple], scope: Scope, *, with_remarks: bool) -> list[LabelRow]:
     ids = [item[1] for item in batch]
     annotation_ids = [item[5] for item in batch]
     newest: dict[int, _Decision] = {
@@ -93,9 +101,9 @@ def _with_provenance(batch: Sequence[_ItemTuple], *, with_remarks: bool) -> list
             "pk", "decided_at", "annotator__username", "queue"
         )
     }
-    history = histories(ids)
+    history = histories(ids, scope.past)
     files = files_of(ids)
-    remarks = remarks_of(ids) if with_remarks else {}
+    remarks = remarks_of(ids, scope) if with_remarks else {}
     rows = []
     for row, item_id, path, state, label_id, annotation_id, decision_id, changed_after in batch:
         decided_at, annotator, queue = newest.get(annotation_id, (None, None, ""))
@@ -109,9 +117,9 @@ def _with_provenance(batch: Sequence[_ItemTuple], *, with_remarks: bool) -> list
                 was_unsure=state == State.UNSURE or was_unsure,
                 is_skipped=state == State.SKIPPED,
                 labelled_at=decided_at,
-                annotator=annotator or "",
+                annotator=scope.annotators.name_of(annotator),
                 queue=queue,
-                sha256=_combined_hash(files.get(item_id, [])),
+                sha256=combined_hash(files.get(item_id, [])),
                 files=tuple(sha256 for _, _, sha256 in files.get(item_id, [])),
                 created_at=created_at,
                 is_content_changed=is_older(decision_id, changed_after),
@@ -121,10 +129,14 @@ def _with_provenance(batch: Sequence[_ItemTuple], *, with_remarks: bool) -> list
     return rows
 
 
-def histories(item_ids: Sequence[int]) -> dict[int, tuple[datetime, bool]]:
+def histories(item_ids: Sequence[int], past: Past | None = None) -> dict[int, tuple[datetime, bool]]:
     """Return when each of at most BATCH items was first decided, and whether ever unsure, without undone decisions."""
-    decisions = Annotation.objects.filter(item_id__in=item_ids, action__undone_by__isnull=True)
-    decisions = decisions.exclude(action__kind=Action.Kind.UNDO).exclude(state=State.UNLABELLED)
+    holds = Q(action__undone_by__isnull=True)
+    decisions = Annotation.objects.filter(item_id__in=item_ids)
+    if past is not None:
+        holds |= Q(action__undone_by__gt=past.action_id)
+        decisions = decisions.filter(action__lte=past.action_id)
+    decisions = decisions.filter(holds).exclude(action__kind=Action.Kind.UNDO).exclude(state=State.UNLABELLED)
     of_items = decisions.values("item_id").annotate(
         first=Min("decided_at"), n_unsure=Count("pk", filter=Q(state=State.UNSURE))
     )
@@ -150,7 +162,7 @@ def files_of(item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
     return files
 
 
-def _combined_hash(files: Sequence[tuple[str, str, str]]) -> str:
+def combined_hash(files: Sequence[tuple[str, str, str]]) -> str:
     """Return the SHA-256 of the file, or of the roles and hashes of several frames."""
     if len(files) <= 1:
         return files[0][2] if files else ""

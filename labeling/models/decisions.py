@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from labeling.decisions.provenance import ShownFields
 from labeling.models.classes import LabelClass
@@ -37,7 +38,8 @@ class Action(models.Model):
     # The browser that made it (hoshina.core.http.holder): only another browser's newer decision is a conflict.
     holder = models.CharField(max_length=64, blank=True)
     undoes = models.OneToOneField("self", null=True, on_delete=models.SET_NULL, related_name="undone_by")
-    created_at = models.DateTimeField(auto_now_add=True)
+    # Restored with the record of decisions, unlike a time that the database adds.
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         indexes = [models.Index(fields=["dataset", "holder", "-id"], name="action_undo_stack")]

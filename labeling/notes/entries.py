@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from datetime import datetime
 
 from django.contrib.auth.models import User
 
@@ -31,9 +32,12 @@ def add_note(item: Item, text: str, user: User | None) -> Note:
     return Note.objects.create(dataset_id=item.dataset_id, item=item, row=item.row, text=text, author=user)
 
 
-def notes_of(item_ids: Collection[int]) -> dict[int, list[Note]]:
-    """Return the notes of items that have any, oldest first, by one query."""
+def notes_of(item_ids: Collection[int], *, until: datetime | None = None) -> dict[int, list[Note]]:
+    """Return the notes of items that have any, oldest first, by one query. ``until``: those written until then."""
     found: dict[int, list[Note]] = {}
-    for note in Note.objects.filter(item__in=item_ids).select_related("author").order_by("pk"):
+    notes = Note.objects.filter(item__in=item_ids)
+    if until is not None:
+        notes = notes.filter(created_at__lte=until)
+    for note in notes.select_related("author").order_by("pk"):
         found.setdefault(note.item_id, []).append(note)
     return found

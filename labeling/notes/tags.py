@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -79,11 +80,13 @@ def has_remarks(dataset: Dataset) -> bool:
     return ItemTag.objects.filter(tag__dataset=dataset).exists() or Note.objects.filter(dataset=dataset).exists()
 
 
-def tags_of(item_ids: Collection[int]) -> dict[int, list[str]]:
-    """Return the names of the tags of items that have any, sorted, by one query."""
+def tags_of(item_ids: Collection[int], *, until: datetime | None = None) -> dict[int, list[str]]:
+    """Return the names of the tags of items that have any, sorted, by one query. ``until``: those attached then."""
     found: dict[int, list[str]] = {}
-    pairs = ItemTag.objects.filter(item__in=item_ids).values_list("item_id", "tag__name")
-    for item_id, name in pairs:
+    attached = ItemTag.objects.filter(item__in=item_ids)
+    if until is not None:
+        attached = attached.filter(tagged_at__lte=until)
+    for item_id, name in attached.values_list("item_id", "tag__name"):
         found.setdefault(item_id, []).append(name)
     return {item_id: sorted(names, key=str.lower) for item_id, names in found.items()}
 

@@ -43,6 +43,9 @@ class ExportQuery(BaseModel):
         None, description="Items with equal values in this field share a split; empty for none."
     )
     escape_formulas: bool = Field(False, description="Put an apostrophe before texts that a spreadsheet would run.")
+    as_of: Text = Field("", description="Rebuild the export of an earlier time, or of a round by its number.")
+    number_annotators: bool = Field(False, description="Give people numbers in place of their names.")
+    unsure: bool = Field(False, description="Other layouts than csv: add unsure and skipped images as two classes.")
     extra: list[Text] = Field([], max_length=20, description="A section to include, such as rounds. May be repeated.")
 
 
@@ -94,10 +97,11 @@ def _form(dataset: Dataset, query: ExportQuery) -> ExportForm:
     if unknown := [name for name in query.extra if name not in names]:
         raise Refusal(f"There is no section {unknown[0][:60]!r}.", f"The sections are {', '.join(names)}.", "extra")
     params: JsonObject = query.model_dump(
-        include={"layout", "role", "val", "test", "seed", "group_by"}, exclude_none=True
+        include={"layout", "role", "val", "test", "seed", "group_by", "as_of"}, exclude_none=True
     )
     params |= dict.fromkeys(query.extra, "on")
     params["escape_formulas"] = "on" if query.escape_formulas else ""
+    params |= {name: "on" for name in ("number_annotators", "unsure") if getattr(query, name)}
     if query.images is not None:
         params["images"] = "on" if query.images else NO_IMAGES
     with_images = query.images is None and images_size(dataset).is_included

@@ -42,7 +42,7 @@ class Layout(ABC):
         """Raise Refusal if the layout is not possible for this dataset with these options."""
         if why_not := self.why_not():
             raise Refusal(why_not)
-        if not dataset.n_labelled:
+        if not dataset.n_labelled and not options.as_of:
             raise Refusal("No image is labeled yet.", f"The layout {self.name} has only labeled images.")
         if dataset.roles and options.role not in dataset.roles:
             raise Refusal(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labeling.exporting.contents import Contents, LabeledImage
 from labeling.exporting.layouts.base import Layout, Loading
 from labeling.exporting.layouts.card import Split, dataset_card
+from labeling.exporting.sink import Sink
 from labeling.exporting.splits import SPLITS
 from labeling.exporting.zip_stream import Member
 
@@ -70,7 +70,7 @@ class _ParquetFiles:
     def _file(self, groups: Iterator[pa.Table]) -> Iterator[bytes]:
         import pyarrow.parquet as pq
 
-        sink = _Sink()
+        sink = Sink()
         size = 0
         with pq.ParquetWriter(sink, self._schema, compression="none", use_dictionary=False) as writer:
             while size < _FILE_BYTES:
@@ -131,30 +131,3 @@ def _schema(contents: Contents) -> pa.Schema:
         ("sha256", pa.string()),
     ]
     return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": features}})})
-
-
-class _Sink(io.RawIOBase):
-    """Be the file of a Parquet writer, whose bytes are taken as they are written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pieces: list[bytes] = []
-        self._position = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        piece = bytes(data)
-        self._pieces.append(piece)
-        self._position += len(piece)
-        return len(piece)
-
-    def tell(self) -> int:
-        return self._position
-
-    def take(self) -> bytes:
-        """Remove and return the bytes written so far."""
-        content = b"".join(self._pieces)
-        self._pieces.clear()
-        return content

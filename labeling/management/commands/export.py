@@ -78,6 +78,18 @@ class Command(HoshinaCommand):
             action="store_true",
             help="put an apostrophe before texts that a spreadsheet would run as formulas",
         )
+        parser.add_argument(
+            "--as-of", default="", metavar="TIME|ROUND",
+            help="rebuild the export of an earlier time (2026-05-31 or 2026-05-31T18:00+02:00; in UTC without a zone), "
+            "or as it was after the last decision of a round",
+        )  # fmt: skip
+        parser.add_argument(
+            "--number-annotators", action="store_true", help="give people numbers in place of their names"
+        )
+        parser.add_argument(
+            "--with-unsure", action="store_true",
+            help="other layouts: include unsure and skipped images, as the classes unsure and skipped",
+        )  # fmt: skip
         parser.add_argument("--force", action="store_true", help="overwrite any existing file")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -135,6 +147,9 @@ def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
             escapes_formulas=options["escape_formulas"],
             layout=options["layout"],
             role=options["role"],
+            as_of=options["as_of"],
+            numbers_annotators=options["number_annotators"],
+            with_unsure=options["with_unsure"],
         )
     except Refusal as error:
         raise CommandError(str(error), returncode=2) from error

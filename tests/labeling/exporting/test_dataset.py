@@ -213,7 +213,8 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
     }  # fmt: skip
     assert (data["rendering"], data["seeds"]) == ({}, {"splits": 11})
     assert data["options"] == {
-        "coordinates": False, "images": False, "metadata": False, "predictions": False, "rounds": False,
+        "annotations": False, "annotations-parquet": False, "coordinates": False, "images": False,
+        "metadata": False, "predictions": False, "rounds": False,
         "seed": 11, "group_by": None, "escape_formulas": False,
         "splits": {"train": 50, "val": 25, "test": 25},
     }  # fmt: skip

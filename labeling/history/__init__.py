@@ -1,0 +1,1 @@
+"""Export the record of all decisions, and restore it in another store."""
