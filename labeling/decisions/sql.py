@@ -117,6 +117,19 @@ def settle_items(action: Action, *, is_undo: bool) -> None:
         )
 
 
+def settle_dataset(dataset: Dataset) -> None:
+    """Derive the state of all items of a dataset from their newest annotations, after these were restored."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE labeling_item SET state = a.state, label_id = a.label_id, newest_annotation_id = a.id, "
+            "decision_id = CASE WHEN t.kind = %s THEN a.previous_id ELSE a.id END "
+            "FROM labeling_annotation a JOIN labeling_action t ON t.id = a.action_id "
+            "WHERE t.dataset_id = %s AND labeling_item.id = a.item_id AND NOT EXISTS "
+            "(SELECT 1 FROM labeling_annotation b WHERE b.item_id = a.item_id AND b.id > a.id)",
+            [str(Action.Kind.UNDO), dataset.pk],
+        )
+
+
 def add_to_counters(dataset: Dataset, changes: dict[str, int], labels: dict[int, int]) -> dict[str, int]:
     """Add to the counters of the dataset (by field) and its classes (by ID). Return the dataset's new ones."""
     with connection.cursor() as cursor:

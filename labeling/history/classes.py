@@ -9,6 +9,7 @@ import msgspec
 from django.core.exceptions import ValidationError
 
 from hoshina.core.errors import Refusal
+from labeling.history.archive import NUL
 from labeling.history.ids import free_ids, reset_sequence
 from labeling.models import (
     MAX_DESCRIPTION,
@@ -80,6 +81,8 @@ def parse_class_list(content: bytes) -> ClassList:
         found = msgspec.json.decode(content, type=ClassList)
     except msgspec.DecodeError as error:
         raise Refusal(f"history/classes.json is damaged: {error}.", "Export the dataset again.") from error
+    if NUL in content:
+        raise Refusal("history/classes.json has a text with a null character.", "Export the dataset again.")
     names = [label.name.lower() for label in found.classes if not label.is_retired]
     if len(set(names)) < len(names) or len({label.id for label in found.classes}) < len(found.classes):
         raise Refusal("history/classes.json has a class twice.", "Export the dataset again.")

@@ -18,6 +18,8 @@ from labeling.history.classes import class_list
 from labeling.history.columns import COLUMNS, FLAG, NUMBER, REAL, TIME
 from labeling.history.decisions import Decisions
 from labeling.history.parts import FOLDER, parts
+from labeling.history.remarks import FILE as REMARKS
+from labeling.history.remarks import remark_rows
 from labeling.models import Action, Dataset
 
 # A line has at most this many bytes, by the lengths of its columns, so that files of more lines may exceed 2 GiB.
@@ -34,6 +36,7 @@ def tables(dataset: Dataset, scope: Scope) -> Iterator[Member]:
     yield Member("annotations.csv", _lines(decisions), len(decisions.ids) * _LINE_BYTES >= 2**31)
     yield Member(f"{FOLDER}/classes.json", [json_bytes(class_list(dataset))])
     yield Member(f"{FOLDER}/actions.jsonl", _json_lines(_idle_actions(dataset, decisions, scope)))
+    yield Member(REMARKS, _json_lines(remark_rows(dataset, scope)))
     for part in parts():
         yield Member(part.file, _json_lines(part.rows(dataset, scope.past)))
 

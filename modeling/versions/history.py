@@ -64,9 +64,7 @@ def restore(restored: Restored, found: Iterable[dict[str, Any]]) -> Mapping[int,
         version = parsed(row, _Version)
         class_ids = [restored.new_id("classes", pk) or 0 for pk in version.class_ids]
         copied = {name: getattr(version, name) for name in _COPIED}
-        made = ModelVersion.objects.create(
-            dataset=restored.dataset, number=version.id, class_ids=class_ids, **copied
-        )
+        made = ModelVersion.objects.create(dataset=restored.dataset, number=version.id, class_ids=class_ids, **copied)
         ModelVersion.objects.filter(pk=made.pk).update(created_at=parse_datetime(version.at))
         ids[version.id] = made.pk
     return ids

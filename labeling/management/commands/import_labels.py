@@ -9,10 +9,13 @@ from typing import Any, BinaryIO
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
+from tqdm import tqdm
 
 from hoshina.core.commands import HoshinaCommand
+from hoshina.core.errors import Refusal
 from hoshina.core.http import local_user
 from hoshina.core.plural import counted
+from labeling.history.restore import RestoreReport, restore
 from labeling.importing.class_spellings import KEEP, MERGE
 from labeling.importing.columns import TITLES, Choice, Role
 from labeling.importing.preview import Preview, preview
@@ -34,6 +37,12 @@ class Command(HoshinaCommand):
             "--undo",
             metavar="IMPORT",
             help="undo an import by its import_id, or the last one (last); images labeled since keep their labels",
+        )
+        parser.add_argument(
+            "--history",
+            action="store_true",
+            help="import every decision with its history, from an archive or folder of `hoshina export "
+            "--with-annotations`, into a dataset without decisions",
         )
         add_common_arguments(parser)
         parser.add_argument("--create-classes", action="store_true", help="create missing classes")
@@ -63,6 +72,10 @@ class Command(HoshinaCommand):
         if options["file"] is None:
             raise CommandError("Name the file to import.", returncode=2)
 
+        if options["history"]:
+            self._history(dataset, options)
+            return
+
         def work(stream: BinaryIO, progress: Callable[[int, int], None]) -> Report:
             creates = options["create_classes"]
             return import_labels(
@@ -75,12 +88,45 @@ class Command(HoshinaCommand):
         report = read_table(options, work, unit="item", verb="Saving")
         self.print_result(report.as_json(), _summary(report), as_json=options["json"])
 
+    def _history(self, dataset: Dataset, options: dict[str, Any]) -> None:
+        if options["preview"] or options["create_classes"] or options["column"] or options["label"]:
+            raise CommandError("--history imports an export as it is. Leave out the other options.", returncode=2)
+        path: Path = options["file"].expanduser()
+        bar = tqdm(unit="decision", desc="Saving", leave=False, disable=True if options["json"] else None)
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            with bar:
+                report = restore(dataset, path, progress)
+        except OSError as error:
+            raise Refusal(f"{path} could not be read: {error.strerror or error}.") from error
+        self.print_result(report.as_json(), _history_lines(report), as_json=options["json"])
+
     def _preview(self, dataset: Dataset, options: dict[str, Any]) -> None:
         def work(stream: BinaryIO, progress: Callable[[int, int], None]) -> Preview:
             return preview(dataset, stream, _choice(options), create_classes=options["create_classes"])
 
         shown = read_table(options, work, unit="line", verb="Reading")
         self.print_result(shown.as_json(), _preview_lines(shown), as_json=options["json"])
+
+
+def _history_lines(report: RestoreReport) -> list[str]:
+    lines = [
+        f"{counted(report.decisions, 'decision')} about {counted(report.items, 'image')} restored, "
+        f"with {counted(report.classes, 'class', 'classes')}."
+    ]
+    if report.people:
+        lines.append(f"Inactive accounts created, which can't sign in: {listed(report.people)}.")
+    if report.moved:
+        lines.append(f"{counted(report.moved, 'image')} found by content, because the file was moved.")
+    if report.changed:
+        lines.append(
+            f"{counted(report.changed, 'image')} differ from the exported files (State: Changed since labeled)."
+        )
+    return lines
 
 
 def _choice(options: dict[str, Any]) -> Choice:
