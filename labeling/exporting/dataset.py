@@ -20,7 +20,7 @@ from labeling.exporting.canonical_text import csv_line, escape_formulas, json_by
 from labeling.exporting.contents import Contents
 from labeling.exporting.folder import write_members
 from labeling.exporting.images import Images
-from labeling.exporting.labeled import Classes, Labeled
+from labeling.exporting.labeled import SKIPPED_ID, UNDECIDED, UNSURE_ID, Classes, Labeled
 from labeling.exporting.layouts import layout_named
 from labeling.exporting.options import DEFAULT_LAYOUT, Options
 from labeling.exporting.past import past_of
@@ -33,7 +33,7 @@ from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
 from labeling.fields.split_groups import Groups, named
 from labeling.guide.guides import manifest_of
-from labeling.models import Dataset, Item
+from labeling.models import Dataset, Item, LabelClass
 from labeling.notes.tags import has_remarks
 
 FORMAT = 1
@@ -53,6 +53,8 @@ def refusal(dataset: Dataset, options: Options) -> str:
         return problem
     if problem := reason_of(lambda: layout_named(options.layout).check(dataset, options)):
         return problem
+    if problem := _why_no_unsure(dataset, options):
+        return problem
     by_name = {section.name: section for section in sections()}
     for name in sorted(options.extras):
         if name not in by_name:
@@ -62,6 +64,16 @@ def refusal(dataset: Dataset, options: Options) -> str:
         if options.as_of and by_name[name].tables is None:
             return f"The option {name} describes today, and can't be rebuilt as of an earlier time. Leave it out."
     return reason_of(lambda: past_of(dataset, options.as_of))
+
+
+def _why_no_unsure(dataset: Dataset, options: Options) -> str:
+    """Return why unsure and skipped images can't be two more classes; "" if they can or are not asked for."""
+    if not options.with_unsure:
+        return ""
+    taken = LabelClass.objects.active().filter(dataset=dataset, name__in=UNDECIDED.values()).first()
+    if taken is None:
+        return ""
+    return f"Unsure and skipped images can't be a class, because “{taken.name}” is one already. Rename it first."
 
 
 def _escaped(member: Member) -> Member:
@@ -91,6 +103,9 @@ class Export:
         )
         self._groups = Groups(named(dataset, options.group_by)) if options.group_by else None
         self._classes = Classes.of(dataset, is_past=self._scope.past is not None)
+        self._includes_unsure = options.with_unsure and options.layout != DEFAULT_LAYOUT
+        if self._includes_unsure:
+            self._classes |= {pk: LabelClass(pk=pk, name=name) for pk, name in UNDECIDED.items()}
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
@@ -157,11 +172,14 @@ class Export:
         if row.label_id is not None:
             # Look it up now, so that a class that was made during the export has its place among the others.
             self._classes[row.label_id]
-            self._labeled.add(row)
-        elif row.is_skipped:
+            self._labeled.add(row, row.label_id)
+            return
+        if row.is_skipped:
             self._skipped += 1
         else:
             self._unsure += 1
+        if self._includes_unsure:
+            self._labeled.add(row, SKIPPED_ID if row.is_skipped else UNSURE_ID)
 
     def _label_line(self, row: LabelRow) -> str:
         self._count(row)
@@ -273,7 +291,7 @@ class Export:
     def _counts(self) -> dict[str, int]:
         return {
             "items": self.dataset.n_items,
-            "labelled": len(self._labeled.item_ids),
+            "labelled": len(self._labeled.item_ids) - (self._unsure + self._skipped if self._includes_unsure else 0),
             "unsure": self._unsure,
             "skipped": self._skipped,
             "undecided": max(0, self.dataset.n_items - self.rows),

@@ -16,6 +16,10 @@ from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.fields.split_groups import Groups
 from labeling.models import Dataset, LabelClass
 
+# Stand for unsure and skipped images where a layout contains them. No class has these IDs.
+UNSURE_ID, SKIPPED_ID = -1, -2
+UNDECIDED = {UNSURE_ID: "unsure", SKIPPED_ID: "skipped"}
+
 
 class Classes(dict[int, LabelClass]):
     """Hold the classes at the start of the export by ID, and those that were first used while it ran."""
@@ -53,12 +57,11 @@ class Labeled:
         self.largest_group = 0
         self.classes: list[LabelClass] = []
 
-    def add(self, row: LabelRow) -> None:
-        """Add the next item, which has a label."""
-        assert row.label_id is not None
+    def add(self, row: LabelRow, label_id: int) -> None:
+        """Add the next item, with its class."""
         self.item_ids.append(row.item_id)
         self.rows.append(row.row)
-        self.class_ids.append(row.label_id)
+        self.class_ids.append(label_id)
         self._files.add(row.files or (f"path:{row.path}",))
 
     def assign(self, classes: Classes) -> None:

@@ -32,6 +32,7 @@ class Section:
     why_not : ``dataset -> message``: why the files are not available and what to do; empty if they are.
     tables : ``(dataset, scope) -> files``, written with the tables if the option is chosen. Only these files can be
         rebuilt as of an earlier time; sections without them are left out then.
+    is_rare : Whether the page shows the option folded.
     libraries : Libraries whose versions the manifest lists, with the names of their distributions.
     """
 
@@ -40,6 +41,7 @@ class Section:
     contribute: Callable[[Dataset, bool], Contribution]
     why_not: Callable[[Dataset], str]
     tables: Callable[[Dataset, Scope], Iterable[Member]] | None = None
+    is_rare: bool = False
     libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

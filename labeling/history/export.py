@@ -136,5 +136,6 @@ register(
         contribute=_nothing,
         why_not=_has_pyarrow,
         tables=parquet,
+        is_rare=True,
     )
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.forms import BoundField
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
@@ -68,7 +69,10 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, s
     context: dict[str, Any] = {
         "dataset": dataset,
         "form": form,
-        "sections": [(form[section.name], section.why_not(dataset)) for section in sections()],
+        "sections": _options(dataset, form, is_rare=False),
+        "rare_sections": _options(dataset, form, is_rare=True),
+        "has_rare": any(form[section.name].value() for section in sections() if section.is_rare),
+        "as_of": form["as_of"].value() or "",
         "layouts": [(layout, layout.why_not()) for layout in layouts().values()],
         "layout": layouts().get(form["layout"].value(), layouts()[DEFAULT_LAYOUT]),
         "n_decided": dataset.n_decided,
@@ -85,6 +89,12 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, s
     response = render(request, name, context, status=200 if is_valid else 422)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def _options(dataset: Dataset, form: ExportForm, *, is_rare: bool) -> list[tuple[BoundField, str]]:
+    """Return the fields of the sections, with why each is not possible."""
+    shown = [section for section in sections() if section.is_rare is is_rare]
+    return [(form[section.name], section.why_not(dataset)) for section in shown]
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ register(
         title="Positions of all items on the map (coordinates.csv)",
         contribute=contribute,
         why_not=why_not,
+        is_rare=True,
         libraries={"scipy": ("scipy",), "scikit-learn": ("scikit-learn",), "numba": ("numba",)},
     )
 )

@@ -76,5 +76,6 @@ register(
         title="How the images were selected (rounds.csv: queue, parameters and seed of every pull)",
         contribute=contribute,
         why_not=why_not,
+        is_rare=True,
     )
 )

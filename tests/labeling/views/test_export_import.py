@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.exporting.images import ImagesSize, images_size
@@ -169,6 +170,19 @@ def test_the_file_of_items_with_several_is_chosen(client: Client, dataset: Datas
     )
     archive = opened(client.get(f"{zip_url(dataset)}?layout=coco&role=reference").getvalue())
     assert manifest(archive)["options"]["role"] == "reference"
+
+
+def test_an_earlier_export_and_numbers_are_options(client: Client, dataset: Dataset) -> None:
+    page = text_of(client.get(export_url(dataset), {"as_of": "2001-01-01", "layout": "imagefolder"}), 200)
+    assert_contains(page, "Rebuilds the export of the end of a day", "two more classes", lacks=["Labels in each split"])
+    assert "Labels in each split" in text_of(client.get(export_url(dataset)))
+    refused = text_of(client.get(zip_url(dataset), {"as_of": "2001-01-01"}), 422)
+    assert "No decision was saved until 2001-01-01" in refused
+    assert "The first decision was saved at" in refused
+    today = {"as_of": timezone.now().date().isoformat(), "annotations": "on", "number_annotators": "on"}
+    archive = opened(client.get(zip_url(dataset), today).getvalue())
+    assert manifest(archive)["as_of"]["not_rebuilt"]
+    assert {line["annotator"] for line in table(archive, "annotations.csv")} <= {"", "annotator-1"}
 
 
 def test_predictions_without_a_model_are_refused(client: Client, dataset: Dataset) -> None:

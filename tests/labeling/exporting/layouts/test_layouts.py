@@ -14,7 +14,7 @@ from django.core.management import CommandError
 from hoshina.core.errors import Refusal
 from labeling.exporting import Export, Options
 from labeling.exporting.layouts import layout_named, layouts
-from labeling.models import Dataset, Item
+from labeling.models import Dataset, Item, LabelClass
 from tests.factories import MakeDataset, archive_bytes, command_json, command_output, decide, manifest, opened
 from tests.labeling.exporting.layouts.conftest import counts_of
 from tests.parts import missing
@@ -143,6 +143,31 @@ def test_without_a_label_there_is_nothing_to_export(make_dataset: MakeDataset) -
     dataset.refresh_from_db()
     with pytest.raises(Refusal, match="No image is labeled yet"):
         Export(dataset, Options(layout="imagefolder"))
+
+
+@pytest.mark.usefixtures("with_pyarrow")
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_unsure_and_skipped_images_are_two_more_classes_on_request(labeled: Dataset, name: str) -> None:
+    found = manifest(opened(archive_bytes(labeled, layout=name, with_unsure=True)))
+    assert found["images"]["files"] == 122
+    assert (found["counts"]["labelled"], found["counts"]["unsure"], found["counts"]["skipped"]) == (120, 1, 1)
+    classes = {label for split in found["splits"].values() for label in split["classes"]}
+    assert {"unsure", "skipped"} <= classes
+    assert manifest(opened(archive_bytes(labeled, layout=name)))["images"]["files"] == 120
+
+
+def test_unsure_images_have_a_folder(labeled: Dataset) -> None:
+    names = opened(archive_bytes(labeled, layout="imagefolder", with_unsure=True)).namelist()
+    (unsure,) = (name for name in names if "/unsure/" in name and not name.endswith("/"))
+    assert unsure.split("/")[0] in {"train", "val", "test"}
+    assert "train/skipped/" in names
+    assert not any("/unsure/" in name for name in opened(archive_bytes(labeled, layout="imagefolder")).namelist())
+
+
+def test_a_class_called_unsure_stays_alone(labeled: Dataset) -> None:
+    LabelClass.objects.create(dataset=labeled, name="unsure", colour="#000000")
+    with pytest.raises(Refusal, match="“unsure” is one already"):
+        Export(labeled, Options(layout="imagefolder", with_unsure=True))
 
 
 def test_of_items_with_several_files_one_is_exported(labeled: Dataset, tmp_path: Path) -> None:
