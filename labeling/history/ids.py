@@ -27,7 +27,7 @@ def free_ids(model: type[models.Model], ids: Collection[int]) -> Mapping[int, in
 
 
 def reset_sequence(model: type[models.Model]) -> None:
-    """Continue the IDs of a table after the largest one, as SQLite does anyway."""
+    """Set the next ID of a table after its largest one, as SQLite does without this."""
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), [model]):
             cursor.execute(statement)

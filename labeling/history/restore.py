@@ -95,14 +95,14 @@ def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
     for name in (CSV, CLASSES, IDLE, REMARKS, *(part.file for part in parts())):
         files.check(name)
     record = _Record(files, parse_class_list(files.read(CLASSES)), Items(dataset), set(), {})
-    known = {label.id for label in record.classes.classes}
+    class_ids = {label.id for label in record.classes.classes}
     actions = _Actions()
     for batch in _batches(files):
         record.items.find({line["item_id"]: (line["path"], line["sha256"]) for line in batch})
         record.people.update(name for line in batch for name in (line["annotator"], line["action_by"]) if name)
         for line in batch:
             actions.add(line)
-            if line["label_id"] is not None and line["label_id"] not in known:
+            if line["label_id"] is not None and line["label_id"] not in class_ids:
                 raise Refusal(f"Decision {line['number']} has a class that {CLASSES} lacks.", _AGAIN)
         record.n_decisions += len(batch)
     for row in files.objects(IDLE):
@@ -175,8 +175,8 @@ class _Actions:
         if not self._undone <= self._seen:
             raise Refusal("An action undoes another one that the record lacks.", _AGAIN)
         for batch in batched(sorted(self._seen), BATCH):
-            known = Action.objects.filter(uuid__in=[UUID(int=value) for value in batch]).select_related("dataset")
-            if (first := known.first()) is not None:
+            saved = Action.objects.filter(uuid__in=[UUID(int=value) for value in batch]).select_related("dataset")
+            if (first := saved.first()) is not None:
                 raise Refusal(
                     f"This store has these decisions already, in the dataset “{first.dataset.name}”.",
                     "Import the record into another store, or delete that dataset first.",

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def new_dataset(make_dataset: MakeDataset, empty_store: Callable[[], None]) -> Callable[[], Dataset]:
-    """Empty the store and make the dataset with the same images again, without classes."""
+    """Delete everything and make the dataset with the same images again, without classes."""
 
     def make() -> Dataset:
         empty_store()
