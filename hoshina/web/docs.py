@@ -1,4 +1,7 @@
-"""Serve the documentation site: the folder ``site`` of a checkout, or of the installed package."""
+"""Serve the documentation site: the folder ``site`` of a checkout, or of the installed package.
+
+In a checkout whose site is not built, its Markdown files are rendered instead.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +38,21 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def site_folder() -> Path:
-    """Return the folder of the built site, or None if it is not built."""
+    """Return the folder of the built site, which does not exist before it is built."""
     return Path(settings.RESOURCES_DIR) / "site"
 
 
 @require_safe
 def docs(request: HttpRequest, path: str = "") -> HttpResponseBase:
-    """Serve one file of the site, or explain how to build the site if it is missing."""
+    """Serve one file of the site."""
     folder = site_folder()
-    if not (folder / "index.html").is_file():
-        return render(request, "docs_missing.html", status=404)
     try:
+        if not (folder / "index.html").is_file():
+            from hoshina.web.docs_source import source_folder, source_page  # nobody else needs its library
+
+            if (page := source_page(path)) is not None:
+                return render(request, "docs_page.html", {"page": page})
+            folder = source_folder()
         file = Path(safe_join(folder, path))  # refuses paths that lead out of the folder
         if file.is_dir():
             if path and not path.endswith("/"):

@@ -180,13 +180,17 @@ def _remarks(options: QuickOptions, facts: Facts) -> Iterator[str]:
 
 
 def suggest(facts: Facts) -> QuickOptions:
-    """Suggest options for the images: the size by theirs, and a larger held-out share if there are few labels."""
+    """Suggest options for the images: the size by theirs, and a larger held-out share if there are few labels.
+
+    A person compares the model with the one in use before using it.
+    """
     side = SMALL_SIDE if facts.median_side <= SMALL_SIDE else 160 if facts.median_side <= 320 else 224
     counts = [count for count in facts.per_class if count]
     return QuickOptions(
         image_side=side,
         validation_share=0.3 if facts.n_labelled < 100 else 0.2,
         class_weights="balanced" if counts and max(counts) > 5 * min(counts) else "equal",
+        is_used=False,
     )
 
 

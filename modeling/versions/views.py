@@ -93,10 +93,9 @@ def use(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 @require_POST
 def release(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     """Resume automatic retraining."""
-    dataset, shown = _found(slug, number)
+    dataset, _ = _found(slug, number)
     active_version.release(dataset)
-    shown.refresh_from_db()
-    return trigger_client_event(_head(request, dataset, shown), "hoshina:job")
+    return HttpResponseClientRefresh()  # also the time of the next retrain
 
 
 @require_GET

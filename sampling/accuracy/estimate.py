@@ -63,6 +63,11 @@ class Judged:
     n_undecided: int
 
 
+def audit_to_go(dataset: Dataset) -> int:
+    """Return how many more images of a random sample have to be labeled before the accuracy is estimated from it."""
+    return max(0, MIN_AUDIT - len(random_draws(dataset.pk).labeled))
+
+
 def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) -> None:
     """Save the audited accuracy of a version that was just trained; does nothing while there are no audit labels."""
     judged = judge(version)

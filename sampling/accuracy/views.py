@@ -23,6 +23,7 @@ from modeling.versions.headline import headline_of
 from sampling.accuracy.estimate import (
     MIN_OF_CLASS,
     Outlook,
+    audit_to_go,
     estimates_of,
     history,
     more_to_halve,
@@ -49,6 +50,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "recalls": recalls(dataset, newest) if newest else [],
         "min_of_class": MIN_OF_CLASS,
         "min_audit": MIN_AUDIT,
+        "audit_to_go": audit_to_go(dataset),
         "outlook": ahead,
         "stopping": (stop := stopping(estimates, ahead)),
         "next_point": stop.sentence(seconds_per_decision(dataset, request.user.pk)) if stop else "",
@@ -81,7 +83,11 @@ def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     newest = of_number.first()
     context = {"dataset": dataset, "newest": newest, "share": share_of(newest) if newest else None}
     is_older = bool(number) and newest is None and estimates.exists()
-    return render(request, "sampling/accuracy/_audited.html", context | {"min_audit": MIN_AUDIT, "is_older": is_older})
+    return render(
+        request,
+        "sampling/accuracy/_audited.html",
+        context | {"audit_to_go": audit_to_go(dataset), "is_older": is_older},
+    )
 
 
 @require_GET

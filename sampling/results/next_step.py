@@ -16,8 +16,7 @@ from labeling.decisions.random_draws import random_draws
 from labeling.models import Dataset, LabelClass
 from modeling.assistive.policy import labels_to_go, policy_of
 from modeling.models import ModelVersion
-from modeling.versions.audited_accuracy import MIN_AUDIT
-from sampling.accuracy.estimate import Outlook, more_to_halve
+from sampling.accuracy.estimate import Outlook, audit_to_go, more_to_halve
 from sampling.accuracy.stopping import Stopping, stopping
 from sampling.models import AccuracyEstimate
 from sampling.queues.pull import Filters, gather
@@ -145,14 +144,15 @@ def _outdated(at: Situation) -> NextStep | None:
 
 
 def _audit(at: Situation) -> NextStep | None:
-    n = len(random_draws(at.dataset.pk).labeled)
-    if n >= MIN_AUDIT:
+    missing = audit_to_go(at.dataset)
+    if not missing:
         if at.newest is not None:
             return None
+        n = len(random_draws(at.dataset.pk).labeled)
         return at.retrain("Retrain the model", f"The audited accuracy is then known from {counted(n, 'random image')}.")
     if not at.dataset.n_left:
         return None
-    more = counted(min(MIN_AUDIT - n, at.dataset.n_left), "random image")
+    more = counted(min(missing, at.dataset.n_left), "random image")
     reason = (
         "A random sample tells how good the model is on the whole dataset. The labels so far were selected, so the "
         "accuracy on other images may differ."

@@ -192,8 +192,8 @@ def cost_sentence(cost: Cost) -> str:
     if not cost.labels:
         return ""
     return (
-        f"Your last pages: {cost.per_label:.2f} actions per label (one by one: 1). A class sweep can't cost less than "
-        f"the model's error, here {share(cost.bound)}."
+        f"Your last pages: {cost.per_label:.2f} actions per label (one by one: 1). You marked {share(cost.bound)} of "
+        "their images as wrong, each by a click."
     )
 
 

@@ -39,7 +39,7 @@ function settings() {
   return theme ? [{ name: "Change the theme", kind: "command", words: "dark light", run: () => theme.click() }] : [];
 }
 
-sources.push(pages, datasets, settings);
+sources.push(datasets, settings);
 
 document.addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey || event.key.toLowerCase() !== "k") return;
@@ -50,6 +50,6 @@ document.addEventListener("keydown", (event) => {
     label: "Commands and pages",
     placeholder: "Part of the name of a page or command",
     nothing: "No page or command matches.",
-    entries: sources.flatMap((entriesOf) => entriesOf()),
+    entries: [pages, ...sources].flatMap((entriesOf) => entriesOf()),
   });
 }, true);

@@ -255,6 +255,7 @@ def test_redo_follows_undo_until_the_next_decision(bench: Bench, page: Page) -> 
     expect(bench.toasts).to_contain_text("Undid dog on image0001.png.")
     bench.press("z", "Shift+z", "Shift+z")
     assert bench.states()[:3] == ["1", "1", "0"]
+    expect(bench.focused).to_have_attribute("data-row", "2")  # the next key labels an image without a label
     bench.press("Shift+z")
     expect(bench.toasts.locator(".toast:visible")).to_contain_text("Nothing to redo.")
     bench.press("z", "3")

@@ -260,7 +260,7 @@ def test_going_back_to_a_version_and_on_again(page: Page, site: Site, dataset: D
 
     bench = Bench(page, site.address, dataset).open("queue=uncertain")
     expect(page.locator("#badge")).to_contain_text("model 3")
-    expect(page.locator("#badge")).to_contain_text("chosen")
+    expect(page.locator("#badge")).to_contain_text("retraining paused")
     expect(bench.tiles.first.locator(".suggestion")).to_contain_text("%")
     page.locator("#badge").click()
     page.wait_for_url("**/d/pictures/results/")

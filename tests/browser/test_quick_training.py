@@ -51,6 +51,7 @@ def _begin(page: Page, epochs: int) -> None:
     page.locator("#id_image_side").fill("32")
     page.locator("#id_epochs").fill(str(epochs))
     page.locator("#id_early_stopping").fill("0")
+    page.get_by_label("Use the model as soon as it is trained").check()
     page.locator("#quick-start").click()
     expect(page.locator("#quick-live")).to_be_visible()
 

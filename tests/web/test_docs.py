@@ -11,7 +11,7 @@ from django.conf import settings
 from django.test import Client
 
 from hoshina.templatetags.docs import docs_link, docs_url
-from tests.factories import not_none
+from tests.factories import assert_contains, not_none
 
 pytestmark = pytest.mark.django_db
 
@@ -82,11 +82,36 @@ def test_people_sign_in_first(client: Client, site: Path, settings: Any) -> None
     assert (answer.status_code, answer["Location"]) == (302, "/sign-in/?next=/docs/explanation/sweeps/")
 
 
-def test_a_site_that_was_not_built_says_how(client: Client, tmp_path: Path, settings: Any) -> None:
+@pytest.fixture
+def no_site(tmp_path: Path, settings: Any) -> Path:
+    """Provide Markdown files and no built site."""
+    files = {
+        "index.md": "# Start\n\n![grid](images/grid.png){ width=48% } [sweeps](explanation/sweeps.md#two-words)\n",
+        "explanation/index.md": "# Explanation\n\n[Up](../index.md), [file](../../README.md), [web](https://example.org)\n",
+        "explanation/sweeps.md": "# Sweeps\n\n<!-- a comment -->\n\n## Two words\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
+        "images/grid.png": "pixels",
+    }
+    for name, text in files.items():
+        file = tmp_path / "docs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
     settings.RESOURCES_DIR = tmp_path
-    answer = client.get("/docs/explanation/sweeps/")
-    assert answer.status_code == 404
-    assert b"zensical build --strict" in answer.content
+    return tmp_path
+
+
+def test_without_a_site_the_markdown_files_are_pages(client: Client, no_site: Path) -> None:
+    start = client.get("/docs/").content.decode()
+    assert_contains(start, 'src="/docs/images/grid.png"', 'href="/docs/explanation/sweeps/#two-words"', lacks=["48%"])
+    page = client.get("/docs/explanation/sweeps/").content.decode()
+    assert_contains(page, '<h2 id="two-words">', "<td>2</td>", "<title>Sweeps")
+    section = client.get("/docs/explanation/").content.decode()
+    assert_contains(section, 'href="/docs/"', 'href="../../README.md"', 'href="https://example.org"')
+    assert b"".join(client.get("/docs/images/grid.png")) == b"pixels"
+
+
+@pytest.mark.parametrize("path", ["nothing/", "../settings.py", "images/", "explanation/sweeps.html"])
+def test_without_a_site_nothing_else_is_served(client: Client, no_site: Path, path: str) -> None:
+    assert client.get(f"/docs/{path}").status_code == 404
 
 
 def test_links_name_their_topic() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -33,7 +33,8 @@ class Command(HoshinaCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
         try:
-            wanted = parse_options(QuickOptions, asdict(usual_options(dataset)) | given_options(QuickOptions, options))
+            usual = asdict(replace(usual_options(dataset), is_used=True))
+            wanted = parse_options(QuickOptions, usual | given_options(QuickOptions, options))
         except Refusal as error:
             flag = _FLAGS.get(error.field, f"--{error.field.replace('_', '-')}")
             raise CommandError(f"{flag}: {error}", returncode=2) from error

@@ -260,6 +260,7 @@ for (const name of ["pointerleave", "focusout"]) list.addEventListener(name, () 
 
 document.body.addEventListener("hoshina:map-tool", ({ detail }) => {
   setTool(gestures.tool === detail.tool ? "move" : detail.tool);
+  card.hide();
   view.focus();
 });
 

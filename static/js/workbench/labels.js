@@ -79,15 +79,15 @@ export class Labels extends EventTarget {
     return last.before[0]?.id ?? null;
   }
 
-  // Decide again what the newest undo took back, as far as its images are on this page or a previous one. Return the
-  // number of images, or null if there is nothing to redo.
+  // Decide again what the newest undo took back, as far as its images are on this page or a previous one. Return their
+  // tiles, or null if there is nothing to redo.
   redo() {
     const last = this.#redoStack.pop();
     if (!last) return null;
     const tilesOf = (ids) => ids.map((id) => this.tilesOf(id)[0]).filter(Boolean);
     const tiles = tilesOf(last.effect.map(({ id }) => id));
     if (tiles.length) this.decide(last.kind, last.label, tiles, { later: tilesOf(last.later), isRedo: true });
-    return tiles.length;
+    return tiles;
   }
 
   #send(record) {

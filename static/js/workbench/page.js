@@ -211,10 +211,12 @@ document.body.addEventListener("hoshina:reveal", ({ detail }) => {
 
 function redo() {
   if (turning !== null) return;
-  const n = labels.redo();
-  if (n === null) toast("Nothing to redo.", "", "undo");
-  else if (n === 0) toast("The images of that decision are no longer on these pages.", "", "undo");
-  else toast(`Labeled ${counted(n, "image")} again.`, "", "undo");
+  const tiles = labels.redo();
+  if (tiles === null) return toast("Nothing to redo.", "", "undo");
+  if (!tiles.length) return toast("The images of that decision are no longer on these pages.", "", "undo");
+  toast(`Labeled ${counted(tiles.length, "image")} again.`, "", "undo");
+  for (const tile of tiles) setReviewed(tile, true);
+  cursor.moveOn(tiles.filter((tile) => cursor.tiles.includes(tile)));
 }
 
 // -- Pages ----------------------------------------------------------------------------------------
@@ -276,6 +278,7 @@ setInterval(() => {
 
 document.body.addEventListener("hoshina:job-finished", ({ detail }) => {
   if (detail?.states?.retrain === "succeeded") say("A new model is ready.");
+  side.refresh(); // its probabilities are those of the model in use
   // Fetch the next page by the new model, while the person labels the rest of this one.
   pages.forgetPrefetched().then(() => pages.prefetch());
   if (isReady && pages.grid.classList.contains("is-empty") && !itemCount()) open(pages.query);
@@ -569,6 +572,7 @@ document.addEventListener("close", (event) => { if (event.target instanceof HTML
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (event.detail.target?.id !== "class-pane") return;
   keysDialog.draw(); // a command gives way to the letter of a class
+  queueForm.reload(); // its filter lists the classes
   for (const tile of cursor.tiles) {
     drawChip(tile);
     drawSuggestion(tile);

@@ -60,6 +60,11 @@ export class QueueForm {
     return this.open(query);
   }
 
+  // Load the form again, for other choices.
+  reload() {
+    this.#refresh(new URLSearchParams(location.search));
+  }
+
   #submit(event) {
     if (!event.target.matches("[data-query-form]")) return;
     event.preventDefault();

@@ -194,7 +194,7 @@ def test_it_can_be_switched_off(make_dataset: MakeDataset) -> None:
 def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(80)
     badge, page = f"/d/{dataset.slug}/model/badge/", f"/d/{dataset.slug}/model/"
-    assert "embeddings come first" in client.get(badge).content.decode()
+    assert "waiting for embeddings" in client.get(badge).content.decode()
     X, y = two_clouds(80)
     add_vectors(dataset, X)
     assert "label two classes" in client.get(badge).content.decode()

@@ -316,7 +316,7 @@ def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeData
     assert "Model 1 ? Help: accuracy and calibration (new tab) in use chosen" in shown
     assert "Model 1 is in use because you chose it. Automatic retraining is paused." in shown
     assert "in use, chosen" in shown, "the table"
-    assert "chosen" in words(client, f"{PAGE}badge/")
+    assert "retraining paused" in words(client, f"{PAGE}badge/")
     assert "Model 1 is in use because you chose it" in words(client, f"{PAGE}2/head/")
     decide_rows(dataset, list(range(60, 95)), y)
     assert not Job.objects.filter(kind="retrain", state__in=Job.ACTIVE).exists()

@@ -84,7 +84,7 @@ def test_without_a_model_and_without_audit_labels_the_next_step_is_said(
 def test_too_few_audit_labels_for_a_forecast(make_dataset: MakeDataset, client: Client) -> None:
     estimates_at(make_dataset(3), [(40, 0.5, 4), (60, 0.6, 6), (90, 0.7, 9)])
     shown = words(client)
-    assert "A forecast needs 20 audit labels; there are 9. Label 20 images in the queue Audit" in shown
+    assert "A forecast needs 20 audit labels; there are 9. Label" in shown
     assert "dashed" not in shown
 
 

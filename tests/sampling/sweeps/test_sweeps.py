@@ -307,7 +307,7 @@ def test_the_cost_counts_clicks_and_keys_of_recent_pages(many: Dataset, client: 
     assert cost_of(many) == Cost(labels=96, actions=1 + 6 + 1, marks=6)
     form = " ".join(client.get(f"/d/{many.slug}/queues/?queue=sweep").content.decode().split())
     assert "0.08 actions per label" in form
-    assert "the model's error, here 6.2 %" in form.replace("&#x27;", "'")
+    assert "You marked 6.2 % of" in form.replace("&#x27;", "'")
     undo(many)
     assert cost_of(many) == Cost()
 
