@@ -237,7 +237,7 @@ class TestQuality:
     def test_its_page(self, client: Client, dataset: Dataset, version: ModelVersion) -> None:
         page = said(client.get(f"/d/{dataset.slug}/model/{version.number}/"), 200)
         assert_contains(
-            page, "imported predictions", "Measured on 36 labels", "Too high if the predictions", "clip.csv"
+            page, "imported predictions", "measured on 36 labels", "Too high if the predictions", "clip.csv"
         )
 
 
