@@ -53,6 +53,7 @@ class ImportOptions(Strict):
     """How to read a table of labels; empty options are detected."""
 
     create_classes: bool = Field(False, description="Create the classes that the file names and the dataset lacks.")
+    preview: bool = Field(False, description="Save nothing: return the report that the import would give.")
     key_column: Text = Field("", description="The column that names the images.")
     label_column: Text = Field("", description="The column with the labels.")
     encoding: Text = Field("", description="Of text, such as utf-8 or cp1252.")
@@ -132,9 +133,12 @@ def import_labels(
     )
     stream: Any = file.file
     try:
-        report = save_table.import_labels(
-            dataset, stream, user=request.user, create_classes=options.create_classes, choice=choice
-        )
+        if options.preview:
+            report = save_table.preview_labels(dataset, stream, choice=choice, create_classes=options.create_classes)
+        else:
+            report = save_table.import_labels(
+                dataset, stream, user=request.user, create_classes=options.create_classes, choice=choice
+            )
     except Refusal as reason:
         reason.field = reason.field or "file"
         raise
