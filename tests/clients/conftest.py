@@ -24,7 +24,9 @@ from hoshina.api import tokens
 from hoshina.core.roles import Role
 call_command("ingest", data_dir=sys.argv[1], verbosity=0)
 found = {}
-for name, role, scope in (("eva", Role.MANAGER, "write"), ("tom", Role.LABELER, "write"), ("ann", Role.MANAGER, "read")):
+for name, role, scope in (
+    ("eva", Role.MANAGER, "write"), ("tom", Role.LABELER, "write"), ("ann", Role.MANAGER, "read")
+):
     user = User.objects.create_user(name)
     user.groups.set([Group.objects.get(name=role.group)])
     found[name] = tokens.issue(user, "test", scope=scope)[1]
@@ -73,7 +75,7 @@ def galaxies(server: Server) -> Iterator[Dataset]:
         for name in ("spiral", "elliptical"):
             dataset.add_class(name)
     yield dataset
-    if decided := [item.id for item in dataset.items(include=()) if item.state != "unlabelled"]:
+    if decided := [item.id for item in dataset.items(include=()) if item.state != "unlabeled"]:
         dataset.clear(decided, overwrite=True)
 
 

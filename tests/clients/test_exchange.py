@@ -9,7 +9,7 @@ import pytest
 from hoshina_client import Dataset, JobFailed, Refused, arrays
 from PIL import Image
 
-from tests.clients.conftest import N_IMAGES
+from tests.clients.conftest import N_IMAGES, Running
 from tests.factories import assert_contains
 
 pytestmark = pytest.mark.slow
@@ -79,10 +79,11 @@ def test_arrays_that_do_not_fit(galaxies: Dataset) -> None:
     assert caught.value.hint
 
 
-def test_images(galaxies: Dataset) -> None:
+def test_images(galaxies: Dataset, running: Running) -> None:
     items = galaxies.queue("random", 2)
     assert Image.open(io.BytesIO(items[0].thumbnail())).size[0] > 0
-    assert items[0].image().size == (24, 24)
+    with Image.open(running.store.parent / "galaxies" / items[0].path) as original:
+        assert items[0].image().size == original.size
     assert_contains(items[0]._repr_html_(), "data:image/", items[0].path)
     page = items._repr_html_()
     assert page.count("<img") == 2

@@ -15,8 +15,8 @@ def test_a_queue_becomes_labels_with_how_they_were_selected(galaxies: Dataset) -
     assert len(items) == 5
     saved = galaxies.label(items[0], "spiral")
     assert (saved.n_items, saved.n_actions) == (1, 1)
-    assert (items[0].state, items[0].label) == ("labelled", "spiral")
-    [decision] = galaxies.history(items[0])
+    assert (items[0].state, items[0].label) == ("labeled", "spiral")
+    decision = galaxies.history(items[0])[0]
     assert (decision["queue"], decision["round"], decision["rank"]) == ("random", items.round, items[0].rank)
     assert decision["selection_probability"] is not None
     # A class for each item: one action for each class.
@@ -37,7 +37,7 @@ def test_other_decisions(galaxies: Dataset) -> None:
     assert [first.state, second.state, third.state] == ["unsure", "skipped", "skipped"]
     assert {item.id for item in galaxies.items(state="skipped")} == {second.id, third.id}
     galaxies.clear(second)
-    assert galaxies.item(second.id).state == "unlabelled"
+    assert galaxies.item(second.id).state == "unlabeled"
     assert galaxies.item(first.path).state == "unsure"
 
 
@@ -51,7 +51,7 @@ def test_items_by_ids_of_pandas(galaxies: Dataset) -> None:
 
 def test_someone_else_was_faster(galaxies: Dataset, eva: Dataset) -> None:
     mine = [galaxies.item(item.id) for item in galaxies.queue("random", 3, seed=1)]
-    eva.label(mine[1].id, "elliptical")
+    eva.label(eva.item(mine[1].id), "elliptical")
     with pytest.raises(Conflict) as caught:
         galaxies.label(mine, "spiral")
     [conflict] = caught.value.conflicts

@@ -32,7 +32,7 @@ from hoshina_client.transport import LONGEST_WAIT, Transport
 
 # What the server takes: items of a page of a queue, and of a page of a list.
 QUEUE_PAGE, LIST_PAGE = 240, 1000
-# Names of states in American spelling, which the server spells otherwise.
+# Names of states that the API spells differently.
 _STATES = {"unlabeled": "unlabelled", "labeled": "labelled"}
 
 
@@ -170,7 +170,7 @@ class Dataset:
 
         Parameters
         ----------
-        items : items, or their ids
+        items : items, or their ids; with ids, every decision of someone else is a conflict
         labels : the name of a class, or one name for each item
         overwrite : replace decisions that others made in the meantime
         suggestion_shown : whether the person who decided saw the prediction; None if that is not known

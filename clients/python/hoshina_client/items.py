@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from PIL.Image import Image
 
+# States that the API spells differently.
+_STATES = {"unlabelled": "unlabeled", "labelled": "labeled"}
 # Of a list of items in a notebook.
 _SHOWN = 24
 
@@ -115,14 +117,20 @@ def _row(item: Item) -> dict[str, Any]:
     return columns | {name: value for name, value in item.fields.items() if name not in columns}
 
 
+def state_of(name: str) -> str:
+    """Return the name of a state in this package: unlabeled, labeled, unsure or skipped."""
+    return _STATES.get(name, name)
+
+
 def item_of(transport: Transport, answer: dict[str, Any]) -> Item:
     """Return the item that an answer describes."""
     predicted = answer.get("prediction")
-    same = {name: answer[name] for name in ("id", "row", "path", "state", "annotation", "is_available")}
+    same = {name: answer[name] for name in ("id", "row", "path", "annotation", "is_available")}
     served: dict[str, Any] = {name: answer.get(name) for name in ("round", "rank", "score", "selection_probability")}
     return Item(
         **same,
         **served,
+        state=state_of(answer["state"]),
         label=answer["class_name"],
         prediction=Prediction(predicted["class_name"], predicted["probability"]) if predicted else None,
         fields=answer.get("fields") or {},
@@ -137,7 +145,7 @@ def item_of(transport: Transport, answer: dict[str, Any]) -> Item:
 def _figure(item: Item) -> str:
     """Return the thumbnail and a caption as HTML."""
     name = html.escape(item.path)
-    caption = html.escape(item.label or (item.state if item.state != "unlabelled" else ""))
+    caption = html.escape(item.label or (item.state if item.state != "unlabeled" else ""))
     if item.prediction and not caption:
         caption = f"{html.escape(item.prediction.label)}? {item.prediction.probability:.0%}"
     try:

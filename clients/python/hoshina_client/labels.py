@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hoshina_client.errors import Conflict, ConflictingDecision, Refused
-from hoshina_client.items import Item
+from hoshina_client.items import Item, state_of
 from hoshina_client.transport import Transport
 
 # What the server takes: items of an action, and actions and items of a request.
@@ -88,7 +88,7 @@ def save(
             n_items += len(result["items"])
             for outcome in result["items"]:
                 if item := by_id.get(outcome["id"]):
-                    item.state, item.annotation = outcome["state"], outcome["annotation"]
+                    item.state, item.annotation = state_of(outcome["state"]), outcome["annotation"]
                     item.label = action.get("class_name")
             conflicts += result["conflicts"]
     saved = Saved(n_items, n_actions)
@@ -100,7 +100,7 @@ def save(
 
 def _conflict(outcome: dict[str, Any], names: dict[int, str]) -> ConflictingDecision:
     label = names.get(outcome["class_id"] or 0)
-    return ConflictingDecision(outcome["id"], outcome["state"], label, outcome["by"])
+    return ConflictingDecision(outcome["id"], state_of(outcome["state"]), label, outcome["by"])
 
 
 def _target(item: AnyItem) -> dict[str, Any]:
