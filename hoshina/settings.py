@@ -39,6 +39,8 @@ _ENCODERS = (
     "auto", "tensorflow", "torch", "mobilenet_v2", "efficientnet_b0", "efficientnet_lite2", "resnet50", "resnet18",
     "patches", "hog", "hog+scattering", "hog+patches", "mobilenet_v2+hog", "efficientnet_lite2+mobilenet_v2+hog",
 )  # fmt: skip
+# Whether new embeddings get maps without a request.
+AUTOMATIC_MAPS = env.boolean("AL_AUTOMATIC_MAPS", default=True)
 EMBEDDING_BACKEND = env.text("AL_EMBEDDING_BACKEND", "auto")
 if EMBEDDING_BACKEND not in _ENCODERS and not all(
     part in _ENCODERS[1:] or re.fullmatch(r"file:.+", part) for part in EMBEDDING_BACKEND.split("+")

@@ -38,11 +38,11 @@ def run_python(
 class Up:
     """A running ``up`` whose lines are collected. It runs in the folder of its store, which it names relative to it."""
 
-    def __init__(self, store: Path, *arguments: str, backend: str = "hog") -> None:
+    def __init__(self, store: Path, *arguments: str, backend: str = "hog", **variables: str) -> None:
         self.store = store
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "manage.py", "up", "--no-browser", *arguments], cwd=store.parent,
-            env=environment(Path(store.name), AL_EMBEDDING_BACKEND=backend, PYTHONUNBUFFERED="1"),
+            env=environment(Path(store.name), AL_EMBEDDING_BACKEND=backend, PYTHONUNBUFFERED="1", **variables),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.output = ""

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from itertools import chain, count
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q, QuerySet
@@ -111,8 +112,9 @@ def maps_after_embedding(dataset_id: int) -> None:
     maps = Projection.objects.filter(embedding_set=vectors, generation__gt=0)
     if maps.filter(vectors_generation__lt=vectors.generation).exists():
         enqueue("place_on_maps", dataset_id=dataset_id)
-    _quick_look(vectors)
-    umap_if_due(vectors)
+    if settings.AUTOMATIC_MAPS:
+        _quick_look(vectors)
+        umap_if_due(vectors)
 
 
 def _quick_look(vectors: EmbeddingSet) -> None:

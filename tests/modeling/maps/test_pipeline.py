@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -470,3 +471,14 @@ def test_the_command_prints_what_was_made(digits: Dataset) -> None:
     with pytest.raises(CommandError, match=r"--neighbours: There are 150 images") as wrong:
         call_command("project_map", "--neighbours", "180")
     assert wrong.value.returncode == 2
+
+
+def test_maps_only_on_request(make_dataset: MakeDataset, settings: Any) -> None:
+    settings.AUTOMATIC_MAPS = False
+    dataset = make_dataset(N)
+    add_vectors(dataset, load_digits().data[:N])
+    projections.maps_after_embedding(dataset.pk)
+    assert not Job.objects.exists()
+    settings.AUTOMATIC_MAPS = True
+    projections.maps_after_embedding(dataset.pk)
+    assert Job.objects.filter(kind="project_map").count() == 2
