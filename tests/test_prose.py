@@ -12,7 +12,7 @@ from tests.parts import ROOT
 
 # One verb a line; add a verb there when a docstring needs a new one.
 VERBS = frozenset(Path(ROOT, "tests", "verbs.txt").read_text(encoding="utf-8").split())
-PACKAGES = ("hoshina", "labeling", "modeling", "sampling")
+PACKAGES = ("hoshina", "labeling", "modeling", "sampling", "clients/python")
 # Nowhere: metaphors, odd idioms and British spelling.
 BANNED = (
     "by itself", "so many", "in words", "the way that", "dealt", "told", "sure enough", "take the mark off",
