@@ -153,7 +153,7 @@ class Dataset:
     # -- Classes and decisions -----------------------------------------------------------------
     @property
     def classes(self) -> list[Class]:
-        """The classes in the order of the page."""
+        """Return the classes in the order of the page."""
         return [Class(**described) for described in self._get("classes")]
 
     def add_class(self, name: str, color: str | None = None) -> Class:

@@ -1,4 +1,4 @@
-"""Send requests to a server: try again after lost connections, wait where told to, and raise what it refuses."""
+"""Send requests to a server: repeat them after lost connections, wait as it says, and raise what it refuses."""
 
 from __future__ import annotations
 
