@@ -18,9 +18,10 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent.parent
-CLASSES, TILES, IN_BATCH = 10, 50, 10_000
+CLASSES, TILES = 10, 50
 STEPS = ("make", "export", "as_of", "parquet")
 
 
@@ -72,12 +73,11 @@ def _step(step: str, n: int, file: Path) -> None:
     print(json.dumps(numbers | {"file_mb": size}), flush=True)
 
 
-def _export(dataset: object, step: str, file: Path) -> None:
+def _export(dataset: Any, step: str, file: Path) -> None:
     from labeling.exporting import Export, Options
     from labeling.exporting.canonical_text import moment
-    from labeling.models import Action, Dataset
+    from labeling.models import Action
 
-    assert isinstance(dataset, Dataset)
     extras = {"export": {"annotations"}, "parquet": {"annotations-parquet"}, "as_of": set[str]()}[step]
     middle = Action.objects.order_by("pk")[Action.objects.count() // 2]
     as_of = moment(middle.created_at) if step == "as_of" else ""
@@ -98,63 +98,61 @@ def _make(n: int, *, with_decisions: bool) -> None:
     call_command("migrate", verbosity=0)
     n_items = n * 2 // 3
     dataset = Dataset.objects.create(name="images", slug="images", root="/images", n_items=n_items)
-    for start in range(0, n_items, IN_BATCH):
-        rows = range(start, min(start + IN_BATCH, n_items))
-        items = [Item(dataset=dataset, row=row, path=f"night{row // 1000:04d}/image{row:07d}.png") for row in rows]
-        Item.objects.bulk_create(items, batch_size=900)
-        frames = [
-            Frame(
-                item=item, dataset=dataset, path=item.path, sha256=f"{item.row:064x}", size=1, mtime_ns=1, width=64,
-                height=64, format="PNG",
-            )
-            for item in items
-        ]  # fmt: skip
-        Frame.objects.bulk_create(frames, batch_size=900)
-    if not with_decisions:
-        return
-    for number in range(CLASSES):
-        LabelClass.objects.create(dataset=dataset, name=f"class {number}", colour="#808080", order=number)
-    _decide(dataset, n)
+    item = Item.objects.create(dataset=dataset, row=0, path="night0000/image0000000.png")
+    Frame.objects.create(
+        item=item, dataset=dataset, path=item.path, sha256=f"{0:064x}", size=1, mtime_ns=1, width=64, height=64,
+        format="PNG",
+    )  # fmt: skip
+    path = "printf('night%04d/image%07d.png', (i - 1) / 1000, i - 1)"
+    _multiply(Item, n_items, row="i - 1", path=path)
+    _multiply(Frame, n_items, item_id="i", path=path, sha256="printf('%064x', i - 1)")
+    if with_decisions:
+        for number in range(CLASSES):
+            LabelClass.objects.create(dataset=dataset, name=f"class {number}", colour="#808080", order=number)
+        _decide(dataset, n, n_items)
 
 
-def _decide(dataset: object, n: int) -> None:
+def _decide(dataset: Any, n: int, n_items: int) -> None:
+    """Make one decision as the workbench does, and copy it with other images, actions and rounds."""
     from django.contrib.auth.models import User
     from django.utils import timezone
 
     from labeling.decisions import sql
-    from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
+    from labeling.models import Action, Annotation, LabelClass
     from sampling.models import Round
 
-    assert isinstance(dataset, Dataset)
-    user = User.objects.create_user("ana")
-    labels = list(LabelClass.objects.values_list("pk", flat=True))
-    ids = list(Item.objects.order_by("row").values_list("pk", flat=True))
-    latest: dict[int, int] = {}
-    for start in range(0, n, IN_BATCH):
-        n_actions = IN_BATCH // TILES
-        rounds = Round.objects.bulk_create(Round(dataset=dataset, queue="auto", seed=1) for _ in range(n_actions))
-        actions = Action.objects.bulk_create(
-            [
-                Action(uuid=uuid.uuid4(), dataset=dataset, kind="assign", annotator=user, holder="a" * 40)
-                for _ in range(n_actions)
-            ]
-        )
-        made = []
-        for place in range(start, min(start + IN_BATCH, n)):
-            number, item_id = (place - start) // TILES, ids[place % len(ids)]
-            made.append(
-                Annotation(
-                    item_id=item_id, action=actions[number], state=State.LABELLED, label_id=labels[place % CLASSES],
-                    previous_id=latest.get(item_id), annotator=user, decided_at=timezone.now(), seconds=1.25,
-                    queue="auto", round_id=rounds[number].pk, rank=place % TILES, score=0.123456789,
-                    selection_probability=0.01, suggestion_shown=True, suggested_label_id=labels[0],
-                    suggested_probability=0.987654321, is_random_draw=False,
-                )
-            )  # fmt: skip
-        Annotation.objects.bulk_create(made, batch_size=500)
-        latest |= {annotation.item_id: annotation.pk for annotation in made}
+    user, label = User.objects.create_user("ana"), LabelClass.objects.order_by("pk")[0]
+    round_ = Round.objects.create(dataset=dataset, queue="auto", seed=1)
+    action = Action.objects.create(uuid=uuid.uuid4(), dataset=dataset, kind="assign", annotator=user, holder="a" * 40)
+    Annotation.objects.create(
+        item_id=1, action=action, state=1, label=label, annotator=user, decided_at=timezone.now(), seconds=1.25,
+        queue="auto", round_id=round_.pk, rank=0, score=0.123456789, selection_probability=0.01,
+        suggestion_shown=True, suggested_label_id=label.pk, suggested_probability=0.987654321, is_random_draw=False,
+    )  # fmt: skip
+    _multiply(Round, n // TILES)
+    _multiply(Action, n // TILES, uuid="lower(hex(randomblob(16)))")
+    _multiply(
+        Annotation, n, item_id=f"(i - 1) % {n_items} + 1", action_id=f"(i - 1) / {TILES} + 1",
+        label_id=f"{label.pk} + i % {CLASSES}", previous_id=f"CASE WHEN i > {n_items} THEN i - {n_items} END",
+        round_id=f"(i - 1) / {TILES} + 1", rank=f"(i - 1) % {TILES}",
+    )  # fmt: skip
     sql.settle_dataset(dataset)
-    sql.add_to_counters(dataset, {"n_labelled": len(ids), "n_decisions": n}, {})
+    sql.add_to_counters(dataset, {"n_labelled": n_items, "n_decisions": n}, {})
+
+
+def _multiply(model: Any, n: int, **values: str) -> None:
+    """Copy the only row of a table until there are n, in SQLite, with expressions of the row number ``i``."""
+    from django.db import connection
+
+    names = [field.column for field in model._meta.concrete_fields]
+    chosen = ", ".join({"id": "i", **values}.get(name, f"t.{name}") for name in names)
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < %s) "
+            f"INSERT INTO {table} ({', '.join(names)}) SELECT {chosen} FROM n JOIN {table} t ON t.id = 1",  # noqa: S608
+            [n],
+        )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Contents:
     """Hold what layouts write. Iterate over the images as often as needed; files are counted as they are written.
 
     ``read``: reads the labels and assigns the splits. ``tables``: yields the files of the default layout instead, which
-    it reads as it writes.
+    it reads as it writes. ``card``: returns the data card, after the images.
     """
 
     def __init__(
@@ -73,10 +73,12 @@ class Contents:
         *,
         read: Callable[[], Labeled],
         tables: Callable[[], Iterator[Member]],
+        card: Callable[[], str],
     ) -> None:
         self.dataset = dataset
         self.options = options
         self.tables = tables
+        self.card = card
         self._classes = classes
         self._files = images
         self._read = read

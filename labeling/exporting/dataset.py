@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal, reason_of
 from labeling.exporting.canonical_text import csv_line, escape_formulas, json_bytes, moment
 from labeling.exporting.contents import Contents
+from labeling.exporting.data_card import data_card
+from labeling.exporting.facts import decision_facts
 from labeling.exporting.folder import write_members
 from labeling.exporting.images import Images
 from labeling.exporting.labeled import SKIPPED_ID, UNDECIDED, UNSURE_ID, Classes, Labeled
@@ -112,7 +115,9 @@ class Export:
         self._labeled = Labeled(options, self._groups)
         # All items with a decision, if items have several frames.
         self._decided = array("q")
-        self._contents = Contents(dataset, options, self._classes, self._images, read=self._read, tables=self._tables)
+        self._contents = Contents(
+            dataset, options, self._classes, self._images, read=self._read, tables=self._tables, card=lambda: self._card
+        )
 
     @property
     def n_images(self) -> int:
@@ -130,6 +135,8 @@ class Export:
         """Yield the files of the layout, and the manifest as the last one, because it describes all others."""
         members = layout_named(self.options.layout).members(self._contents)
         yield from map(_escaped, members) if self.options.escapes_formulas else members
+        if not layout_named(self.options.layout).has_card:
+            yield Member("data_card.md", [self._card.encode()])
         yield Member("manifest.json", self._manifest(), is_listed=False)
 
     def _read(self) -> Labeled:
@@ -242,7 +249,14 @@ class Export:
         )  # fmt: skip
 
     # -- manifest.json ----------------------------------------------------------------------------
-    def _manifest(self) -> Iterator[bytes]:
+    @property
+    def _card(self) -> str:
+        """Return the data card, when all labels are read."""
+        return data_card(self._facts)
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        """Return the manifest without the files, when all labels are read."""
         libraries = dict(LIBRARIES)
         manifest: dict[str, Any] = {}
         for section in self._sections:
@@ -267,6 +281,12 @@ class Export:
             "options": self.options.as_manifest()
             | {section.name: section.name in self.options.extras for section in self._sections},
             "seeds": {"splits": self.options.seed} | dict(manifest.get("seeds", {})),
+            **decision_facts(self.dataset, self._scope),
+        }
+        return manifest
+
+    def _manifest(self) -> Iterator[bytes]:
+        manifest = self._facts | {
             "files": {
                 name: {"bytes": written.bytes, "sha256": written.sha256} for name, written in self._written.items()
             },

@@ -8,12 +8,14 @@ from typing import Any
 
 from django.db.models import Count, F
 
+from labeling.decisions.random_draws import random_draws
 from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.canonical_text import csv_line
 from labeling.models import Annotation, Dataset
 from modeling.models import ModelVersion
 from sampling.accuracy.estimate import latest, recalls_by_name
 from sampling.models import Round
+from sampling.sweeps.checks import measured
 
 _HEADER = ("round_id", "queue", "seed", "params", "model_version", "labels")
 
@@ -24,6 +26,8 @@ def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
     audited = _audited_accuracy(dataset)
     # Readers of older manifests look for the second name.
     manifest = {"queues": _by_queue(dataset), "audited_accuracy": audited, "honest_accuracy": audited}
+    draws = random_draws(dataset.pk)
+    manifest |= {"random_draws": {"labeled": len(draws.labeled), "undecided": draws.n_undecided}, **_checks(dataset)}
     return Contribution(manifest=manifest, members=members)
 
 
@@ -56,6 +60,15 @@ def _audited_accuracy(dataset: Dataset) -> dict[str, Any] | None:
         "model_version": newest.model_version.number,
         "recall": recalls_by_name(newest),
     }
+
+
+def _checks(dataset: Dataset) -> dict[str, Any]:
+    """Return the outcome of the hidden checks of sweeps; empty if none is decided."""
+    found = measured(dataset)
+    if not found.n:
+        return {}
+    interval = [found.low, found.high]
+    return {"checks": {"decided": found.n, "wrong": found.n_wrong, "share_wrong": found.value, "interval": interval}}
 
 
 def _rounds(dataset: Dataset) -> Iterator[bytes]:

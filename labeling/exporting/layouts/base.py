@@ -30,13 +30,15 @@ class Loading:
 class Layout(ABC):
     """Write an export in a layout.
 
-    ``name``: of the option. ``title``, ``sentence``: say what it is. ``loading``: how programs load it.
+    ``name``: of the option. ``title``, ``sentence``: say what it is. ``loading``: how programs load it. ``has_card``:
+    whether one of its files has the data card.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     sentence: ClassVar[str]
     loading: ClassVar[tuple[Loading, ...]]
+    has_card: ClassVar[bool] = False
 
     def check(self, dataset: Dataset, options: Options) -> None:
         """Raise Refusal if the layout is not possible for this dataset with these options."""

@@ -43,10 +43,7 @@ def dataset_card(contents: Contents, splits: Sequence[Split]) -> str:
     for split in splits:
         lines += [f"  - name: {split.name}", f"    num_bytes: {split.bytes}", f"    num_examples: {split.items}"]
     lines += [f"  download_size: {sum(split.download_bytes for split in splits)}"]
-    lines += [f"  dataset_size: {sum(split.bytes for split in splits)}", "---", "", f"# {dataset.name}", ""]
-    for title, text in (("", dataset.description), ("License", dataset.license), ("Citation", dataset.citation)):
-        if text:
-            lines += [*([f"## {title}", ""] if title else []), text, ""]
+    lines += [f"  dataset_size: {sum(split.bytes for split in splits)}", "---", "", contents.card()]
     return "\n".join(lines)
 
 

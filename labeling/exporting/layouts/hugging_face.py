@@ -36,6 +36,7 @@ class HuggingFace(Layout):
     title = "Hugging Face"
     sentence = "Parquet files with embedded images, class names and a dataset card, ready for the Hugging Face Hub."
     loading = (Loading("Hugging Face", DATASETS),)
+    has_card = True
 
     def why_not(self) -> str:
         """Return a hint if pyarrow is not installed."""

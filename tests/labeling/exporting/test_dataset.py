@@ -228,7 +228,7 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
     for name, facts in data["files"].items():
         content = archive.read(name)
         assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert set(data["files"]) == {"labels.csv", "classes.json", "splits.csv"}
+    assert set(data["files"]) == {"labels.csv", "classes.json", "splits.csv", "data_card.md"}
 
 
 def test_the_manifest_holds_no_place_of_this_machine(make_dataset: MakeDataset) -> None:

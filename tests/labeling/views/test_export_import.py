@@ -159,7 +159,14 @@ def test_the_page_offers_the_layouts_with_a_sentence_and_code(client: Client, da
 
 def test_the_archive_has_the_layout(client: Client, dataset: Dataset) -> None:
     archive = opened(client.get(f"{zip_url(dataset)}?layout=coco").getvalue())
-    assert set(archive.namelist()) == {"annotations.json", "train.json", "val.json", "test.json", "manifest.json"}
+    assert set(archive.namelist()) == {
+        "annotations.json",
+        "train.json",
+        "val.json",
+        "test.json",
+        "data_card.md",
+        "manifest.json",
+    }
     assert_contains(client.get(f"{zip_url(dataset)}?layout=zip"), "There is no such layout")
 
 
