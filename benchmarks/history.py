@@ -150,7 +150,7 @@ def _multiply(model: Any, n: int, **values: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < %s) "
-            f"INSERT INTO {table} ({', '.join(names)}) SELECT {chosen} FROM n JOIN {table} t ON t.id = 1",  # noqa: S608
+            f"INSERT INTO {table} ({', '.join(names)}) SELECT {chosen} FROM n JOIN {table} t ON t.id = 1",
             [n],
         )
 

@@ -109,7 +109,7 @@ def _selection(facts: Facts) -> str:
     if draws and draws["labeled"]:
         lines.append(
             f"{counted(draws['labeled'], 'labeled image was', 'labeled images were')} drawn uniformly at random from "
-            f"all images without a label; {counted(draws['undecided'], 'other', 'others')} drawn were left without a class."
+            f"all images without a label; {counted(draws['undecided'], 'other', 'others')} drawn have no class."
         )
     else:
         lines.append("No image was drawn at random, so the labels are no random sample of the images.")
@@ -139,9 +139,9 @@ def _checking(facts: Facts) -> str:
     if not review["decisions"]:
         return ""
     lines = [
-        f"{counted(review['decisions'], 'decision')} are recorded, {review['by_hand']:,} of them made by hand and still "
-        f"valid; {review['undone']:,} were undone.",
-        f"{counted(review['relabeled_images'], 'image was', 'images were')} given different classes one after the other.",
+        f"{counted(review['decisions'], 'decision')} are recorded, of which {review['by_hand']:,} were made by hand "
+        f"and still hold; {review['undone']:,} were undone.",
+        f"{counted(review['relabeled_images'], 'image')} got different classes one after the other.",
         f"{counted(review['images_of_several_people'], 'image was', 'images were')} labeled by several people, who "
         f"disagreed on {review['disputed_images']:,}.",
     ]
@@ -149,7 +149,8 @@ def _checking(facts: Facts) -> str:
         low, high = checks["interval"]
         lines.append(
             f"Of {counted(checks['decided'], 'hidden check')} of labels accepted by the page, {checks['wrong']:,} were "
-            f"wrong: {_percent(checks['share_wrong'])} of such labels (95 % interval {_percent(low)} to {_percent(high)})."
+            f"wrong: {_percent(checks['share_wrong'])} of such labels "
+            f"(95 % interval {_percent(low)} to {_percent(high)})."
         )
     return "\n\n".join(["## How the labels were checked", _list(lines)])
 
@@ -159,13 +160,14 @@ def _accuracy(facts: Facts) -> str:
     if not audited:
         return ""
     low, high = audited["interval"]
-    recalls = [(name, _percent(recall["value"])) for name, recall in (audited.get("recall") or {}).items()]
+    recalls = [(recall["class"], _percent(recall["recall"])) for recall in audited["recall"]]
     lines = [
         "## Audited accuracy",
-        f"Model {audited['model_version']} is right on {_percent(audited['accuracy'])} of the {audited['items']:,} images "
-        f"(95 % interval {_percent(low)} to {_percent(high)}), estimated from {counted(audited['audit_labels'], 'label')} "
-        "of images that were drawn at random, each compared with a prediction of a model that was not trained on it. "
-        "This is the accuracy of the model, and no bound on errors of the labels.",
+        f"Model {audited['model_version']} is right on {_percent(audited['accuracy'])} of the {audited['items']:,} "
+        f"images (95 % interval {_percent(low)} to {_percent(high)}), estimated from "
+        f"{counted(audited['audit_labels'], 'label')} of images that were drawn at random, each compared with "
+        "a prediction of a model that was not trained on it. This is the accuracy of the model, and no bound on "
+        "errors of the labels.",
     ]
     return "\n\n".join([*lines, _table(("class", "recall"), recalls)] if recalls else lines)
 

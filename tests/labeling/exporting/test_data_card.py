@@ -51,7 +51,7 @@ def test_the_card_tells_how_the_labels_were_made(dataset: Dataset) -> None:
         "6 labeled images were drawn uniformly at random", "| ana | 6 |", "| ben | 16 |",
         "| someone without an account | 3 |",
         "For 14 decisions a suggestion of the model was visible, and 0.0 % of them agree with it.",
-        "1 image was given different classes", "2 images were labeled by several people, who disagreed on 1.",
+        "1 image got different classes", "2 images were labeled by several people, who disagreed on 1.",
         "; 1 were undone", "| stretch=asinh | 2 |", "Fewer than 30 images have the class cat, dog",
         "No accuracy was measured on images drawn at random.",
         "3 images marked unsure or skipped have no class",
@@ -93,10 +93,13 @@ def test_the_audited_accuracy_has_its_interval(dataset: Dataset) -> None:
     AccuracyEstimate.objects.create(
         dataset=dataset, model_version=version, n_labels=20, n_items=40, n_audit=30, n_right=27, value=0.9, low=0.75,
         high=0.97, n_effective=30,
+        per_class=[{"class_id": LabelClass.objects.get(name="cat").pk, "n": 10, "n_right": 9, "value": 0.9, "low": 0.6,
+                    "high": 1.0}],
     )  # fmt: skip
     card = " ".join(card_of(dataset).split())
     assert "Model 3 is right on 90.0 % of the 40 images (95 % interval 75.0 % to 97.0 %)" in card
     assert "estimated from 30 labels of images that were drawn at random" in card
+    assert "| cat | 90.0 % |" in card
     assert "No accuracy was measured" not in card
 
 

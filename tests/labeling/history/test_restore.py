@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,12 @@ def contents_of(archive: Path | bytes) -> dict[str, bytes]:
 def manifest_without_model(content: bytes) -> Any:
     """Return a manifest without what describes the files of models, which a record does not have."""
     found = json.loads(content)
+    del found["files"]["data_card.md"]
     return {key: value for key, value in found.items() if key not in {"model", "embedding_backend", "encoder"}}
+
+
+def card_without_model(content: bytes) -> str:
+    return re.sub(r"## Models.*?(?=## )", "", content.decode(), flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("escape_formulas", [False, True])
@@ -62,6 +68,7 @@ def test_an_export_of_the_import_has_the_same_bytes(
     again = contents_of(archive_bytes(dataset, extras=EVERYTHING, escapes_formulas=escape_formulas))
     before = contents_of(first)
     assert manifest_without_model(again.pop("manifest.json")) == manifest_without_model(before.pop("manifest.json"))
+    assert card_without_model(again.pop("data_card.md")) == card_without_model(before.pop("data_card.md"))
     assert again == before
     assert len(draws.labeled) == 6
     assert {row: draw.suggested_id for row, draw in random_draws(dataset.pk).labeled.items()} == {
