@@ -97,7 +97,7 @@ def _counts(facts: Facts) -> str:
 
 
 def _selection(facts: Facts) -> str:
-    """Say how the images to label were chosen."""
+    """Describe how the images to label were chosen."""
     queues: Mapping[str, int] = facts.get("queues", {})
     if not queues:
         return ""
@@ -108,11 +108,11 @@ def _selection(facts: Facts) -> str:
     lines.append(_table(("queue", "decisions", "share"), rows))
     if draws and draws["labeled"]:
         lines.append(
-            f"{counted(draws['labeled'], 'labeled image was', 'labeled images were')} drawn uniformly at random from "
+            f"{counted(draws['labeled'], 'labeled image was', 'labeled images were')} drawn uniformly and randomly from "
             f"all images without a label; {counted(draws['undecided'], 'other', 'others')} drawn have no class."
         )
     else:
-        lines.append("No image was drawn at random, so the labels are no random sample of the images.")
+        lines.append("No image was drawn randomly, so the labels are no random sample of the images.")
     return "\n\n".join(lines)
 
 
@@ -165,7 +165,7 @@ def _accuracy(facts: Facts) -> str:
         "## Audited accuracy",
         f"Model {audited['model_version']} is right on {_percent(audited['accuracy'])} of the {audited['items']:,} "
         f"images (95 % interval {_percent(low)} to {_percent(high)}), estimated from "
-        f"{counted(audited['audit_labels'], 'label')} of images that were drawn at random, each compared with "
+        f"{counted(audited['audit_labels'], 'label')} of randomly drawn images, each compared with "
         "a prediction of a model that was not trained on it. This is the accuracy of the model, and no bound on "
         "errors of the labels.",
     ]
@@ -240,11 +240,11 @@ def _unsure(facts: Facts) -> str:
 
 
 def _no_audit(facts: Facts) -> str:
-    return "" if facts.get("audited_accuracy") else "No accuracy was measured on images drawn at random."
+    return "" if facts.get("audited_accuracy") else "No accuracy was measured on randomly drawn images."
 
 
 def _near_duplicates(facts: Facts) -> str:
-    return "Only identical files are kept in one split by themselves; near-duplicates need a group key."
+    return "Identical files share a split; near-duplicates do so only if they have the same group key."
 
 
 def _not_rebuilt(facts: Facts) -> str:

@@ -48,12 +48,12 @@ def test_the_card_tells_how_the_labels_were_made(dataset: Dataset) -> None:
         "### dog\\_\\*\n\nNobody has described this class.",
         "Of 40 images, 20 have a label, 2 are marked unsure and 1 skipped; nobody decided on 17.",
         "| audit | 4 |", "| uncertain | 14 |",
-        "6 labeled images were drawn uniformly at random", "| ana | 6 |", "| ben | 16 |",
+        "6 labeled images were drawn uniformly and randomly", "| ana | 6 |", "| ben | 16 |",
         "| someone without an account | 3 |",
         "For 14 decisions a suggestion of the model was visible, and 0.0 % of them agree with it.",
         "1 image got different classes", "2 images were labeled by several people, who disagreed on 1.",
         "; 1 were undone", "| stretch=asinh | 2 |", "Fewer than 30 images have the class cat, dog",
-        "No accuracy was measured on images drawn at random.",
+        "No accuracy was measured on randomly drawn images.",
         "3 images marked unsure or skipped have no class",
         lacks=["## Audited accuracy", "Not stated", "No image was labeled by several people"],
     )  # fmt: skip
@@ -98,7 +98,7 @@ def test_the_audited_accuracy_has_its_interval(dataset: Dataset) -> None:
     )  # fmt: skip
     card = " ".join(card_of(dataset).split())
     assert "Model 3 is right on 90.0 % of the 40 images (95 % interval 75.0 % to 97.0 %)" in card
-    assert "estimated from 30 labels of images that were drawn at random" in card
+    assert "estimated from 30 labels of randomly drawn images" in card
     assert "| cat | 90.0 % |" in card
     assert "No accuracy was measured" not in card
 
