@@ -108,8 +108,8 @@ def _selection(facts: Facts) -> str:
     lines.append(_table(("queue", "decisions", "share"), rows))
     if draws and draws["labeled"]:
         lines.append(
-            f"{counted(draws['labeled'], 'labeled image was', 'labeled images were')} drawn uniformly and randomly from "
-            f"all images without a label; {counted(draws['undecided'], 'other', 'others')} have no class."
+            f"{counted(draws['labeled'], 'labeled image was', 'labeled images were')} drawn uniformly and randomly "
+            f"from all images without a label; {counted(draws['undecided'], 'other', 'others')} have no class."
         )
     else:
         lines.append("No image was drawn randomly, so the labels are no random sample of the images.")
