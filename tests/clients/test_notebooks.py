@@ -24,6 +24,7 @@ def run(name: str, running: Running, folder: Path) -> str:
         "AL_STORE_DIR": str(running.store),
         "PYTHONPATH": str(OPERATORS),
         "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",  # threads that wait for each other are slow where other tests run
     }
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.execute(env=kernel)
