@@ -15,6 +15,7 @@ class ModelingConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
+        import modeling.leakage.export
         import modeling.maps.export
         import modeling.versions.history  # noqa: F401  (and this)
         from hoshina.core import links
@@ -63,11 +64,14 @@ def embed_again(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
 
 
 def forget_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """Delete embeddings, models and maps after all items were created anew: their rows refer to other items now."""
+    """Delete embeddings, models, maps and near-duplicates after all items were created anew: rows changed."""
     from modeling import store
-    from modeling.models import EmbeddingSet, ModelVersion, Projection
+    from modeling.leakage.files import forget
+    from modeling.models import EmbeddingSet, LeakageCheck, ModelVersion, Projection
     from modeling.versions import model_files
 
+    for check in LeakageCheck.objects.filter(dataset=dataset_id):
+        forget(check)
     for version in ModelVersion.objects.filter(dataset=dataset_id):
         model_files.delete_files(version)
         version.delete()

@@ -203,3 +203,23 @@ class RetrainPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset}: {'automatic' if self.is_automatic else 'by hand'}"
+
+
+class LeakageCheck(models.Model):
+    """The last search for near-duplicates in a dataset; the arrays are in ``modeling.leakage.files``."""
+
+    dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="leakage_check")
+    # The generation of the signatures, and of the pairs; 0: none yet.
+    generation = models.PositiveIntegerField(default=0)
+    pairs_generation = models.PositiveIntegerField(default=0)
+    # What the signatures depend on beside the files (InputSpec.key).
+    input_key = models.CharField(max_length=64, blank=True, default="")
+    n_pairs = models.PositiveBigIntegerField(default=0)
+    n_groups = models.PositiveBigIntegerField(default=0)
+    n_images = models.PositiveBigIntegerField(default=0)
+    # How the check was done, for the certificate.
+    facts = models.JSONField(default=dict)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: {self.n_groups} groups"

@@ -106,6 +106,16 @@ def run_project_map(run: Run) -> dict[str, Any]:
 
 
 @background(
+    kind="check_leakage", queue="heavy", title="Looking for near-duplicates", key="check_leakage:{dataset_id}",
+    restartable=True, unit="images",
+)  # fmt: skip
+def run_check_leakage(run: Run) -> dict[str, Any]:
+    from modeling.leakage.pipeline import check_leakage
+
+    return check_leakage(run)
+
+
+@background(
     kind="place_on_maps",
     queue="heavy",
     title="Placing new images on the maps",

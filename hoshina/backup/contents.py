@@ -20,7 +20,19 @@ _PATTERNS = (
     "encoders/own/*", "examples/*/*", "quick/*/kept.npz", "uploads/*/*",
 )  # fmt: skip
 # Folders of the store whose files refer to rows of the database.
-FOLDERS = ("fields", "models", "maps", "vectors", "encoders", "examples", "quick", "neighbours", "squares", "uploads")
+FOLDERS = (
+    "fields",
+    "models",
+    "maps",
+    "vectors",
+    "encoders",
+    "examples",
+    "quick",
+    "neighbours",
+    "squares",
+    "uploads",
+    "leakage",
+)
 # Nobody's work, or a way to sign in: left out of every backup.
 _TRANSIENT = frozenset({"sessions.session", "api.token", "labeling.lease", "jobs.worker", "jobs.chunk"})
 _TRANSIENT_APPS = frozenset({"axes"})

@@ -69,6 +69,7 @@ def _folders(dataset: Dataset) -> Iterator[Path]:
     yield store / "vectors" / str(dataset.pk)
     yield store / "squares" / str(dataset.pk)
     yield store / "examples" / str(dataset.pk)
+    yield store / "leakage" / str(dataset.pk)
     rows: tuple[tuple[str, QuerySet[Any]], ...] = (
         ("models", ModelVersion.objects.filter(dataset=dataset)),
         ("maps", Projection.objects.filter(dataset=dataset)),

@@ -29,6 +29,7 @@ _TITLES = {
     "neighbours": "Graphs of nearest neighbors",
     "thumbs": "Thumbnails",
     "squares": "Inputs of encoders",
+    "leakage": "Signatures and near-duplicates",
     "encoders": "Encoders and model files",
     "examples": "Examples to compare with",
     "fields": "Values of fields",

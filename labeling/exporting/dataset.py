@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from labeling.exporting.folder import write_members
 from labeling.exporting.images import Images
 from labeling.exporting.labeled import SKIPPED_ID, UNDECIDED, UNSURE_ID, Classes, Labeled
 from labeling.exporting.layouts import layout_named
+from labeling.exporting.near_duplicates import near_duplicates_of, require_possible
 from labeling.exporting.options import DEFAULT_LAYOUT, Options
 from labeling.exporting.past import past_of
 from labeling.exporting.registry import sections
@@ -57,6 +59,8 @@ def refusal(dataset: Dataset, options: Options) -> str:
     if problem := reason_of(lambda: layout_named(options.layout).check(dataset, options)):
         return problem
     if problem := _why_no_unsure(dataset, options):
+        return problem
+    if problem := reason_of(lambda: require_possible(dataset, options)):
         return problem
     by_name = {section.name: section for section in sections()}
     for name in sorted(options.extras):
@@ -112,7 +116,7 @@ class Export:
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
-        self._labeled = Labeled(options, self._groups)
+        self._labeled = Labeled(options, self._groups, near_duplicates_of(dataset) if options.checks_leakage else None)
         # All items with a decision, if items have several frames.
         self._decided = array("q")
         self._contents = Contents(
@@ -133,11 +137,17 @@ class Export:
 
     def members(self) -> Iterator[Member]:
         """Yield the files of the layout, and the manifest as the last one, because it describes all others."""
-        members = layout_named(self.options.layout).members(self._contents)
+        members = chain(layout_named(self.options.layout).members(self._contents), self._leakage())
         yield from map(_escaped, members) if self.options.escapes_formulas else members
         if not layout_named(self.options.layout).has_card:
             yield Member("data_card.md", [self._card.encode()])
         yield Member("manifest.json", self._manifest(), is_listed=False)
+
+    def _leakage(self) -> Iterator[Member]:
+        """Yield the table of near-duplicates, when the splits are known."""
+        if self._labeled.certificate is not None:
+            is_huge = len(self._labeled.certificate.places) > HUGE_ROWS // 2
+            yield Member("leakage.csv", self._labeled.certificate.lines(), is_huge)
 
     def _read(self) -> Labeled:
         """Read the labels and assign the splits, for layouts that write no tables."""
@@ -278,6 +288,7 @@ class Export:
             **self._grouping(),
             "counts": self._counts(),
             "splits": self._labeled.split_counts(self._classes),
+            "leakage": self._labeled.leakage(),
             "options": self.options.as_manifest()
             | {section.name: section.name in self.options.extras for section in self._sections},
             "seeds": {"splits": self.options.seed} | dict(manifest.get("seeds", {})),

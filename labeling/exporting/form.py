@@ -15,7 +15,7 @@ _WHOLE = "Enter a whole number from {} to {}."
 # Value of a hidden field before the checkbox, which distinguishes "no images" from the default in URLs.
 NO_IMAGES = "false"
 _DEFAULTS = {"val": str(DEFAULT_SPLITS[1]), "test": str(DEFAULT_SPLITS[2]), "seed": "0", "escape_formulas": "on"}
-_DEFAULTS["layout"] = DEFAULT_LAYOUT
+_DEFAULTS |= {"layout": DEFAULT_LAYOUT, "leakage_check": "on"}
 
 
 def _number(label: str, largest: int) -> forms.IntegerField:
@@ -52,6 +52,7 @@ class ExportForm(forms.Form):
     as_of = forms.CharField(label="As of", required=False, max_length=40)
     number_annotators = forms.BooleanField(label="Numbers in place of people's names", required=False)
     unsure = forms.BooleanField(label="Unsure and skipped images, as two more classes", required=False)
+    leakage_check = forms.BooleanField(label="Keep near-duplicates in one split", required=False)
 
     def __init__(
         self,
@@ -105,5 +106,6 @@ class ExportForm(forms.Form):
             as_of=cleaned["as_of"],
             numbers_annotators=cleaned["number_annotators"],
             with_unsure=cleaned["unsure"],
+            checks_leakage=cleaned["leakage_check"],
             extras=frozenset(section.name for section in sections() if cleaned[section.name]),
         )

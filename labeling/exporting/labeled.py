@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.exporting.near_duplicates import Certificate, NearDuplicates, not_certified
 from labeling.exporting.options import Options
 from labeling.exporting.rows import LabelRow
 from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
@@ -48,9 +49,11 @@ class Classes(dict[int, LabelClass]):
 class Labeled:
     """Hold the labeled items by row. ``splits`` and ``classes`` are empty until :meth:`assign`."""
 
-    def __init__(self, options: Options, groups: Groups | None) -> None:
+    def __init__(self, options: Options, groups: Groups | None, near: NearDuplicates | None = None) -> None:
         self._options = options
         self._groups = groups
+        self._near = near
+        self.certificate: Certificate | None = None
         self._files = Files(options.seed)
         self.item_ids, self.rows, self.class_ids = array("q"), array("q"), array("q")
         self.splits: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
@@ -68,13 +71,24 @@ class Labeled:
         """Assign the splits, when all items are added. ``classes``: those of the items among others."""
         self.classes = classes.by_name()
         ordinal = {label.pk: position for position, label in enumerate(self.classes)}
+        classes_of_items = np.fromiter((ordinal[pk] for pk in self.class_ids), np.int64, count=len(self.class_ids))
         keys = self._joined_keys()
+        self.splits = assign_splits(keys, classes_of_items, proportions=self._options.splits)
+        if self._near is not None:
+            before, rows = self.splits, np.asarray(self.rows, dtype=np.int64)
+            keys = joined([keys, self._near.keys(rows, keys)])
+            self.splits = assign_splits(keys, classes_of_items, proportions=self._options.splits)
+            self.certificate = self._certified(self._near, rows, before)
         self.largest_group = int(np.unique(keys, return_counts=True)[1].max(initial=0))
-        self.splits = assign_splits(
-            keys,
-            np.fromiter((ordinal[pk] for pk in self.class_ids), np.int64, count=len(self.class_ids)),
-            proportions=self._options.splits,
-        )
+
+    def _certified(self, near: NearDuplicates, rows: NDArray[np.int64], before: NDArray[np.int8]) -> Certificate:
+        places, differences = near.pairs_among(rows)
+        unchecked = near.count_unchecked(rows)
+        return Certificate(near, self.item_ids, places, differences, self.splits, before, unchecked)
+
+    def leakage(self) -> dict[str, Any]:
+        """Return the certificate of the splits, for the manifest."""
+        return not_certified(self._options) if self.certificate is None else self.certificate.as_manifest()
 
     def _joined_keys(self) -> NDArray[np.uint64]:
         """Return keys (n,) that are equal for items that must share a split: those of the same file or group."""

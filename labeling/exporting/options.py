@@ -23,6 +23,8 @@ class Options:
     items with several files other layouts than the default contain. ``as_of``: a time or a round up to which decisions
     count (:func:`labeling.exporting.past.past_of`). ``numbers_annotators``: whether people have numbers in place of
     names. ``with_unsure``: whether other layouts contain unsure and skipped images, as two more classes.
+    ``checks_leakage``: whether near-duplicates share a
+    split (:mod:`labeling.exporting.near_duplicates`).
     """
 
     with_images: bool = False
@@ -36,6 +38,7 @@ class Options:
     as_of: str = ""
     numbers_annotators: bool = False
     with_unsure: bool = False
+    checks_leakage: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -59,6 +62,7 @@ class Options:
             "splits": dict(zip(SPLITS, self.splits, strict=True)),
             "group_by": self.group_by or None,
             "escape_formulas": self.escapes_formulas,
+            "leakage_check": self.checks_leakage,
         }
 
 

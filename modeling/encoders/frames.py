@@ -119,6 +119,14 @@ def encode_items(
     return *joined(found[readable], owner[readable], slot[readable], len(items), spec), problems
 
 
+def encode_pictures(
+    encoder: Encoder, items: Sequence[Pictured], root: Path, spec: InputSpec, advance: Callable[[int], None]
+) -> Found:
+    """Encode one picture per item: the first frame, or the color image of all. Return as :func:`encode_items` does."""
+    found, readable, problems = _encode(encoder, [_whole(item, root, spec) for item in items], advance)
+    return found, ~readable[:, None], problems
+
+
 def joined(
     vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], n: int, spec: InputSpec
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:

@@ -90,6 +90,10 @@ class Command(HoshinaCommand):
             "--with-unsure", action="store_true",
             help="other layouts: include unsure and skipped images, as the classes unsure and skipped",
         )  # fmt: skip
+        parser.add_argument(
+            "--no-leakage-check", dest="leakage_check", action="store_false",
+            help="do not keep near-duplicates in one split; the manifest says so",
+        )  # fmt: skip
         parser.add_argument("--force", action="store_true", help="overwrite any existing file")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -150,6 +154,7 @@ def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
             as_of=options["as_of"],
             numbers_annotators=options["number_annotators"],
             with_unsure=options["with_unsure"],
+            checks_leakage=options["leakage_check"],
         )
     except Refusal as error:
         raise CommandError(str(error), returncode=2) from error

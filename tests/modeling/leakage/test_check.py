@@ -1,0 +1,178 @@
+"""Test the check for near-duplicates: with real files, from the job to the certificate of an export."""
+
+import numpy as np
+import pytest
+from django.core.management import CommandError
+from PIL import Image
+
+from hoshina.core.errors import Refusal
+from labeling.exporting import Options, refusal
+from labeling.exporting.near_duplicates import near_duplicates_of
+from labeling.models import Dataset, Item
+from modeling.algorithms.near_duplicates import LARGE
+from modeling.leakage import files, pipeline
+from modeling.models import LeakageCheck
+from tests.factories import MakeDataset, archive_bytes, call_before, command_json, decide, manifest, opened, table
+from tests.modeling.factories import add_vectors
+from tests.modeling.leakage.pictures import add_pictures, copies, dataset_of, picture, write_picture
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+N = 30
+EVEN = {"splits": (34, 33, 33)}
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    """Make thirty pictures, the first three with six copies each, which come last."""
+    originals = [picture(seed) for seed in range(N)]
+    dataset = dataset_of(make_dataset, originals + [copy for image in originals[:3] for copy in copies(image)])
+    decide(dataset, "assign", range(dataset.n_items), "cat")
+    dataset.refresh_from_db()
+    return dataset
+
+
+def groups_of(dataset: Dataset) -> list[list[int]]:
+    near = near_duplicates_of(dataset)
+    assert near is not None
+    return sorted(np.flatnonzero(near.groups == row).tolist() for row in set(near.groups[near.pairs[:, 0]].tolist()))
+
+
+PLANTED = [[i, *range(N + 6 * i, N + 6 * i + 6)] for i in range(3)]
+
+
+def test_copies_are_found_and_share_a_split(dataset: Dataset) -> None:
+    result = command_json("check_leakage")
+    assert (result["images"], result["groups"], result["largest_group"]) == (48, 3, 7)
+    assert groups_of(dataset) == PLANTED
+    archive = opened(archive_bytes(dataset, **EVEN))
+    split = {row["path"]: row["split"] for row in table(archive, "splits.csv")}
+    for group in PLANTED:
+        assert len({split[f"image{row:04d}.png"] for row in group}) == 1
+    certificate = manifest(archive)["leakage"]
+    assert certificate["checked"]
+    assert (certificate["groups"], certificate["largest_group"], certificate["images"]) == (3, 7, 48)
+    assert certificate["labeled"]["crossed_before"] > 0
+    assert certificate["labeled"]["crossing"] == certificate["labeled"]["not_checked"] == 0
+    pairs = table(archive, "leakage.csv")
+    assert len(pairs) == certificate["pairs"] == certificate["labeled"]["pairs"]
+    assert all(pair["split"] == pair["other_split"] for pair in pairs)
+    assert sum(int(pair["crossed_before"]) for pair in pairs) == certificate["labeled"]["crossed_before"]
+
+
+def test_every_layout_is_certified(dataset: Dataset) -> None:
+    command_json("check_leakage")
+    archive = opened(archive_bytes(dataset, layout="imagefolder", **EVEN))
+    split = {row["path"]: row["split"] for row in table(archive, "items.csv")}
+    for group in PLANTED:
+        assert len({split[f"image{row:04d}.png"] for row in group}) == 1
+    assert manifest(archive)["leakage"]["labeled"]["crossing"] == 0
+    assert table(archive, "leakage.csv")
+
+
+def test_the_same_images_give_the_same_result(dataset: Dataset) -> None:
+    command_json("check_leakage")
+    first = archive_bytes(dataset)
+    command_json("check_leakage")
+    assert archive_bytes(dataset) == first
+
+
+def test_a_check_that_is_turned_off_or_was_not_run_is_recorded(dataset: Dataset) -> None:
+    without = manifest(opened(archive_bytes(dataset)))
+    assert without["leakage"]["checked"] is False
+    assert "hoshina check_leakage" in without["leakage"]["reason"]
+    command_json("check_leakage")
+    off = opened(archive_bytes(dataset, checks_leakage=False, **EVEN))
+    assert manifest(off)["leakage"] == {"checked": False, "reason": "The check was turned off by an option."}
+    assert manifest(off)["options"]["leakage_check"] is False
+    assert "leakage.csv" not in off.namelist()
+
+
+def test_embeddings_give_the_neighbors(dataset: Dataset) -> None:
+    X = np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32)
+    kinds = np.concatenate([X, np.repeat(X[:3], 6, axis=0)])
+    add_vectors(dataset, kinds, np.arange(48) != 47)
+    result = command_json("check_leakage")
+    assert result["groups"] == 3
+    certificate = manifest(opened(archive_bytes(dataset)))["leakage"]
+    assert (certificate["encoder"], certificate["without_neighbors"]) == ("abc", 1)
+
+
+def test_only_new_and_changed_images_are_read(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    command_json("check_leakage")
+    add_pictures(dataset, [picture(3).resize((50, 50))])
+    # A copy becomes a picture of its kind no longer.
+    write_picture(dataset, Item.objects.get(dataset=dataset, row=N), picture(99))
+    near = near_duplicates_of(dataset)
+    assert near is not None
+    assert near.count_unchecked(np.arange(49)) == 1
+    read: list[int] = []
+    call_before(monkeypatch, pipeline, "signature_of", lambda image: read.append(image.width))
+    command_json("check_leakage")
+    assert len(read) == 2
+    assert groups_of(dataset) == [[0, *range(N + 1, N + 6)], *PLANTED[1:], [3, 48]]
+
+
+def test_unreadable_and_blank_images_are_counted(dataset: Dataset) -> None:
+    add_pictures(dataset, [Image.new("RGB", (40, 40), "red")] * 2 + [picture(50)])
+    (dataset.data_dir / "image0050.png").write_bytes(b"no image")
+    result = command_json("check_leakage")
+    assert (result["blank"], result["unreadable"], result["images"]) == (2, 1, 48)
+    decide(dataset, "assign", [48, 49, 50], "cat")
+    assert manifest(opened(archive_bytes(dataset)))["leakage"]["labeled"]["not_checked"] == 3
+
+
+def test_merely_similar_images_are_no_copies(make_dataset: MakeDataset) -> None:
+    """Bright spots in the middle, as in surveys of galaxies: each is like some others, and chains connect all."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:64, :64] - 31.5
+    spots = []
+    for _ in range(120):
+        a, b, angle = *rng.uniform(4, 14, 2), rng.uniform(0, np.pi)
+        u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        light = 220 * np.exp(-((u / a) ** 2) - (v / b) ** 2) + rng.normal(0, 4, x.shape)
+        spots.append(Image.fromarray(light.clip(0, 255).astype(np.uint8)))
+    dataset_of(make_dataset, [*spots, spots[0].resize((48, 48))])
+    result = command_json("check_leakage")
+    assert result["largest_group"] < 2 * LARGE
+    assert LeakageCheck.objects.get().facts["dropped_chain_pairs"] > 0
+
+
+def test_impossible_splits_are_refused(make_dataset: MakeDataset) -> None:
+    original = picture(1)
+    dataset = dataset_of(make_dataset, [original, *copies(original), picture(2), picture(3)])
+    command_json("check_leakage")
+    decide(dataset, "assign", range(9), "cat")
+    dataset.refresh_from_db()
+    assert refusal(dataset, Options()) == ""
+    assert refusal(dataset, Options(splits=(50, 25, 25))) == (
+        "7 labeled images are near-duplicates of each other, directly or through others. The largest split has only 5 "
+        "of 9 labeled images. Clear the labels of some of them, label more images, or turn off the check for "
+        "near-duplicates."
+    )
+    assert refusal(dataset, Options(splits=(50, 25, 25), checks_leakage=False)) == ""
+    decide(dataset, "clear", [8])
+    dataset.refresh_from_db()
+    assert "form only 2 groups" in refusal(dataset, Options(splits=(90, 5, 5)))
+    assert refusal(dataset, Options(splits=(90, 10, 0))) == ""
+
+
+def test_it_says_why_nothing_can_be_compared(make_dataset: MakeDataset) -> None:
+    dataset = dataset_of(make_dataset, [picture(1)])
+    (dataset.data_dir / "image0000.png").write_bytes(b"no image")
+    with pytest.raises(CommandError, match="No image of this dataset could be read"):
+        command_json("check_leakage")
+    assert near_duplicates_of(dataset) is None
+
+
+def test_files_that_are_gone_count_as_no_check(dataset: Dataset) -> None:
+    command_json("check_leakage")
+    check = LeakageCheck.objects.get(dataset=dataset)
+    for file in files.files_of(check).folder.iterdir():
+        file.unlink()
+    assert manifest(opened(archive_bytes(dataset)))["leakage"]["checked"] is False
+    assert command_json("check_leakage")["groups"] == 3
+    (pairs,) = files.files_of(check).folder.glob("pairs-*.npz")
+    pairs.write_bytes(b"damaged")
+    with pytest.raises(Refusal, match="check_leakage again"):
+        near_duplicates_of(dataset)
+    assert "check_leakage again" in refusal(dataset, Options())
