@@ -26,7 +26,7 @@ class ModelingConfig(AppConfig):
         from modeling.maps.coordinates import forget_projection
         from modeling.models import EmbeddingSet, Projection
 
-        links.register(retrain="modeling:retrain", probabilities="modeling:probabilities")
+        links.register(retrain="modeling:retrain", probabilities="modeling:probabilities", leakage="modeling:leakage")
         register_encoder_side(side_of)
         upkeep.register(forget_frozen_networks)
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")

@@ -3,6 +3,7 @@ from django.urls import path
 from modeling.assistive import views as assistive_views
 from modeling.encoders import views as encoder_views
 from modeling.external import views as external_views
+from modeling.leakage import views as leakage_views
 from modeling.quick import views as quick_views
 from modeling.versions import views as version_views
 
@@ -20,6 +21,7 @@ urlpatterns = [
     path("d/<slug:slug>/model/retrain/", assistive_views.retrain, name="retrain"),
     path("d/<slug:slug>/model/policy/", assistive_views.policy, name="policy"),
     path("d/<slug:slug>/model/embed/", assistive_views.embed, name="embed"),
+    path("d/<slug:slug>/leakage/", leakage_views.leakage, name="leakage"),
     path("d/<slug:slug>/encoders/", encoder_views.page, name="encoders"),
     path("d/<slug:slug>/encoders/use/", encoder_views.use, name="encoder_use"),
     path("d/<slug:slug>/encoders/timm/", encoder_views.look_up, name="encoder_look_up"),

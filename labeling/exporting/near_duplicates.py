@@ -20,7 +20,9 @@ from labeling.models import Dataset, Item, State
 COLUMNS = ("item_id", "path", "split", "other_item_id", "other_path", "other_split", "difference", "crossed_before")
 # IDs per IN (…), two of each pair.
 _BATCH = 450
-NOT_RUN = "Near-duplicates were not looked for: run hoshina check_leakage, or start the check on the page of exports."
+NOT_RUN = (
+    "Near-duplicates were not looked for: run hoshina check_leakage, or start the check on the page Import and export."
+)
 TURNED_OFF = "The check was turned off by an option."
 
 Rows = NDArray[np.int64]

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from django.core.management import CommandError
+from django.test import Client
 from PIL import Image
 
 from hoshina.core.errors import Refusal
+from hoshina.jobs.models import Job
 from labeling.exporting import Options, refusal
 from labeling.exporting.near_duplicates import near_duplicates_of
 from labeling.models import Dataset, Item
@@ -176,3 +178,16 @@ def test_files_that_are_gone_count_as_no_check(dataset: Dataset) -> None:
     with pytest.raises(Refusal, match="check_leakage again"):
         near_duplicates_of(dataset)
     assert "check_leakage again" in refusal(dataset, Options())
+
+
+def test_the_page_of_exports_says_what_was_checked_and_starts_it(dataset: Dataset, client: Client) -> None:
+    address = "/d/pictures/leakage/"
+    assert f'hx-get="{address}"' in client.get("/d/pictures/export/").content.decode()
+    assert "were not looked for yet" in client.get(address).content.decode()
+    assert "Looking for near-duplicates" in client.post(address).content.decode()
+    assert Job.objects.filter(kind="check_leakage", dataset_id=dataset.pk).count() == 1
+    Job.objects.all().delete()
+    command_json("check_leakage")
+    assert "3 groups of near-duplicates found among 48 images" in client.get(address).content.decode()
+    Dataset.objects.update(n_items=50)
+    assert "2 images were not compared" in client.get(address).content.decode()
