@@ -39,13 +39,13 @@ class EmbeddingsForm(forms.Form):
     file = forms.FileField(
         label="Embeddings",
         error_messages={"required": "Choose a file first.", "empty": "The file is empty."},
-        widget=forms.ClearableFileInput(attrs={"accept": ".npy,.npz,.parquet"}),
+        widget=forms.FileInput(attrs={"accept": ".npy,.npz,.parquet"}),
         help_text="A .npy, .npz or .parquet file with one embedding a row.",
     )
     ids = forms.FileField(
         label="Keys",
         required=False,
-        widget=forms.ClearableFileInput(attrs={"accept": ".txt,.csv,.tsv,.npy"}),
+        widget=forms.FileInput(attrs={"accept": ".txt,.csv,.tsv,.npy"}),
         help_text="For .npy files: a text or CSV file with one item id, path, file name or SHA-256 a line.",
     )
     name = forms.CharField(
@@ -98,7 +98,7 @@ class PredictionsForm(forms.Form):
     file = forms.FileField(
         label="Predictions",
         error_messages={"required": "Choose a file first.", "empty": "The file is empty."},
-        widget=forms.ClearableFileInput(attrs={"accept": ".csv,.tsv,.txt,.npz,.parquet"}),
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.npz,.parquet"}),
         help_text="A CSV, .npz or Parquet file: a column that names the image, and a column p:<class> for each class; "
         "or the columns label and score.",
     )
