@@ -50,7 +50,7 @@ PAGES = {
 
 
 class Program:
-    """A client with a token, whose connection is kept open."""
+    """Represent a client with a token, whose connection is kept open."""
 
     def __init__(self, address: str, token: str, n: int) -> None:
         self.connection = HTTPConnection(urlsplit(address).netloc, timeout=60)

@@ -206,7 +206,7 @@ class RetrainPolicy(models.Model):
 
 
 class LeakageCheck(models.Model):
-    """The last search for near-duplicates in a dataset; the arrays are in ``modeling.leakage.files``."""
+    """Hold the last search for near-duplicates in a dataset; the arrays are in ``modeling.leakage.files``."""
 
     dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="leakage_check")
     # The generation of the signatures, and of the pairs; 0: none yet.

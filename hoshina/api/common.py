@@ -38,20 +38,20 @@ ItemId = Annotated[int, Path(ge=0, le=LARGEST, description="The id of the item."
 
 
 class Strict(BaseModel):
-    """A body in which unknown names are refused, so that a misspelled option is noticed."""
+    """Represent a body in which unknown names are refused, so that a misspelled option is noticed."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class ClassRef(BaseModel):
-    """A class by id and name."""
+    """Represent a class by id and name."""
 
     class_id: int
     class_name: str
 
 
 class Guess(ClassRef):
-    """A predicted class and its calibrated probability."""
+    """Represent a predicted class and its calibrated probability."""
 
     probability: float
 

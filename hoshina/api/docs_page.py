@@ -37,7 +37,7 @@ _EXAMPLES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of an endpoint: of its address, its query, or its body."""
+    """Represent a parameter of an endpoint: of its address, its query, or its body."""
 
     name: str
     place: str
@@ -48,7 +48,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint as the page shows it."""
+    """Represent an endpoint as the page shows it."""
 
     method: str
     path: str

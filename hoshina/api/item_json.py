@@ -22,7 +22,7 @@ Include = Literal["prediction", "fields", "files", "tags"]
 
 
 class FileOut(BaseModel):
-    """A file of an item."""
+    """Represent a file of an item."""
 
     role: str
     path: str
@@ -34,7 +34,7 @@ class FileOut(BaseModel):
 
 
 class ItemOut(BaseModel):
-    """An item and its current decision."""
+    """Represent an item and its current decision."""
 
     id: int
     row: int = Field(description="The position of the item in arrays, such as embeddings; it never changes.")

@@ -24,7 +24,10 @@ _PROBLEM = {
 
 
 class Problem(BaseModel):
-    """A problem (RFC 9457). `errors` lists all invalid values; decisions add `results`, `conflicts` and `counts`."""
+    """Represent a problem (RFC 9457).
+
+    `errors` lists all invalid values; decisions add `results`, `conflicts` and `counts`.
+    """
 
     model_config = ConfigDict(extra="allow")
 

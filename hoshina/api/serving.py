@@ -22,7 +22,10 @@ from sampling.queues.serve import order_of, serve, strategy_named
 
 
 class ServedItem(ItemOut):
-    """An item at a rank of a round. Send `round` and `rank` with a decision, so that it keeps how it was selected."""
+    """Represent an item at a rank of a round.
+
+    Send `round` and `rank` with a decision, so that it keeps how it was selected.
+    """
 
     round: int
     rank: int
@@ -32,7 +35,7 @@ class ServedItem(ItemOut):
 
 
 class Served(BaseModel):
-    """A page of a queue."""
+    """Represent a page of a queue."""
 
     queue: str
     round: int
@@ -44,7 +47,7 @@ class Served(BaseModel):
 
 
 class Ranking(BaseModel):
-    """The ranking is being computed. Send the same request again after the seconds in `Retry-After`."""
+    """Tell that the ranking is being computed. Send the same request again after the seconds in `Retry-After`."""
 
     detail: str
 

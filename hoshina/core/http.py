@@ -36,7 +36,7 @@ PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105 - a
 
 
 class HtmxHttpRequest(HttpRequest):
-    """A request of a signed-in person, with what django-htmx adds.
+    """Represent a request of a signed-in person, with what django-htmx adds.
 
     ``bearer``: names the token of a program that made the request in place of a browser (:mod:`hoshina.api.bearer`).
     """

@@ -49,7 +49,7 @@ class AccountView(PasswordChangeView):
 
 
 class TokenForm(forms.Form):
-    """A token to be created: which program it is for, what it may do, and for how long."""
+    """Represent a token to be created: which program it is for, what it may do, and for how long."""
 
     name = forms.CharField(
         label="Name", required=False, help_text="Which program uses it, such as “notebook on the workstation”.",

@@ -22,7 +22,7 @@ _MARKUP = re.compile(r"^\s*</?div[^>]*>\s*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class SourcePage:
-    """A page: its ``title``, and its ``html``."""
+    """Represent a page: its ``title``, and its ``html``."""
 
     title: str
     html: SafeString

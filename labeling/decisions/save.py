@@ -114,7 +114,10 @@ THE_IMPORTER = -1
 
 @dataclass(frozen=True)
 class Decision:
-    """An imported decision about an item. ``annotator_id``: who made it, None for someone without an account."""
+    """Represent an imported decision about an item.
+
+    ``annotator_id``: who made it, None for someone without an account.
+    """
 
     item_id: int
     state: State

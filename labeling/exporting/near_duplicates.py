@@ -30,7 +30,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """The near-duplicates of a dataset, as its last check found them.
+    """Hold the near-duplicates of a dataset, as its last check found them.
 
     ``pairs`` (m, 2): rows of items, the smaller first, ascending. ``differences`` float32 (m,). ``groups`` (n_rows,):
     the smallest row of each row's group. ``checked`` bool (n_rows,): which rows were compared; later rows were not.

@@ -30,7 +30,7 @@ NOT_REBUILT = (
 
 @dataclass(frozen=True)
 class Past:
-    """The decisions of a dataset up to an action. ``until``: the time that was asked for."""
+    """Hold the decisions of a dataset up to an action. ``until``: the time that was asked for."""
 
     action_id: int
     until: datetime

@@ -36,7 +36,7 @@ class NumberedAnnotators(Annotators):
 
 @dataclass(frozen=True)
 class Scope:
-    """What an export shows. ``past``: None for all decisions."""
+    """Tell what an export shows. ``past``: None for all decisions."""
 
     past: Past | None
     annotators: Annotators

@@ -22,7 +22,7 @@ _NO_EXPORT = "Give the archive or the folder of `hoshina export --with-annotatio
 
 
 class ExportFiles:
-    """The files of an export. Each is checked against the manifest before it is used."""
+    """Hold the files of an export. Each is checked against the manifest before it is used."""
 
     def __init__(self, source: Path | zipfile.ZipFile) -> None:
         self._source = source

@@ -50,7 +50,7 @@ class _Example(msgspec.Struct):
 
 
 class ClassList(msgspec.Struct):
-    """The file ``history/classes.json``: classes, confusions, examples, and the dataset's texts."""
+    """Hold the file ``history/classes.json``: classes, confusions, examples, and the dataset's texts."""
 
     classes: list[_Class]
     confusions: list[_Confusion]

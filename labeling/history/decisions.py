@@ -27,7 +27,7 @@ _COLUMNS = (
 
 
 class Decisions:
-    """The decisions of a dataset in the order in which they were saved, with 8 bytes per decision in memory."""
+    """Hold the decisions of a dataset in the order in which they were saved, with 8 bytes per decision in memory."""
 
     def __init__(self, dataset: Dataset, scope: Scope) -> None:
         self._dataset = dataset

@@ -13,7 +13,7 @@ _AT_ONCE = 900
 
 
 class Items:
-    """The items of a dataset by their numbers in the record. ``changed``: those whose files are not the same."""
+    """Hold the items of a dataset by their numbers in the record. ``changed``: those whose files are not the same."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset

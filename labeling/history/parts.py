@@ -18,7 +18,7 @@ FOLDER = "history"
 
 @dataclass
 class Restored:
-    """What was restored so far: the new IDs by those of the file. ``users``: by name."""
+    """Tell what was restored so far: the new IDs by those of the file. ``users``: by name."""
 
     dataset: Dataset
     users: Mapping[str, int]
@@ -31,7 +31,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Part:
-    """A table that decisions refer to, as one JSON object per line in the folder ``history`` of an export.
+    """Represent a table that decisions refer to, as one JSON object per line in the folder ``history`` of an export.
 
     Parameters
     ----------

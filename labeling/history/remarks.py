@@ -18,7 +18,7 @@ _AT_ONCE = 1_000
 
 
 class Remark(msgspec.Struct):
-    """A tag or a note of an item. ``by``: "" for nobody."""
+    """Represent a tag or a note of an item. ``by``: "" for nobody."""
 
     item_id: int
     path: str

@@ -39,7 +39,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class RestoreReport:
-    """What was imported. ``changed``: items whose files differ from those of the record; ``people``: new accounts."""
+    """Tell what was imported.
+
+    ``changed``: items whose files differ from those of the record; ``people``: new accounts.
+    """
 
     decisions: int = 0
     actions: int = 0
@@ -57,7 +60,10 @@ class RestoreReport:
 
 @dataclass
 class _Record:
-    """A record that was read and checked. ``idle``: actions that changed no item, by the decision that they follow."""
+    """Represent a record that was read and checked.
+
+    ``idle``: actions that changed no item, by the decision that they follow.
+    """
 
     files: ExportFiles
     classes: ClassList
@@ -133,7 +139,7 @@ def _batches(files: ExportFiles) -> Iterator[list[Line]]:
 
 
 class _Idle(msgspec.Struct):
-    """An action that changed no item, as the file has it."""
+    """Represent an action that changed no item, as the file has it."""
 
     after: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
     uuid: UUID
@@ -145,7 +151,7 @@ class _Idle(msgspec.Struct):
 
 
 class _Actions:
-    """The actions of a record, with 16 bytes each in memory: each occurs once, and undoes an earlier one."""
+    """Hold the actions of a record, with 16 bytes each in memory: each occurs once, and undoes an earlier one."""
 
     def __init__(self) -> None:
         self._last: UUID | None = None

@@ -29,7 +29,7 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """The content of a folder: sorted names of files and links, and subfolders in reverse order.
+    """Hold the content of a folder: sorted names of files and links, and subfolders in reverse order.
 
     ``containers``: files that hold images within themselves.
     """

@@ -73,7 +73,7 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Choice:
-    """The options of an import; "" for those that are detected.
+    """Hold the options of an import; "" for those that are detected.
 
     ``key``: how items are named (path, item_id, name, sha256). ``key_column`` and ``label_column``: the columns to
     read. ``encoding``: the encoding of the file. ``same_numbers``: whether labels such as 1 and 01 are one class
@@ -92,7 +92,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Columns:
-    """The roles of the columns of a table, by their index, and how the ``key`` column names items."""
+    """Hold the roles of the columns of a table, by their index, and how the ``key`` column names items."""
 
     roles: tuple[Role, ...]
     key: str

@@ -23,7 +23,7 @@ _KEY = "item"
 
 @dataclass
 class ExtraFields:
-    """The metadata fields of a label table. ``key``: how it names items."""
+    """Hold the metadata fields of a label table. ``key``: how it names items."""
 
     dataset: Dataset
     stream: BinaryIO

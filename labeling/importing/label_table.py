@@ -34,7 +34,7 @@ NO_REMARKS = Remarks()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A checked line of the file. ``path`` names the item; if it is empty, ``item_id`` does.
+    """Represent a checked line of the file. ``path`` names the item; if it is empty, ``item_id`` does.
 
     ``confidence`` is the share of the votes for the label, NaN without votes. ``time``: seconds since 1970, or NaN.
     """
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a label table. ``key``: how ``path`` names items. ``columns``: the roles of its columns.
+    """Hold the layout of a label table. ``key``: how ``path`` names items. ``columns``: the roles of its columns.
 
     ``item_id``: the index of a second column that names items. ``may_be_foreign``: the paths may be those of another
     machine.
@@ -122,7 +122,7 @@ def read_values(stream: BinaryIO, layout: Layout) -> Iterator[tuple[Row, list[st
 
 
 class _Parts:
-    """The index of each column that rows are read from; -1 if it is missing."""
+    """Hold the index of each column that rows are read from; -1 if it is missing."""
 
     def __init__(self, layout: Layout) -> None:
         def place(role: Role) -> int:

@@ -29,7 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Plan:
-    """The decisions of a file in a few bytes per line: item, index of its label in ``labels`` (or -1), flags, details.
+    """Hold a file's decisions in a few bytes per line: item, index of its label in ``labels`` (or -1), flags, details.
 
     ``annotators`` are the names in the file, and ``annotator_of`` has the index of each line's (or -1). ``remarks``
     holds those of items that have any. ``key``: how the table names items.

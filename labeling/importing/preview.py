@@ -18,7 +18,7 @@ _EXAMPLES, _EXAMPLE_LENGTH = 3, 60
 
 @dataclass(frozen=True)
 class ColumnPreview:
-    """A column of the file: its index, header and role, and its first values."""
+    """Represent a column of the file: its index, header and role, and its first values."""
 
     index: int
     header: str
@@ -32,7 +32,10 @@ class ColumnPreview:
 
 @dataclass
 class Preview:
-    """What an import would do. Without ``report``, there is a ``problem`` or a ``question`` about equal numbers."""
+    """Tell what an import would do.
+
+    Without ``report``, there is a ``problem`` or a ``question`` about equal numbers.
+    """
 
     format: str
     encoding_note: str

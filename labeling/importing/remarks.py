@@ -24,7 +24,10 @@ _BRACKETS = "[]()\"' "
 
 
 class _Entry(msgspec.Struct):
-    """A note as exports have it. ``by`` is empty for someone without an account, None if the text does not say."""
+    """Represent a note as exports have it.
+
+    ``by`` is empty for someone without an account, None if the text does not say.
+    """
 
     text: str
     by: str | None = None

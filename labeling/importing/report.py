@@ -9,7 +9,7 @@ from labeling.tables.report import LISTED, Names, TableReport
 
 @dataclass(frozen=True)
 class Replaced:
-    """A label that another one replaces."""
+    """Represent a label that another one replaces."""
 
     path: str
     before: str
@@ -23,7 +23,7 @@ class Replaced:
 
 @dataclass
 class Replacements:
-    """The number of decisions that an import replaces, by who made them, and the first of them."""
+    """Hold the number of decisions that an import replaces, by who made them, and the first of them."""
 
     by: dict[str, int] = field(default_factory=dict)
     examples: list[Replaced] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Replacements:
 
 @dataclass
 class Report(TableReport):
-    """The result of an import.
+    """Hold the result of an import.
 
     ``applied`` and ``unchanged``: items. ``matched``: lines about items of the dataset. ``undecided``: lines without a
     label that are neither unsure nor skipped. ``repeated``: lines about items that a later line overrides. ``merged``:

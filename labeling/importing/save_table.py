@@ -92,7 +92,10 @@ def preview_labels(
 
 @dataclass
 class _Checked:
-    """A file that was read and checked. ``label_ids``: negative for classes that will be created; ``names``: theirs."""
+    """Represent a file that was read and checked.
+
+    ``label_ids``: negative for classes that will be created; ``names``: theirs.
+    """
 
     layout: Layout
     plan: Plan

@@ -28,7 +28,7 @@ _MOST_NAME = 100
 
 
 class _Claim(msgspec.Struct):
-    """What a token says."""
+    """Tell what a token says."""
 
     file: str
     name: str
@@ -38,7 +38,7 @@ class _Claim(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Upload:
-    """A kept file: its path in the store, and the name that it had."""
+    """Represent a kept file: its path in the store, and the name that it had."""
 
     path: Path
     name: str

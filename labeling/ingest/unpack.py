@@ -33,7 +33,7 @@ _BLOCK = 2**20
 
 @dataclass
 class Unpacked:
-    """The folder with the images, their number, and the names that were left out, as counts by reason."""
+    """Hold the folder with the images, their number, and the names that were left out, as counts by reason."""
 
     folder: Path
     n_images: int = 0

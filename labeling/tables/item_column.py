@@ -14,7 +14,7 @@ ANY = "any"
 
 @dataclass(frozen=True)
 class Key:
-    """The column that names items: its index ``place``, and its ``kind``: path, item_id, name, sha256 or ANY."""
+    """Hold the column that names items: its index ``place``, and its ``kind``: path, item_id, name, sha256 or ANY."""
 
     kind: str
     place: int

@@ -28,7 +28,7 @@ Rank = Callable[[Sequence[str]], int]
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a table. ``headers``: normalized column names. ``n_above``: number of lines above the header.
+    """Hold the layout of a table. ``headers``: normalized column names. ``n_above``: number of lines above the header.
 
     ``format``: its name for people. ``read``: for formats other than CSV, yields the rows anew at each call, after
     their numbers. ``roles``: by header, what these formats say about a column (labeling.importing.columns).

@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"\d{1,18}(\.0)?")
 
 @dataclass(frozen=True)
 class FoundRows:
-    """The result of a search: pairs of positions in the keys and rows of items, and positions without an item.
+    """Hold the result of a search: pairs of positions in the keys and rows of items, and positions without an item.
 
     A SHA-256 may stand for several items with identical files: its position occurs once for each.
     """

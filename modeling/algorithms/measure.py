@@ -26,7 +26,7 @@ SMALLEST = np.float32(1e-6)
 
 @dataclass(frozen=True)
 class Measured:
-    """The calibration of given predictions and their quality.
+    """Hold the calibration of given predictions and their quality.
 
     ``held_out`` float32 (n, c) are the probabilities of the labeled rows, each corrected by a calibration that was
     fitted without its fold; ``metrics`` are those of `modeling.algorithms.train.train`, None without labels.

@@ -29,7 +29,9 @@ _MAX_DIM = 65_536
 
 
 class ImageEncoder(ABC):
-    """An encoder of another package. Import large libraries in :meth:`load`: pages list encoders without loading them.
+    """Represent an encoder of another package.
+
+    Import large libraries in :meth:`load`: pages list encoders without loading them.
 
     Attributes
     ----------
@@ -69,7 +71,7 @@ class ImageEncoder(ABC):
 
 @dataclass(frozen=True)
 class Plugin:
-    """An entry point: its ``encoder``, or the ``problem`` that keeps it from being used."""
+    """Represent an entry point: its ``encoder``, or the ``problem`` that keeps it from being used."""
 
     name: str
     package: str

@@ -14,7 +14,7 @@ from modeling.backends.encoder import EncoderUnavailable, one_line
 
 @dataclass(frozen=True)
 class TimmModel:
-    """What timm says about a model: license, input (side in pixels, how images are resized and scaled), and its hub."""
+    """Hold what timm says about a model: license, input (side in pixels, resizing and scaling), and its hub."""
 
     name: str
     license: str
@@ -29,7 +29,7 @@ class TimmModel:
 
 
 class TimmRunner:
-    """A model that is ready to run."""
+    """Represent a model that is ready to run."""
 
     def __init__(self, name: str, file: Path) -> None:
         """Open a model with the weights in a file. Raises EncoderUnavailable if they are not those of the model."""

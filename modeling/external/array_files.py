@@ -35,7 +35,7 @@ Batches = Iterator[list[str]]
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of the rows: their ``kind`` ("" if their content decides), their name in the file, and their batches."""
+    """Hold the keys of the rows: their ``kind`` ("" if their content decides), name in the file, and batches."""
 
     kind: str
     name: str

@@ -41,7 +41,10 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Request:
-    """An import of embeddings. ``title`` is the name of the file for people; ``kind`` says what its keys are."""
+    """Represent an import of embeddings.
+
+    ``title`` is the name of the file for people; ``kind`` says what its keys are.
+    """
 
     file: Path
     ids: Path | None = None
@@ -70,7 +73,7 @@ class Request:
 
 @dataclass
 class Report:
-    """The result of an import of embeddings; see docs/reference/json.md for the keys of :meth:`as_json`."""
+    """Hold the result of an import of embeddings; see docs/reference/json.md for the keys of :meth:`as_json`."""
 
     name: str
     rows: int

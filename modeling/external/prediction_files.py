@@ -42,7 +42,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class PredictionFile:
-    """An open file of predictions: what its keys are, its classes (None: those of the labels), and its rows."""
+    """Hold an open file of predictions: what its keys are, its classes (None: those of the labels), and its rows."""
 
     kind: str
     classes: list[str] | None
@@ -65,7 +65,7 @@ def opened(file: Path, kind: str, folder: Path) -> Iterator[PredictionFile]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns of a table by their places: of the key, and of the probabilities or of the label and its score."""
+    """Hold the places of a table's columns: of the key, and of the probabilities or of the label and its score."""
 
     kind: str
     key: int

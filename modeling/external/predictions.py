@@ -50,7 +50,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Request:
-    """An import of predictions. ``title`` is the name of the file for people; ``kind`` says what its keys are."""
+    """Represent an import of predictions.
+
+    ``title`` is the name of the file for people; ``kind`` says what its keys are.
+    """
 
     file: Path
     name: str = ""
@@ -74,7 +77,7 @@ class Request:
 
 @dataclass
 class Report:
-    """The result of an import of predictions; see docs/reference/json.md for the keys of :meth:`as_json`."""
+    """Hold the result of an import of predictions; see docs/reference/json.md for the keys of :meth:`as_json`."""
 
     name: str
     key: str

@@ -24,7 +24,7 @@ _PARQUET_ROWS = 4096
 
 @dataclass(frozen=True)
 class VectorFile:
-    """An open file of embeddings: vectors (n, dim) of numbers, mapped, and the keys of their rows."""
+    """Represent an open file of embeddings: vectors (n, dim) of numbers, mapped, and the keys of their rows."""
 
     X: NDArray[Any]
     keys: Keys

@@ -34,7 +34,7 @@ def _refuse_large(upload: UploadedFile[Any] | None, command: str) -> None:
 
 
 class EmbeddingsForm(forms.Form):
-    """The form of embeddings to import."""
+    """Hold the form of embeddings to import."""
 
     file = forms.FileField(
         label="Embeddings",
@@ -93,7 +93,7 @@ def embeddings_context(dataset: Dataset) -> dict[str, Any]:
 
 
 class PredictionsForm(forms.Form):
-    """The form of predictions to import."""
+    """Hold the form of predictions to import."""
 
     file = forms.FileField(
         label="Predictions",

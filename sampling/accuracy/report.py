@@ -19,7 +19,7 @@ NOT_KNOWN = (
 
 @dataclass(frozen=True)
 class AccuracyReport:
-    """The newest estimate (None: not known yet), the outlook, and what sweeps cost and what checks of them found."""
+    """Hold the newest estimate (None: not known yet), the outlook, and what sweeps cost and their checks found."""
 
     newest: AccuracyEstimate | None
     per_class: list[dict[str, Any]]

@@ -26,7 +26,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ListFilters:
-    """The items to list; None and empty: any.
+    """Hold the items to list; None and empty: any.
 
     ``predicted_id``: the predicted class. ``at_least``: the least probability of the predicted class. ``fields``:
     conditions on metadata. ``paths``: items with one of these paths.
@@ -46,7 +46,7 @@ class ListFilters:
 
 @dataclass(frozen=True)
 class ItemPage:
-    """A page of items by ascending row; ``next_after`` is the row after which the next page begins, None: no more."""
+    """Hold a page of items by ascending row; the next page begins after the row ``next_after`` (None: no more)."""
 
     items: list[Item]
     next_after: int | None

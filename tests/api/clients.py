@@ -9,7 +9,7 @@ from hoshina.api import tokens
 
 
 class Program:
-    """A program with a token of a person."""
+    """Represent a program with a token of a person."""
 
     def __init__(self, user: User, scope: str = "write", name: str = "test") -> None:
         self.token, self.text = tokens.issue(user, name, scope=scope)

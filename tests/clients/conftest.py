@@ -36,7 +36,7 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Running:
-    """A running server: its store, its address, and tokens by the name of the person."""
+    """Represent a running server: its store, its address, and tokens by the name of the person."""
 
     store: Path
     url: str

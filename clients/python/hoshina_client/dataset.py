@@ -38,7 +38,7 @@ _STATES = {"unlabeled": "unlabelled", "labeled": "labelled"}
 
 @dataclass(frozen=True)
 class Class:
-    """A class, with the key that labels with it and its number of labels."""
+    """Represent a class, with the key that labels with it and its number of labels."""
 
     id: int
     name: str
@@ -48,7 +48,7 @@ class Class:
 
 
 class Dataset:
-    """A dataset of a server. Made by ``Server.dataset``."""
+    """Represent a dataset of a server. Made by ``Server.dataset``."""
 
     def __init__(self, transport: Transport, about: dict[str, Any]) -> None:
         self._transport = transport

@@ -24,7 +24,7 @@ class Unreachable(HoshinaError):
 
 
 class Refused(HoshinaError):
-    """The server refused a request. ``status`` is that of HTTP, ``field`` the parameter at fault."""
+    """Report that the server refused a request. ``status`` is that of HTTP, ``field`` the parameter at fault."""
 
     def __init__(self, message: str, hint: str = "", *, status: int = 0, field: str = "") -> None:
         super().__init__(message, hint)
@@ -36,7 +36,7 @@ class Refused(HoshinaError):
 
 @dataclass(frozen=True)
 class ConflictingDecision:
-    """A decision that someone else made in the meantime: about which item, what, and who made it."""
+    """Report a decision that someone else made in the meantime: about which item, what, and who made it."""
 
     item_id: int
     state: str
@@ -67,7 +67,7 @@ class Conflict(Refused):
 
 
 class JobFailed(HoshinaError):
-    """A job failed, was canceled or was lost. ``job`` has the details."""
+    """Report that a job failed, was canceled or was lost. ``job`` has the details."""
 
     def __init__(self, job: Job) -> None:
         what = {"failed": "failed", "cancelled": "was canceled", "lost": "was lost: its worker stopped"}

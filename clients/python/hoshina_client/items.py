@@ -24,7 +24,7 @@ _SHOWN = 24
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted class and its calibrated probability."""
+    """Represent a predicted class and its calibrated probability."""
 
     label: str
     probability: float
@@ -32,7 +32,7 @@ class Prediction:
 
 @dataclass
 class Item:
-    """An item and its decision as they were when it was requested, or after a decision that this object was given to.
+    """Hold an item and its decision as of the request, or after a decision that this object was given to.
 
     ``annotation`` is the newest decision that is known here; ``round`` and ``rank`` say how a queue served the item,
     and are saved with a decision about it.
@@ -79,7 +79,10 @@ class Item:
 
 
 class Items(list[Item]):
-    """A list of items. Of a queue, it has its ``round``, and a ``note`` that says why there are few or none."""
+    """Represent a list of items.
+
+    Of a queue, it has its ``round``, and a ``note`` that says why there are few or none.
+    """
 
     def __init__(self, items: Iterable[Item] = (), *, round: int | None = None, note: str = "") -> None:
         super().__init__(items)

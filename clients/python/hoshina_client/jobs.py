@@ -16,7 +16,7 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.1, 1.0
 
 @dataclass(frozen=True)
 class Job:
-    """A background job as it was when it was requested. ``total`` is 0 if it is not known."""
+    """Represent a background job as it was when it was requested. ``total`` is 0 if it is not known."""
 
     id: str
     kind: str
@@ -65,7 +65,7 @@ def wait_for(transport: Transport, job: Job, *, progress: bool, timeout: float |
 
 
 class _Line:
-    """A line of the terminal or notebook that shows how far a job is."""
+    """Represent a line of the terminal or notebook that shows how far a job is."""
 
     def __init__(self, is_shown: bool) -> None:
         self._is_shown = is_shown

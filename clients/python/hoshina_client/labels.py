@@ -20,7 +20,10 @@ Batch = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Saved:
-    """What was saved: how many items by how many actions. Pass ``n_actions`` to ``undo`` to take all of it back."""
+    """Tell what was saved: how many items by how many actions.
+
+    Pass ``n_actions`` to ``undo`` to take all of it back.
+    """
 
     n_items: int
     n_actions: int

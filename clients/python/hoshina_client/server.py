@@ -62,7 +62,7 @@ def connect(
 
 
 class Server:
-    """A server with its datasets and jobs."""
+    """Represent a server with its datasets and jobs."""
 
     def __init__(self, transport: Transport, me: dict[str, Any]) -> None:
         self._transport = transport

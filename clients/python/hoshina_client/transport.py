@@ -27,7 +27,7 @@ Files = dict[str, Path]
 
 
 class Transport:
-    """A connection to one server. It sends the token to no other."""
+    """Represent a connection to one server. It sends the token to no other."""
 
     def __init__(
         self, url: str, token: str, *, timeout: float = 60.0, retries: int = RETRIES, verify: Any = True

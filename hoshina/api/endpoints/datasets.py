@@ -33,7 +33,7 @@ class Me(BaseModel):
 
 
 class DatasetOut(BaseModel):
-    """A dataset and its counts."""
+    """Represent a dataset and its counts."""
 
     slug: str
     name: str
@@ -47,7 +47,7 @@ class DatasetOut(BaseModel):
 
 
 class FieldOut(BaseModel):
-    """A field of metadata."""
+    """Represent a field of metadata."""
 
     name: str
     kind: str
@@ -55,7 +55,7 @@ class FieldOut(BaseModel):
 
 
 class EmbeddingsOut(BaseModel):
-    """The embeddings in use."""
+    """Hold the embeddings in use."""
 
     encoder: str
     dim: int
@@ -63,7 +63,7 @@ class EmbeddingsOut(BaseModel):
 
 
 class DatasetDetail(DatasetOut):
-    """A dataset with what belongs to it."""
+    """Represent a dataset with what belongs to it."""
 
     description: str
     license: str
@@ -75,7 +75,7 @@ class DatasetDetail(DatasetOut):
 
 
 class ClassOut(BaseModel):
-    """A class and its number of labels."""
+    """Represent a class and its number of labels."""
 
     id: int
     name: str
@@ -85,7 +85,7 @@ class ClassOut(BaseModel):
 
 
 class ClassIn(Strict):
-    """A class to be added."""
+    """Represent a class to be added."""
 
     name: Text
     color: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")] | None = None

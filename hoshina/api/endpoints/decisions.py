@@ -29,7 +29,7 @@ _LONGEST = 30 * 24 * 3600.0
 
 
 class TargetIn(Strict):
-    """An item of a decision."""
+    """Represent an item of a decision."""
 
     id: Id
     seen: Id = Field(0, description="`annotation` of the item as it was received: newer decisions are conflicts.")
@@ -57,13 +57,13 @@ class ActionIn(Strict):
 
 
 class Annotations(Strict):
-    """A batch of decisions, saved in order."""
+    """Represent a batch of decisions, saved in order."""
 
     actions: list[ActionIn] = Field(max_length=MAX_ACTIONS)
 
 
 class Outcome(BaseModel):
-    """The state of an item after a decision."""
+    """Hold the state of an item after a decision."""
 
     id: int
     annotation: int
@@ -73,7 +73,7 @@ class Outcome(BaseModel):
 
 
 class ActionOut(BaseModel):
-    """What became of one action."""
+    """Tell what became of one action."""
 
     uuid: UUID
     status: Status
@@ -85,7 +85,7 @@ class ActionOut(BaseModel):
 
 
 class AnnotationsOut(BaseModel):
-    """What became of a batch."""
+    """Tell what became of a batch."""
 
     results: list[ActionOut]
     counts: dict[str, int] = Field(description="The counts of the dataset after the batch.")

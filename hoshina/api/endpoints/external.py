@@ -22,7 +22,7 @@ _OVERHEAD = 64 * 1024
 
 
 class EmbeddingsOptions(Strict):
-    """What to do with the embeddings of a file."""
+    """Tell what to do with the embeddings of a file."""
 
     name: Annotated[Text, Field(max_length=80)] = Field("", description="Such as dinov2-base; by default of the file.")
     replace: bool = Field(False, description="Replace earlier embeddings of this name.")
@@ -30,7 +30,7 @@ class EmbeddingsOptions(Strict):
 
 
 class PredictionsOptions(Strict):
-    """What to do with the predictions of a file."""
+    """Tell what to do with the predictions of a file."""
 
     name: Annotated[Text, Field(max_length=80)] = Field("", description="By default the name of the file.")
     create: bool = Field(False, description="Create missing classes.")

@@ -28,7 +28,7 @@ MOST_PATHS = 200
 
 
 class ItemQuery(BaseModel):
-    """The filters of a list of items; all that are given have to match."""
+    """Hold the filters of a list of items; all that are given have to match."""
 
     state: StateName | None = None
     class_id: Id | None = None
@@ -47,20 +47,20 @@ class ItemQuery(BaseModel):
 
 
 class Items(BaseModel):
-    """A page of items in the order of the folder."""
+    """Represent a page of items in the order of the folder."""
 
     items: list[ItemOut]
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last page.")
 
 
 class ItemDetail(ItemOut):
-    """An item with everything that is known about it."""
+    """Represent an item with everything that is known about it."""
 
     probabilities: list[Guess] = Field(description="Of the active model, the most likely class first.")
 
 
 class DecisionOut(BaseModel):
-    """A decision about an item, and how the item came to be shown."""
+    """Represent a decision about an item, and how the item came to be shown."""
 
     id: int
     kind: str = Field(description="assign, unsure, skip, clear, undo, import, merge or split.")
@@ -92,7 +92,7 @@ class History(BaseModel):
 
 
 class SimilarQuery(BaseModel):
-    """How many similar items to list, and which."""
+    """Define how many similar items to list, and which."""
 
     k: int = Field(20, ge=1, le=200)
     at_least: float = Field(-1, ge=-1, le=1, description="The least cosine similarity.")

@@ -33,7 +33,7 @@ Kind = Literal["scan", "embed", "retrain", "map", "quick_train"]
 
 
 class JobOut(BaseModel):
-    """A background job."""
+    """Represent a background job."""
 
     id: UUID
     kind: str
@@ -65,7 +65,7 @@ class JobQuery(BaseModel):
 
 
 class JobIn(Strict):
-    """A job to start."""
+    """Represent a job to start."""
 
     kind: Kind = Field(
         description="`scan` the folder for new files, compute embeddings (`embed`), `retrain` the model, compute a "

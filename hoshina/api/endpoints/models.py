@@ -24,7 +24,7 @@ Number = Annotated[int, Path(ge=0, le=LARGEST, description="The number of the ve
 
 
 class ModelOut(BaseModel):
-    """A model version."""
+    """Represent a model version."""
 
     number: int
     kind: str
@@ -43,7 +43,7 @@ class ModelOut(BaseModel):
 
 
 class ModelDetail(ModelOut):
-    """A model version with its classes and measurements."""
+    """Represent a model version with its classes and measurements."""
 
     classes: list[ClassRef]
     options: JsonObject
@@ -58,7 +58,7 @@ class ModelQuery(BaseModel):
 
 
 class Activated(BaseModel):
-    """What an activation did."""
+    """Tell what an activation did."""
 
     model: ModelOut
     job: UUID | None = Field(description="The job that computes its predictions first; null if it is active now.")

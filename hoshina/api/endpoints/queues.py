@@ -27,7 +27,7 @@ router = Router(tags=["Queues"])
 
 
 class ParameterOut(BaseModel):
-    """A parameter of a queue."""
+    """Represent a parameter of a queue."""
 
     name: str
     default: Any
@@ -35,7 +35,7 @@ class ParameterOut(BaseModel):
 
 
 class QueueOut(BaseModel):
-    """A queue, and whether it can be pulled."""
+    """Represent a queue, and whether it can be pulled."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ class QueueOut(BaseModel):
 
 
 class PullFilters(Strict):
-    """The items that a pull considers; by default those without a decision."""
+    """Hold the items that a pull considers; by default those without a decision."""
 
     state: Literal["unlabelled", "labelled", "unsure", "skipped", "changed", "any"] | None = None
     class_id: Id | None = None
@@ -60,7 +60,7 @@ class PullFilters(Strict):
 
 
 class Pull(Strict):
-    """A request for the next items of a queue."""
+    """Represent a request for the next items of a queue."""
 
     n: int = Field(50, ge=1, le=LARGEST_PAGE)
     params: dict[Text, str | int | float | bool] = Field(

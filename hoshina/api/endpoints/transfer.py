@@ -31,7 +31,7 @@ _OVERHEAD = 64 * 1024
 
 
 class ExportQuery(BaseModel):
-    """The options of an export, as those of `hoshina export`."""
+    """Hold the options of an export, as those of `hoshina export`."""
 
     layout: Text = Field("csv", description="How images and labels are arranged, such as imagefolder or coco.")
     role: Text | None = Field(None, description="Of items with several files: which one other layouts contain.")
@@ -50,7 +50,7 @@ class ExportQuery(BaseModel):
 
 
 class ImportOptions(Strict):
-    """How to read a table of labels; empty options are detected."""
+    """Define how to read a table of labels; empty options are detected."""
 
     create_classes: bool = Field(False, description="Create the classes that the file names and the dataset lacks.")
     preview: bool = Field(False, description="Save nothing: return the report that the import would give.")

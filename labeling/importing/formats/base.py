@@ -21,7 +21,7 @@ MOST_BYTES = 2**30
 
 @dataclass
 class File:
-    """A file to import. ``name`` may be empty, as for a pipe."""
+    """Represent a file to import. ``name`` may be empty, as for a pipe."""
 
     stream: BinaryIO
     name: str = ""
@@ -82,7 +82,7 @@ class File:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table made from a file: its headers, its rows after their numbers, and roles that the format gives to columns.
+    """Hold a table made from a file: headers, rows after their numbers, and roles that the format gives to columns.
 
     ``read`` is called for each reading. A value of None is an empty cell.
     """

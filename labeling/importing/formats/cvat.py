@@ -39,7 +39,7 @@ class Cvat(Importer):
 
 
 class _Parser:
-    """A parser of the images and their tags that refuses declarations of entities."""
+    """Represent a parser of the images and their tags that refuses declarations of entities."""
 
     def __init__(self) -> None:
         self.n_tags = 0

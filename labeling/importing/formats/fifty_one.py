@@ -12,14 +12,14 @@ from labeling.importing.formats.base import File, Importer, Rows
 
 
 class _ImageClassification(msgspec.Struct):
-    """The file labels.json of FiftyOneImageClassificationDataset; classes are indices if there is a list of them."""
+    """Hold labels.json of a FiftyOneImageClassificationDataset; classes are indices if there is a list of them."""
 
     labels: Mapping[str, int | str | Mapping[str, Any] | None]
     classes: list[str] | None = None
 
 
 class _Samples(msgspec.Struct):
-    """The file samples.json of FiftyOneDataset."""
+    """Hold the file samples.json of FiftyOneDataset."""
 
     samples: list[Mapping[str, Any]]
 

@@ -142,7 +142,7 @@ class TestDescription:
 
 
 class Bad:
-    """An object that makes a file when it is unpickled."""
+    """Represent an object that makes a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
