@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
@@ -70,21 +70,12 @@ class EmbeddingsForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 def embeddings(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the form of embeddings and the last import, or queue another one."""
-    dataset = get_object_or_404(Dataset, slug=slug)
-    if request.method != "POST":
-        return _shown(request, embeddings_context(dataset), _EMBEDDINGS)
-    form = EmbeddingsForm(request.POST, request.FILES, label_suffix="", auto_id=_IDS)
-    if form.is_valid():
-        values = form.cleaned_data
-        options = {"name": values["name"].strip(), "replace": values["replace"], "use": values["use"]}
-        file, ids = cast("UploadedFile[Any]", values["file"]), cast("UploadedFile[Any] | None", values["ids"])
-        try:
-            queue_embeddings(dataset, file, ids, options, request.user)
-        except Refusal as refusal:
-            form.add_error("file", str(refusal))
-        else:
-            return trigger_client_event(_shown(request, embeddings_context(dataset), _EMBEDDINGS), "hoshina:job")
-    return _shown(request, {**embeddings_context(dataset), "form": form}, _EMBEDDINGS, status=422)
+    return _form_page(request, slug, EmbeddingsForm, embeddings_context, _EMBEDDINGS, _queue_embeddings)
+
+
+def _queue_embeddings(dataset: Dataset, values: Mapping[str, Any], user: Any) -> None:
+    options = {"name": values["name"].strip(), "replace": values["replace"], "use": values["use"]}
+    queue_embeddings(dataset, values["file"], values["ids"], options, user)
 
 
 def embeddings_context(dataset: Dataset) -> dict[str, Any]:
@@ -120,26 +111,39 @@ class PredictionsForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 def predictions(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the form of predictions and the last import, or queue another one."""
-    dataset = get_object_or_404(Dataset, slug=slug)
-    if request.method != "POST":
-        return _shown(request, predictions_context(dataset), _PREDICTIONS)
-    form = PredictionsForm(request.POST, request.FILES, label_suffix="", auto_id=_IDS)
-    if form.is_valid():
-        values = form.cleaned_data
-        options = {"name": values["name"].strip(), "create": values["create"], "use": values["use"]}
-        try:
-            queue_predictions(dataset, cast("UploadedFile[Any]", values["file"]), options, request.user)
-        except Refusal as refusal:
-            form.add_error("file", str(refusal))
-        else:
-            shown = _shown(request, predictions_context(dataset), _PREDICTIONS)
-            return trigger_client_event(shown, "hoshina:job")
-    return _shown(request, {**predictions_context(dataset), "form": form}, _PREDICTIONS, status=422)
+    return _form_page(request, slug, PredictionsForm, predictions_context, _PREDICTIONS, _queue_predictions)
+
+
+def _queue_predictions(dataset: Dataset, values: Mapping[str, Any], user: Any) -> None:
+    options = {"name": values["name"].strip(), "create": values["create"], "use": values["use"]}
+    queue_predictions(dataset, values["file"], options, user)
 
 
 def predictions_context(dataset: Dataset) -> dict[str, Any]:
     """Return the context of the form, with the last import."""
     return _context(dataset, "import_predictions", PredictionsForm(label_suffix="", auto_id=_IDS), prediction_lines)
+
+
+def _form_page(
+    request: HtmxHttpRequest,
+    slug: str,
+    form_class: type[forms.Form],
+    context_of: Callable[[Dataset], dict[str, Any]],
+    template: str,
+    queue: Callable[[Dataset, Mapping[str, Any], Any], None],
+) -> HttpResponse:
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if request.method != "POST":
+        return _shown(request, context_of(dataset), template)
+    form = form_class(request.POST, request.FILES, label_suffix="", auto_id=_IDS)
+    if form.is_valid():
+        try:
+            queue(dataset, form.cleaned_data, request.user)
+        except Refusal as refusal:
+            form.add_error("file", str(refusal))
+        else:
+            return trigger_client_event(_shown(request, context_of(dataset), template), "hoshina:job")
+    return _shown(request, {**context_of(dataset), "form": form}, template, status=422)
 
 
 def _context(
