@@ -121,15 +121,13 @@ def _epoch(is_parallel: bool) -> Any:
 
 @cache
 def _umap_() -> Any:
-    """Import ``umap.umap_`` without TensorFlow, which the package looks for but does not need here."""
-    is_loaded = "tensorflow" in sys.modules
-    if not is_loaded:
-        sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    """Import ``umap.umap_`` without its parametric variant, which imports Keras and PyTorch where they are installed."""
+    variant = "umap.parametric_umap"
+    sys.modules[variant] = None  # type: ignore[assignment]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import umap.umap_ as umap_
     finally:
-        if not is_loaded:
-            del sys.modules["tensorflow"]
+        del sys.modules[variant]
     return umap_
