@@ -121,7 +121,7 @@ def _epoch(is_parallel: bool) -> Any:
 
 @cache
 def _umap_() -> Any:
-    """Import ``umap.umap_`` without its parametric variant, which imports Keras and PyTorch where they are installed."""
+    """Import ``umap.umap_`` without its parametric variant, which imports Keras and PyTorch if installed."""
     variant = "umap.parametric_umap"
     sys.modules[variant] = None  # type: ignore[assignment]
     try:
