@@ -38,6 +38,7 @@ from modeling.algorithms.neighbors import knn_graph, project
 from modeling.algorithms.smoothing import Smoothing, smoothed_rows
 from modeling.algorithms.train import Trained, train
 from modeling.backends.hog import HogEncoder
+from modeling.backends.plugins import LoadedEncoder
 from sampling.algorithms.auto import choose
 from sampling.algorithms.estimates import collection_accuracy, lure_estimate, wilson
 from sampling.algorithms.mixing import AUDIT, AUDIT_SHARE
@@ -120,7 +121,7 @@ def fashion(n: int) -> tuple[Floats, Rows]:
     with gzip.open(FASHION / "train-labels-idx1-ubyte.gz") as stream:
         y = np.frombuffer(stream.read(8 + n)[8:], np.uint8).astype(np.int64)
     large = [Image.fromarray(image).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR) for image in pictures]
-    return HogEncoder("").encode_prepared(np.stack([np.asarray(image) for image in large])), y
+    return LoadedEncoder(HogEncoder()).encode_prepared(np.stack([np.asarray(image) for image in large])), y
 
 
 def components(X: Floats, n: int) -> Floats:

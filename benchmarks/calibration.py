@@ -40,6 +40,7 @@ from modeling.algorithms.metrics import brier, expected_calibration_error, log_l
 from modeling.algorithms.scaling import Method
 from modeling.algorithms.train import ClassWeights, Trained, train
 from modeling.backends.hog import HogEncoder
+from modeling.backends.plugins import LoadedEncoder
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -62,7 +63,7 @@ def digits(cache: Path) -> tuple[Floats, Rows]:
             Image.fromarray(np.uint8(digit * 15.9)).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
             for digit in data.images
         ]
-        np.save(file, HogEncoder("").encode_prepared(np.stack([np.asarray(image) for image in large])))
+        np.save(file, LoadedEncoder(HogEncoder()).encode_prepared(np.stack([np.asarray(image) for image in large])))
     return np.load(file), data.target.astype(np.int64)
 
 

@@ -39,6 +39,7 @@ from modeling.backends.hog import HogEncoder, hog, to_grey
 from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.keras_networks import import_tensorflow, quiet
 from modeling.backends.litert import n_cores
+from modeling.backends.plugins import LoadedEncoder
 from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2, locate
 
@@ -83,7 +84,7 @@ def speed(images: int, rounds: int, weights_dir: Path | None) -> None:
         return [skimage.feature.hog(image, 9, (8, 8), (2, 2), block_norm="L2-Hys") for image in grey]
 
     compare("HOG / scikit-image one by one", lambda: hog(grey), plain, images, rounds)
-    for encoder in (PatchesEncoder(""), HogScatteringEncoder(""), HogEncoder("")):
+    for encoder in map(LoadedEncoder, (PatchesEncoder(), HogScatteringEncoder(), HogEncoder())):
         encode = partial(encoder.encode_prepared, noise(images, encoder.input_side))
         times = timed([encode], rounds)
         print(f"{encoder.name}: {images / np.median(times[:, :, 0]):,.0f} images/s", flush=True)
@@ -244,7 +245,7 @@ def _idx(file: Path, offset: int) -> Pixels:
 
 
 def _compared(weights_dir: Path | None) -> list[Encoder]:
-    encoders: list[Encoder] = [HogEncoder(""), PatchesEncoder(""), HogScatteringEncoder("")]
+    encoders: list[Encoder] = [*map(LoadedEncoder, (HogEncoder(), PatchesEncoder(), HogScatteringEncoder()))]
     try:
         encoders.append(choose_encoder("mobilenet_v2", weights_dir))
     except EncoderUnavailable as error:

@@ -28,6 +28,7 @@ from modeling.algorithms.neighbors import knn_graph, project
 from modeling.algorithms.train import train
 from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
+from modeling.backends.plugins import LoadedEncoder
 from sampling.algorithms.outliers import isolation, local_outlier_factor
 
 Floats = NDArray[np.float32]
@@ -64,7 +65,7 @@ def fashion(name: str, encoder: Callable[[], Encoder]) -> Callable[[Path], tuple
 
 COLLECTIONS = {
     "digits, pixels": digits,
-    "Fashion-MNIST, HOG": fashion("hog", lambda: HogEncoder("for the benchmark")),
+    "Fashion-MNIST, HOG": fashion("hog", lambda: LoadedEncoder(HogEncoder())),
     "Fashion-MNIST, MobileNetV2": fashion("mobilenet", _mobilenet),
 }
 

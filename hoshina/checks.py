@@ -40,7 +40,20 @@ def sign_in_is_safe(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[C
     ]
 
 
+def encoders_are_listed(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Check that the installed metadata of this package, by which encoders are found, is as new as its code."""
+    from modeling.backends import BUILT_IN, OUTDATED
+    from modeling.backends.plugins import missing_names
+
+    missing = missing_names(BUILT_IN)
+    if not missing:
+        return []
+    message = f"The installed metadata of hoshina lists no encoder {', '.join(missing)}."
+    return [Error(message, hint=OUTDATED, id="hoshina.E002")]
+
+
 def register_all() -> None:
     """Register the checks; called once the apps are ready."""
     register(store_is_writable)
     register(sign_in_is_safe)
+    register(encoders_are_listed)

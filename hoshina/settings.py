@@ -8,6 +8,7 @@ import re
 import secrets
 import sys
 from datetime import timedelta
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,14 @@ _ENCODERS = (
 AUTOMATIC_MAPS = env.boolean("AL_AUTOMATIC_MAPS", default=True)
 EMBEDDING_BACKEND = env.text("AL_EMBEDDING_BACKEND", "auto")
 if EMBEDDING_BACKEND not in _ENCODERS and not all(
-    part in _ENCODERS[1:] or re.fullmatch(r"file:.+", part) for part in EMBEDDING_BACKEND.split("+")
+    part in _ENCODERS[1:]
+    or re.fullmatch(r"(file|timm):.+", part)
+    or entry_points(group="hoshina.encoders", name=part)  # of another package
+    for part in EMBEDDING_BACKEND.split("+")
 ):
     raise ImproperlyConfigured(
         f"AL_EMBEDDING_BACKEND is {EMBEDDING_BACKEND!r}; expected one of {', '.join(_ENCODERS)}, file: and the name of "
-        "a model file, or several of these joined by plus signs."
+        "a model file, timm: and that of a model, or several of these joined by plus signs."
     )
 # Limits for opening one file, and for the disk space of cached pictures in the store.
 DECODE_SECONDS = env.integer("AL_DECODE_SECONDS", 120, minimum=1, maximum=86_400)

@@ -23,6 +23,7 @@ from modeling.backends import JoinedEncoder, choose_encoder
 from modeling.backends.encoder import Encoder
 from modeling.backends.hog import COLOUR_DIM, HOG_DIM, HogEncoder
 from modeling.backends.joined import DIMS
+from modeling.backends.plugins import LoadedEncoder
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -110,7 +111,7 @@ def digits(cache: Path) -> tuple[Floats, Rows]:
 
 def fashion_hog(cache: Path) -> tuple[Floats, Rows]:
     y = _fashion_labels()
-    return _kept(cache / "fashion-hog.npy", _fashion_images, lambda: HogEncoder("for the benchmark")), y
+    return _kept(cache / "fashion-hog.npy", _fashion_images, lambda: LoadedEncoder(HogEncoder())), y
 
 
 def _images_and_labels(name: str) -> tuple[Callable[[], Iterable[Image.Image]], Rows]:

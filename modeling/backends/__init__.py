@@ -5,8 +5,10 @@ from modeling.backends.joined import JoinedEncoder
 from modeling.backends.registry import (
     AUTO,
     BACKENDS,
+    BUILT_IN,
     OLD_BEST,
     OLD_FALLBACKS,
+    OUTDATED,
     WITH_ONE_NETWORK,
     Line,
     auto_with,
@@ -20,8 +22,10 @@ from modeling.backends.registry import (
 __all__ = [
     "AUTO",
     "BACKENDS",
+    "BUILT_IN",
     "OLD_BEST",
     "OLD_FALLBACKS",
+    "OUTDATED",
     "WITH_ONE_NETWORK",
     "Encoder",
     "EncoderUnavailable",

@@ -1,4 +1,4 @@
-"""Define the interface of encoders: images in, vectors out, with a fingerprint of the kind of vector."""
+"""Define an encoder that is ready to run: images in, vectors out, with a fingerprint of the kind of vector."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -94,25 +93,6 @@ class Encoder(ABC):
                 for i in range(0, len(images), self.batch_size)
             ]
         )
-
-
-class PooledEncoder(Encoder):
-    """An encoder that describes shares of a batch in threads: :meth:`describe` is safe to call from any."""
-
-    share = 16
-
-    def __init__(self, reason: str, n_threads: int) -> None:
-        self.reason = reason
-        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="encoder")
-
-    @abstractmethod
-    def describe(self, pixels: Pixels) -> FloatArray:
-        """Compute features float32 (n, dim) of images uint8 (n, input_side, input_side, 3), n at most ``share``."""
-
-    def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        shares = [pixels[start : start + self.share] for start in range(0, len(pixels), self.share)]
-        found = list(self._pool.map(self.describe, shares))
-        return np.concatenate(found) if found else np.empty((0, self.dim), np.float32)
 
 
 def fingerprint(**facts: str | int | float) -> str:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.backends.encoder import Encoder, FloatArray, fingerprint
+from modeling.backends.encoder import FloatArray
+from modeling.backends.plugins import ImageEncoder
 
 SIDE = 64
 CELL = 8
@@ -30,35 +31,38 @@ COLOUR_WEIGHT = 1.0
 _BATCH = 128
 
 
-class HogEncoder(Encoder):
+class HogEncoder(ImageEncoder):
     """Gradients and colors of a 64 x 64 version of the image: 1764 + 64 values, each part of length 1."""
 
-    name = "HOG + color"
+    title, license = "HOG + color", "MIT"
+    about = "Gradients and colors. The fastest of all."
     dim = HOG_DIM + COLOUR_DIM
-    input_side = SIDE
+    input_size = SIDE
     batch_size = _BATCH
+    is_thread_safe = True
 
-    def __init__(self, reason: str, *, is_fallback: bool = False) -> None:
-        self.reason = reason
-        self.is_fallback = is_fallback
-        self.fingerprint = fingerprint(
-            architecture="hog-colour",
-            side=SIDE,
-            cell=CELL,
-            orientations=ORIENTATIONS,
-            block=BLOCK,
-            colour_bins=COLOUR_BINS,
-            colour_weight=COLOUR_WEIGHT,
-            resize="bilinear squash",
-        )
+    def load(self) -> None:
+        """Load nothing: there are no weights."""
 
-    def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        out = np.empty((len(pixels), self.dim), dtype=np.float32)
-        for start in range(0, len(pixels), _BATCH):
-            batch = pixels[start : start + _BATCH]
+    def facts(self) -> dict[str, str | int | float]:
+        return {
+            "architecture": "hog-colour",
+            "side": SIDE,
+            "cell": CELL,
+            "orientations": ORIENTATIONS,
+            "block": BLOCK,
+            "colour_bins": COLOUR_BINS,
+            "colour_weight": COLOUR_WEIGHT,
+            "resize": "bilinear squash",
+        }
+
+    def encode(self, batch: Pixels) -> FloatArray:
+        out = np.empty((len(batch), self.dim), dtype=np.float32)
+        for start in range(0, len(batch), _BATCH):
+            pixels = batch[start : start + _BATCH]
             part = out[start : start + _BATCH]
-            part[:, :HOG_DIM] = unit_rows(hog(to_grey(batch)))
-            part[:, HOG_DIM:] = COLOUR_WEIGHT * unit_rows(np.sqrt(colour_histogram(batch)))
+            part[:, :HOG_DIM] = unit_rows(hog(to_grey(pixels)))
+            part[:, HOG_DIM:] = COLOUR_WEIGHT * unit_rows(np.sqrt(colour_histogram(pixels)))
         return out
 
 

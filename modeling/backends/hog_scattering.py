@@ -11,8 +11,8 @@ import numpy as np
 
 from labeling.images.encoder_inputs import Pixels
 from modeling.backends import hog, scattering
-from modeling.backends.encoder import FloatArray, PooledEncoder, fingerprint
-from modeling.backends.litert import n_cores
+from modeling.backends.encoder import FloatArray, fingerprint
+from modeling.backends.scattering import PatchesEncoder, PooledEncoder
 
 SIDE = hog.SIDE
 TIMES = SIDE // scattering.SIDE
@@ -26,20 +26,20 @@ _BATCH = 128
 class HogScatteringEncoder(PooledEncoder):
     """HOG of a 64 x 64 version of the image, scattering and a color histogram of a 32 x 32 version."""
 
-    name = "HOG + Scattering"
+    title = "HOG + Scattering"
+    about = "Gradients, wavelets and colors side by side, as earlier versions used without weights."
     dim = DIM
-    input_side = SIDE
+    input_size = SIDE
     batch_size = _BATCH
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, n_cores())
-        self.fingerprint = fingerprint(
-            architecture="hog+scattering",
-            hog=f"{SIDE} {hog.CELL} {hog.ORIENTATIONS} {hog.BLOCK}",
-            scattering=scattering.PatchesEncoder("").fingerprint,
-            scattering_scale=SCATTERING_SCALE,
-            resize="bilinear squash, then means of 2 x 2",
-        )
+    def facts(self) -> dict[str, str | int | float]:
+        return {
+            "architecture": "hog+scattering",
+            "hog": f"{SIDE} {hog.CELL} {hog.ORIENTATIONS} {hog.BLOCK}",
+            "scattering": fingerprint(**PatchesEncoder().facts()),
+            "scattering_scale": SCATTERING_SCALE,
+            "resize": "bilinear squash, then means of 2 x 2",
+        }
 
     def describe(self, pixels: Pixels) -> FloatArray:
         return described(pixels)

@@ -14,16 +14,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from labeling.images.encoder_inputs import Pixels
 from modeling.backends import efficientnet_b0, efficientnet_lite2, gpu, mobilenet_v2, resnet18, resnet50, weights
-from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
+from modeling.backends.encoder import EncoderUnavailable, FloatArray, file_sha256, one_line
 from modeling.backends.keras_graph import KerasGraph
 from modeling.backends.lite_graph import LiteGraph
 from modeling.backends.litert import Network, Runner, library
+from modeling.backends.plugins import ImageEncoder
 from modeling.backends.weights import WeightFile
 
 PACKAGE = "tensorflow"
@@ -87,56 +88,104 @@ EFFICIENTNET_LITE2 = KerasNetwork(
 NETWORKS = (MOBILENET_V2, EFFICIENTNET_B0, EFFICIENTNET_LITE2, RESNET50, RESNET18)
 
 
-class KerasEncoder(Encoder):
-    """A network with the weights of a file; ``origin`` says where the file was found."""
+class KerasEncoder(ImageEncoder):
+    """A network with published weights."""
 
+    network: ClassVar[KerasNetwork]
+    license = "Apache-2.0"
+    dim = 1280
     batch_size = BATCH
+    is_thread_safe = True
+    _source = ""
 
-    def __init__(self, network: KerasNetwork, file: Path, origin: str) -> None:
-        self.name, self.input_side = network.title, network.side
-        self.reason = f"{network.title} with ImageNet weights {origin}."
-        sha256 = file_sha256(file)
-        self._runner, library_name = self._on_gpu(network, file) or self._on_cores(network, file)
-        self.dim = self._runner.dim
-        self.fingerprint = fingerprint(
-            architecture=network.architecture,
-            weights=sha256,
-            side=network.side,
-            resize="bilinear squash",
-            normalisation=network.normalization,
-            library=library_name,
-        )
+    def check(self) -> str:
+        weights.locate(self.network.weights, self.weights_dir, download=False)
+        return ""
 
-    def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        # Images and weights are finite; this is a safeguard, because one NaN would corrupt every later step.
-        return np.nan_to_num(self._runner.run(pixels), copy=False)
+    def source(self) -> str:
+        return self._source or f"Weights {weights.locate(self.network.weights, self.weights_dir, download=False)[1]}."
 
-    def _on_gpu(self, network: KerasNetwork, file: Path) -> tuple[Runner, str] | None:
+    def load(self) -> None:
+        file, origin = weights.locate(self.network.weights, self.weights_dir)
+        self._source = f"{self.title} with ImageNet weights {origin}."
+        self._sha256 = file_sha256(file)
+        self._runner, self._library = self._on_gpu(file) or self._on_cores(file)
+
+    def facts(self) -> dict[str, str | int | float]:
+        return {
+            "architecture": self.network.architecture,
+            "weights": self._sha256,
+            "side": self.input_size,
+            "resize": "bilinear squash",
+            "normalisation": self.network.normalization,
+            "library": self._library,
+        }
+
+    def encode(self, batch: Pixels) -> FloatArray:
+        return self._runner.run(batch)
+
+    def _on_gpu(self, file: Path) -> tuple[Runner, str] | None:
         """Return a Keras runner if TensorFlow sees a GPU, else None, usually without importing TensorFlow."""
         if not gpu.is_possible():
             return None
         tensorflow, keras = import_tensorflow()
         if not gpu.is_available(tensorflow):
             return None
-        self.reason = f"{self.reason[:-1]}, on the GPU."
+        self._source = f"{self._source[:-1]}, on the GPU."
         self.batch_size = gpu.BATCH
-        runner = gpu.KerasRunner(network.keras_model(keras, file))
-        if not np.isfinite(runner.run(np.zeros((1, network.side, network.side, 3), np.uint8))).all():
-            raise _not_finite(network, file)
+        runner = gpu.KerasRunner(self.network.keras_model(keras, file))
+        if not np.isfinite(runner.run(np.zeros((1, self.input_size, self.input_size, 3), np.uint8))).all():
+            raise _not_finite(self.network, file)
         return runner, "keras " + importlib.metadata.version("keras").split(".")[0]
 
-    def _on_cores(self, network: KerasNetwork, file: Path) -> tuple[Runner, str]:
-        graph = network.assembled(file)
+    def _on_cores(self, file: Path) -> tuple[Runner, str]:
+        graph = self.network.assembled(file)
         try:
             runner = Network(graph)
         except BROKEN as error:
             raise EncoderUnavailable(
-                f"LiteRT could not run {network.title} ({one_line(error)})",
+                f"LiteRT could not run {self.title} ({one_line(error)})",
                 "Reinstall ai-edge-litert, or choose another encoder (AL_EMBEDDING_BACKEND=hog).",
             ) from error
         if not runner.is_sound:
-            raise _not_finite(network, file)
+            raise _not_finite(self.network, file)
         return runner, library()
+
+
+class MobileNetV2(KerasEncoder):
+    """The smallest of these networks."""
+
+    network, title = MOBILENET_V2, MOBILENET_V2.title
+    about = "Small and fast, trained on a million photos."
+
+
+class EfficientNetB0(KerasEncoder):
+    """A network of medium size."""
+
+    network, title = EFFICIENTNET_B0, EFFICIENTNET_B0.title
+    about = "Trained on the same photos, with finer distinctions; half as fast."
+
+
+class EfficientNetLite2(KerasEncoder):
+    """A network of medium size for larger images."""
+
+    network, title, input_size = EFFICIENTNET_LITE2, EFFICIENTNET_LITE2.title, EFFICIENTNET_LITE2.side
+    license = ""  # the package does not say
+    about = "Trained on the same photos; sees larger images, and separates classes better. Several times slower."
+
+
+class ResNet50(KerasEncoder):
+    """The largest of these networks."""
+
+    network, title, dim, license = RESNET50, RESNET50.title, 2048, "MIT"
+    about = "Large, trained on the same photos; several times slower."
+
+
+class ResNet18(KerasEncoder):
+    """A network of torchvision."""
+
+    network, title, dim, license = RESNET18, RESNET18.title, 512, "BSD-3-Clause"
+    about = "torchvision's small network, trained on the same photos."
 
 
 def is_installed() -> bool:

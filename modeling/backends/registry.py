@@ -1,25 +1,24 @@
-"""List the encoders, check which of them run on this machine, and create the requested one."""
+"""List the encoders, check which of them run on this machine, and create the requested one.
+
+Each encoder is an entry point (``modeling.backends.plugins``), a model of timm or a model file, or joins several.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from modeling.backends import keras_networks, plugins, timm_models, user_models, weights
+from modeling.backends import plugins, timm_models, user_models, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable
-from modeling.backends.hog import HogEncoder
-from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.joined import SEPARATOR, JoinedEncoder
-from modeling.backends.keras_networks import KerasEncoder, KerasNetwork
-from modeling.backends.plugins import Plugin
-from modeling.backends.scattering import PatchesEncoder
+from modeling.backends.plugins import LoadedEncoder, Plugin
 
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+OUTDATED = "It is older than the code. Install hoshina again: uv sync, or pip install -e . in a checkout."
 NO_WEIGHTS = "Needs no weights; less accurate on photos."
 
 
@@ -29,22 +28,6 @@ class Places:
 
     weights_dir: Path | None = None
     graphs: Path | None = None
-
-
-@dataclass(frozen=True)
-class Kind:
-    """An encoder of the registry.
-
-    ``look(places)`` returns a sentence on why it can be used, without importing or downloading anything.
-    ``make(places)`` creates it. Both raise EncoderUnavailable if it cannot be used. ``side`` is its ``input_side``.
-    """
-
-    backend: str
-    title: str
-    about: str
-    look: Callable[[Places], str]
-    make: Callable[[Places], Encoder]
-    side: int
 
 
 @dataclass(frozen=True)
@@ -64,109 +47,14 @@ class Line:
     side: int | None = None
 
 
-# -- Each kind ---------------------------------------------------------------------------------------
-def _look_for_keras(network: KerasNetwork, places: Places) -> str:
-    return f"Weights {weights.locate(network.weights, places.weights_dir, download=False)[1]}."
-
-
-def _make_keras(network: KerasNetwork, places: Places) -> Encoder:
-    return KerasEncoder(network, *weights.locate(network.weights, places.weights_dir))
-
-
-def _keras_kind(network: KerasNetwork, about: str) -> Kind:
-    return Kind(
-        network.backend,
-        network.title,
-        about,
-        partial(_look_for_keras, network),
-        partial(_make_keras, network),
-        network.side,
-    )
-
-
-_SINGLE: dict[str, Kind] = {
-    kind.backend: kind
-    for kind in (
-        _keras_kind(
-            keras_networks.MOBILENET_V2,
-            "Small and fast, trained on a million photos.",
-        ),
-        _keras_kind(
-            keras_networks.EFFICIENTNET_B0, "Trained on the same photos, with finer distinctions; half as fast."
-        ),
-        _keras_kind(
-            keras_networks.EFFICIENTNET_LITE2,
-            "Trained on the same photos; sees larger images, and separates classes better. Several times slower.",
-        ),
-        _keras_kind(keras_networks.RESNET50, "Large, trained on the same photos; several times slower."),
-        _keras_kind(keras_networks.RESNET18, "torchvision's small network, trained on the same photos."),
-        Kind(
-            "hog+scattering",
-            "HOG + Scattering",
-            "Gradients, wavelets and colors side by side, as earlier versions used without weights.",
-            lambda places: NO_WEIGHTS,
-            lambda places: HogScatteringEncoder("HOG + Scattering, as chosen."),
-            HogScatteringEncoder.input_side,
-        ),
-        Kind(
-            "patches",
-            "Scattering",
-            "Wavelets over patches of the image, and colors, without gradients.",
-            lambda places: NO_WEIGHTS,
-            lambda places: PatchesEncoder("Scattering, as chosen."),
-            PatchesEncoder.input_side,
-        ),
-        Kind(
-            "hog",
-            "HOG + color",
-            "Gradients and colors. The fastest of all.",
-            lambda places: NO_WEIGHTS,
-            lambda places: HogEncoder("HOG + color, as chosen."),
-            HogEncoder.input_side,
-        ),
-    )
-}
-
-
-# -- Joined encoders -----------------------------------------------------------------------------------
-def _look_at_each(backend: str, places: Places) -> str:
-    return _join_reasons(_SINGLE[part].look(places) for part in backend.split(SEPARATOR))
-
-
-def _join_reasons(reasons: Iterable[str]) -> str:
-    """Return the reasons of joined encoders as one text; one that needs no weights gives none beside others."""
-    return " ".join(reason for reason in dict.fromkeys(reasons) if reason != NO_WEIGHTS) or NO_WEIGHTS
-
-
-def _join_each(backend: str, places: Places) -> Encoder:
-    return JoinedEncoder([_create(_SINGLE[part], places) for part in backend.split(SEPARATOR)])
-
-
-def _joined_kind(backend: str, about: str) -> Kind:
-    parts = [_SINGLE[part] for part in backend.split(SEPARATOR)]
-    return Kind(
-        backend,
-        f" {SEPARATOR} ".join(part.title for part in parts),
-        about,
-        partial(_look_at_each, backend),
-        partial(_join_each, backend),
-        max(part.side for part in parts),
-    )
-
-
 # ``auto`` joins those of these networks that are available with HOG; without any, it uses the fallback.
 _NETWORKS_OF_AUTO = ("efficientnet_lite2", "mobilenet_v2")
 BEST, SECOND, FALLBACK = "efficientnet_lite2+mobilenet_v2+hog", "mobilenet_v2+hog", "hog+patches"
-KINDS: dict[str, Kind] = {
-    kind.backend: kind
-    for kind in (
-        _joined_kind(
-            BEST, "The best choice for most images: all three, reduced to 256 components fitted to your images."
-        ),
-        _joined_kind(SECOND, "Nearly as good, and several times faster: 256 components fitted to your images."),
-        *_SINGLE.values(),
-        _joined_kind(FALLBACK, "Gradients, wavelets and colors: 256 components fitted to your images."),
-    )
+# Joined encoders that lists suggest.
+_SUGGESTED = {
+    BEST: "The best choice for most images: all three, reduced to 256 components fitted to your images.",
+    SECOND: "Nearly as good, and several times faster: 256 components fitted to your images.",
+    FALLBACK: "Gradients, wavelets and colors: 256 components fitted to your images.",
 }
 # Former names of encoders, from when there was only one per library.
 ALIASES = {"tensorflow": "mobilenet_v2", "torch": "resnet18"}
@@ -175,25 +63,27 @@ ALIASES = {"tensorflow": "mobilenet_v2", "torch": "resnet18"}
 OLD_BEST, OLD_FALLBACKS = "mobilenet_v2", ("hog+scattering", "patches")
 # What ``auto`` chooses with one network. Datasets with such embeddings keep them when the other becomes available.
 WITH_ONE_NETWORK = tuple(f"{network}{SEPARATOR}hog" for network in _NETWORKS_OF_AUTO)
-BACKENDS = (AUTO, *ALIASES, *KINDS)
+# The entry points of this package, in the order of lists. Its installed metadata must have them.
+BUILT_IN = ("mobilenet_v2", "efficientnet_b0", "efficientnet_lite2", "resnet50", "resnet18", *OLD_FALLBACKS, "hog")
+BACKENDS = (AUTO, *ALIASES, BEST, SECOND, *BUILT_IN, FALLBACK)
 
 
 # -- Choosing ----------------------------------------------------------------------------------------
 def is_backend(backend: str) -> bool:
     """Return whether this is the name of an encoder or model file, or of several joined ones, usable here or not."""
     is_file = backend.startswith(user_models.PREFIX) and len(backend) > len(user_models.PREFIX)
-    return backend in BACKENDS or is_file or _is_single(backend) or all(_is_single(part) for part in parts_of(backend))
+    return backend in BACKENDS or is_file or all(_is_single(part) for part in parts_of(backend))
 
 
 def parts_of(backend: str) -> list[str]:
     """Return the names of the encoders that a name joins with plus signs; only itself if it is not such a name."""
     parts = backend.split(SEPARATOR)
-    is_joined = backend not in BACKENDS and len(set(parts)) == len(parts) and all(map(_is_single, parts))
+    is_joined = not _is_single(backend) and len(set(parts)) == len(parts) and all(map(_is_single, parts))
     return parts if is_joined else [backend]
 
 
 def _is_single(name: str) -> bool:
-    if name in _SINGLE or timm_models.is_timm(name) or plugins.plugins().get(name) is not None:
+    if name in BUILT_IN or timm_models.is_timm(name) or name in plugins.entry_points():
         return True
     suffix = Path(name.partition("@")[0]).suffix.lower()
     return name.startswith(user_models.PREFIX) and suffix in user_models.SUFFIXES
@@ -226,23 +116,23 @@ def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path |
     networks: list[Encoder] = []
     for name in _NETWORKS_OF_AUTO:
         try:
-            networks.append(_create(_SINGLE[name], places))
+            networks.append(_create_named(name, places))
         except EncoderUnavailable as error:
             missing = error
             log.info("%s", error)
     if networks:
-        return JoinedEncoder([*networks, _create(_SINGLE["hog"], places)])
-    encoder = _create(KINDS[fallback], places)
+        return JoinedEncoder([*networks, _create_named("hog", places)])
+    encoder = _create_named(fallback, places)
     encoder.reason = f"{missing.reason}; using {encoder.name}. {missing.hint}".strip()
     encoder.is_fallback = True
     return encoder
 
 
 def survey(weights_dir: Path | None = None, graphs: Path | None = None) -> list[Line]:
-    """List every encoder and model file with its availability. Imports and downloads nothing."""
+    """List every encoder and model file with its availability. Loads and downloads no weights."""
     places = Places(weights_dir, graphs)
-    lines = [_line(kind, places) for kind in KINDS.values()]
-    lines += [_plugin_line(plugin) for plugin in plugins.plugins().values() if plugin.name not in BACKENDS]
+    others = [name for name in plugins.entry_points() if name not in BACKENDS]
+    lines = [likely(name, weights_dir, graphs) for name in (BEST, SECOND, *BUILT_IN, FALLBACK, *others)]
     lines += [_timm_line(timm_models.PREFIX + model, places) for model in timm_models.looked_up(graphs)]
     return lines + [_user_model_line(path) for path in user_models.list_files(weights_dir, graphs)]
 
@@ -251,15 +141,15 @@ def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = 
     """Return the line of :func:`survey` for the encoder that :func:`choose_encoder` will most likely choose."""
     places = Places(weights_dir, graphs)
     if fallback := _fallback_of(backend):
-        networks = [name for name in _NETWORKS_OF_AUTO if _line(_SINGLE[name], places).available]
+        networks = [name for name in _NETWORKS_OF_AUTO if likely(name, weights_dir, graphs).available]
         return likely(SEPARATOR.join([*networks, "hog"]) if networks else fallback, weights_dir, graphs)
-    kind = KINDS.get(ALIASES.get(backend, backend))
-    if kind is not None:
-        return _line(kind, places)
+    backend = ALIASES.get(backend, backend)
     if timm_models.is_timm(backend):
         return _timm_line(backend, places)
-    if (plugin := plugins.plugins().get(backend)) is not None:
-        return _plugin_line(plugin)
+    if backend in plugins.entry_points():
+        return _plugin_line(plugins.plugin(backend), places)
+    if backend in BUILT_IN:
+        return Line(backend, backend, False, str(_outdated(backend)))
     if len(parts := parts_of(backend)) > 1:
         return _joined_line(backend, [likely(part, weights_dir, graphs) for part in parts])
     try:
@@ -283,32 +173,33 @@ def auto_with(fallback: str) -> str:
 
 
 def _create_named(backend: str, places: Places) -> Encoder:
-    kind = KINDS.get(ALIASES.get(backend, backend))
-    if kind is not None:
-        return _create(kind, places)
+    backend = ALIASES.get(backend, backend)
     if len(parts := parts_of(backend)) > 1:
         return JoinedEncoder([_create_named(part, places) for part in parts])
-    if timm_models.is_timm(backend) or backend in plugins.plugins():
-        other = _other(backend, places)
-        other.backend = backend
-        return other
+    encoder = _create_single(backend, places)
+    encoder.backend = backend
+    return encoder
+
+
+def _create_single(backend: str, places: Places) -> Encoder:
+    if timm_models.is_timm(backend):
+        return timm_models.TimmEncoder(backend, _folders(places), places.graphs)
+    if backend in plugins.entry_points():
+        plugin = plugins.plugin(backend)
+        return LoadedEncoder(plugin.made(places.weights_dir), plugin.name, plugin.package)
     if backend.startswith(user_models.PREFIX):
-        encoder = user_models.UserModelEncoder(
-            user_models.find(backend, places.weights_dir, places.graphs), places.graphs
-        )
-        encoder.backend = backend
-        return encoder
+        file = user_models.find(backend, places.weights_dir, places.graphs)
+        return user_models.UserModelEncoder(file, places.graphs)
+    if backend in BUILT_IN:
+        raise _outdated(backend)
     raise EncoderUnavailable(
         f"There is no encoder called {backend!r}",
         f"Choose one of {', '.join(BACKENDS)}, file:NAME for a model file, or several joined by plus signs.",
     )
 
 
-def _other(backend: str, places: Places) -> Encoder:
-    """Create an encoder of timm or of another package."""
-    if timm_models.is_timm(backend):
-        return timm_models.TimmEncoder(backend, _folders(places), places.graphs)
-    return plugins.PluginEncoder(plugins.plugins()[backend])
+def _outdated(backend: str) -> EncoderUnavailable:
+    return EncoderUnavailable(f"The installed metadata of hoshina lists no encoder {backend}", OUTDATED)
 
 
 def _folders(places: Places) -> list[Path]:
@@ -317,32 +208,21 @@ def _folders(places: Places) -> list[Path]:
     return [folder for folder in (places.weights_dir, graphs) if folder is not None]
 
 
-def _create(kind: Kind, places: Places) -> Encoder:
-    encoder = kind.make(places)
-    encoder.backend = kind.backend
-    return encoder
-
-
-def _line(kind: Kind, places: Places) -> Line:
+def _plugin_line(plugin: Plugin, places: Places) -> Line:
+    about = "" if plugin.is_ours else f"From the package {plugin.package}."
     try:
-        return Line(kind.backend, kind.title, True, kind.look(places), kind.about, side=kind.side)
+        encoder = plugin.made(places.weights_dir)
+        about = (
+            f"{encoder.about} License: {encoder.license or 'unknown'}; {encoder.input_size} px, {encoder.dim:,} values."
+        )
+        plugins.require_usable(encoder)
+        reason = encoder.source() or (NO_WEIGHTS if plugin.is_ours else f"From the package {plugin.package}.")
     except weights.NotDownloaded as error:
         reason = f"{error!s} Otherwise they are downloaded first."
-        return Line(kind.backend, kind.title, False, reason, kind.about, may_download=True, side=kind.side)
+        return Line(plugin.name, plugin.title, False, reason, about, may_download=True, side=encoder.input_size)
     except EncoderUnavailable as error:
-        return Line(kind.backend, kind.title, False, str(error), kind.about)
-
-
-def _plugin_line(plugin: Plugin) -> Line:
-    try:
-        encoder = plugins.ready(plugin)
-    except EncoderUnavailable as error:
-        title = plugin.name if plugin.encoder is None else plugin.encoder.title
-        return Line(plugin.name, title, False, str(error), f"From the package {plugin.package}.")
-    about = f"{encoder.about} License: {encoder.license or 'unknown'}; {encoder.input_size} px, {encoder.dim:,} values."
-    return Line(
-        plugin.name, encoder.title, True, f"From the package {plugin.package}.", about.strip(), side=encoder.input_size
-    )
+        return Line(plugin.name, plugin.title, False, str(error), about)
+    return Line(plugin.name, encoder.title, True, reason, about.strip(), side=encoder.input_size)
 
 
 def _timm_line(backend: str, places: Places) -> Line:
@@ -364,6 +244,11 @@ def _timm_line(backend: str, places: Places) -> Line:
     return Line(backend, f"timm {model}", True, f"Weights {file}.", about)
 
 
+def _join_reasons(reasons: Iterable[str]) -> str:
+    """Return the reasons of joined encoders as one text; one that needs no weights gives none beside others."""
+    return " ".join(reason for reason in dict.fromkeys(reasons) if reason != NO_WEIGHTS) or NO_WEIGHTS
+
+
 def _joined_line(backend: str, lines: list[Line]) -> Line:
     """Return the line of joined encoders from those of each; the first that is not available decides."""
     sides = [line.side for line in lines]
@@ -373,7 +258,7 @@ def _joined_line(backend: str, lines: list[Line]) -> Line:
         f" {SEPARATOR} ".join(line.encoder for line in lines),
         not missing,
         missing[0].reason if missing else _join_reasons(line.reason for line in lines),
-        "Joined: 256 components fitted to your images.",
+        _SUGGESTED.get(backend, "Joined: 256 components fitted to your images."),
         may_download=bool(missing) and all(line.may_download for line in missing),
         side=None if None in sides else max(side for side in sides if side is not None),
     )

@@ -8,6 +8,8 @@ the same vector on every machine. Computed in the Fourier domain, each map at th
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -15,9 +17,10 @@ import numpy.typing as npt
 import scipy.fft
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.backends.encoder import FloatArray, PooledEncoder, fingerprint
+from modeling.backends.encoder import FloatArray
 from modeling.backends.hog import COLOUR_DIM, colour_histogram
 from modeling.backends.litert import n_cores
+from modeling.backends.plugins import ImageEncoder
 
 SIDE = 32
 SCALES = 3
@@ -35,25 +38,44 @@ _BATCH = 64
 Complex = npt.NDArray[np.complex64]
 
 
+class PooledEncoder(ImageEncoder):
+    """An encoder without weights that describes shares of a batch in threads."""
+
+    license = "MIT"
+    share = 16
+    is_thread_safe = True
+
+    @abstractmethod
+    def describe(self, pixels: Pixels) -> FloatArray:
+        """Compute features float32 (n, dim) of images uint8 (n, side, side, 3), n at most ``share``. Thread-safe."""
+
+    def load(self) -> None:
+        self._pool = ThreadPoolExecutor(n_cores(), thread_name_prefix="encoder")
+
+    def encode(self, batch: Pixels) -> FloatArray:
+        shares = [batch[start : start + self.share] for start in range(0, len(batch), self.share)]
+        return np.concatenate(list(self._pool.map(self.describe, shares)))
+
+
 class PatchesEncoder(PooledEncoder):
     """Scattering of brightness (two orders) and of two color differences (one order), and a color histogram."""
 
-    name = "Scattering"
+    title = "Scattering"
+    about = "Wavelets over patches of the image, and colors, without gradients."
     dim = DIM
-    input_side = SIDE
+    input_size = SIDE
     batch_size = _BATCH
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, n_cores())
-        self.fingerprint = fingerprint(
-            architecture="scattering",
-            side=SIDE,
-            scales=SCALES,
-            directions=DIRECTIONS,
-            floor=_FLOOR,
-            colours="r-g, b-(r+g)/2, histogram",
-            resize="bilinear squash",
-        )
+    def facts(self) -> dict[str, str | int | float]:
+        return {
+            "architecture": "scattering",
+            "side": SIDE,
+            "scales": SCALES,
+            "directions": DIRECTIONS,
+            "floor": _FLOOR,
+            "colours": "r-g, b-(r+g)/2, histogram",
+            "resize": "bilinear squash",
+        }
 
     def describe(self, pixels: Pixels) -> FloatArray:
         return described(pixels)

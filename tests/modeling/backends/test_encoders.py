@@ -40,8 +40,9 @@ from modeling.backends import encoder as encoder_module
 from modeling.backends.encoder import file_sha256, fingerprint
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
 from modeling.backends.hog_scattering import HogScatteringEncoder
-from modeling.backends.keras_networks import KerasEncoder, quiet
+from modeling.backends.keras_networks import quiet
 from modeling.backends.lite_graph import LiteGraph
+from modeling.backends.plugins import LoadedEncoder
 from modeling.backends.quick.applications import APPLICATIONS, Application
 from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
@@ -63,9 +64,9 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mobile() -> KerasEncoder:
+def mobile() -> LoadedEncoder:
     encoder = choose_encoder("tensorflow", real_weights_dir(), FROZEN)
-    assert isinstance(encoder, KerasEncoder)
+    assert isinstance(encoder, LoadedEncoder)
     return encoder
 
 
@@ -102,35 +103,35 @@ class TestHog:
         np.testing.assert_allclose(colour_histogram(pixels), expected, atol=1e-6)
 
     def test_parts_have_length_one(self) -> None:
-        vectors = HogEncoder("").encode(noise_pictures(5))
+        vectors = LoadedEncoder(HogEncoder()).encode(noise_pictures(5))
         assert (vectors.shape, vectors.dtype) == ((5, 1828), np.float32)
         np.testing.assert_allclose(np.linalg.norm(vectors[:, :HOG_DIM], axis=1), 1, rtol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(vectors[:, HOG_DIM:], axis=1), 1, rtol=1e-5)
 
     def test_image_of_one_colour_has_no_outlines_but_a_colour(self) -> None:
         red, blue = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
-        vectors = HogEncoder("").encode([red, blue])
+        vectors = LoadedEncoder(HogEncoder()).encode([red, blue])
         assert not vectors[:, :HOG_DIM].any()
         assert vectors[0] @ vectors[1] == 0
 
     def test_batches_make_no_difference(self) -> None:
-        encoder = HogEncoder("")
+        encoder = LoadedEncoder(HogEncoder())
         images = noise_pictures(encoder.batch_size * 2 + 3)
         one_by_one = np.concatenate([encoder.encode([image]) for image in images])
         np.testing.assert_allclose(encoder.encode(images), one_by_one, atol=1e-6)
 
     def test_nothing_in_nothing_out(self) -> None:
-        assert HogEncoder("").encode([]).shape == (0, 1828)
+        assert LoadedEncoder(HogEncoder()).encode([]).shape == (0, 1828)
 
     def test_other_modes_are_taken_as_rgb(self) -> None:
         grey = noise_pictures(1)[0].convert("L")
-        encoder = HogEncoder("")
+        encoder = LoadedEncoder(HogEncoder())
         np.testing.assert_array_equal(encoder.encode([grey]), encoder.encode([grey.convert("RGB")]))
 
     def test_good_enough_for_digits(self) -> None:
         digits = load_digits()
         images = [Image.fromarray((digit * 15.9).astype(np.uint8)) for digit in digits.images[:600]]
-        vectors = HogEncoder("").encode(images)
+        vectors = LoadedEncoder(HogEncoder()).encode(images)
         assert cross_val_score(KNeighborsClassifier(1), vectors, digits.target[:600], cv=3).mean() > 0.9
 
 
@@ -150,9 +151,9 @@ class TestPreparation:
 class TestFingerprint:
     def test_says_what_the_vectors_mean(self) -> None:
         # A change here recomputes all users' vectors, so it has to be intentional.
-        assert HogEncoder("one reason").fingerprint == HogEncoder("another").fingerprint == "a6a457a8e4b77cfe"
+        assert LoadedEncoder(HogEncoder()).fingerprint == "a6a457a8e4b77cfe"
 
-    def test_of_mobilenet_is_that_of_earlier_versions(self, mobile: KerasEncoder) -> None:
+    def test_of_mobilenet_is_that_of_earlier_versions(self, mobile: LoadedEncoder) -> None:
         sha256 = file_sha256(real_weights_dir() / WEIGHTS_FILE)
         facts = {"architecture": "mobilenet_v2_1.0_224 average", "weights": sha256, "side": 224}
         how = {"resize": "bilinear squash", "normalisation": "x/127.5-1", "library": "litert 2"}
@@ -166,12 +167,12 @@ class TestFingerprint:
         assert fingerprint(**{**facts, fact: "other"}) != fingerprint(**facts)
 
     def test_differs_with_the_stretch_and_all_other_preprocessing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = HogEncoder("").fingerprint
+        before = LoadedEncoder(HogEncoder()).fingerprint
         monkeypatch.setattr(encoder_module, "PREPROCESSING_VERSION", 4)
-        assert HogEncoder("").fingerprint != before
+        assert LoadedEncoder(HogEncoder()).fingerprint != before
 
     def test_differs_with_the_librarys_major_version_alone(
-        self, mobile: KerasEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, mobile: LoadedEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         real_version = importlib.metadata.version
         for version, is_same in (("2.99.1", True), ("3.0.0", False)):
@@ -181,12 +182,16 @@ class TestFingerprint:
             again = choose_encoder("mobilenet_v2", real_weights_dir(), FROZEN)
             assert (again.fingerprint == mobile.fingerprint) is is_same
 
-    def test_of_each_encoder_is_its_own(self, mobile: KerasEncoder) -> None:
-        fingerprints = [mobile.fingerprint, HogEncoder("").fingerprint, PatchesEncoder("").fingerprint]
-        fingerprints.append(HogScatteringEncoder("").fingerprint)
+    def test_of_each_encoder_is_its_own(self, mobile: LoadedEncoder) -> None:
+        fingerprints = [
+            mobile.fingerprint,
+            LoadedEncoder(HogEncoder()).fingerprint,
+            LoadedEncoder(PatchesEncoder()).fingerprint,
+        ]
+        fingerprints.append(LoadedEncoder(HogScatteringEncoder()).fingerprint)
         assert len(set(fingerprints)) == 4
 
-    def test_of_other_weights_is_another(self, tmp_path: Path, mobile: KerasEncoder) -> None:
+    def test_of_other_weights_is_another(self, tmp_path: Path, mobile: LoadedEncoder) -> None:
         changed = tmp_path / WEIGHTS_FILE
         changed.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
         with h5py.File(changed, "r+") as file:
@@ -472,7 +477,7 @@ class TestGpu:
         monkeypatch.setattr(gpu, "_has", lambda package: False)
 
     def test_keras_runs_it_in_batches(
-        self, driver: None, mobile: KerasEncoder, monkeypatch: pytest.MonkeyPatch
+        self, driver: None, mobile: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(gpu, "is_available", lambda tensorflow: True)
         monkeypatch.setattr(gpu, "BATCH", 2)
@@ -487,7 +492,7 @@ class TestGpu:
         np.testing.assert_allclose(first, second[::-1], atol=1e-4)
         assert encoder.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
 
-    def test_a_driver_without_a_gpu_changes_nothing(self, driver: None, mobile: KerasEncoder) -> None:
+    def test_a_driver_without_a_gpu_changes_nothing(self, driver: None, mobile: LoadedEncoder) -> None:
         encoder = choose_encoder("mobilenet_v2", real_weights_dir(), FROZEN)
         assert encoder.fingerprint == mobile.fingerprint
         assert "GPU" not in encoder.reason
@@ -568,7 +573,7 @@ class TestResNet18:
 
 @pytest.mark.slow
 class TestMobileNet:
-    def test_same_numbers_as_keras(self, mobile: KerasEncoder) -> None:
+    def test_same_numbers_as_keras(self, mobile: LoadedEncoder) -> None:
         images = noise_pictures(37)
         with quiet():
             import keras
@@ -583,14 +588,14 @@ class TestMobileNet:
         assert (vectors.dtype, vectors.shape) == (np.float32, (37, 1280))
         np.testing.assert_allclose(vectors, expected, atol=1e-3)
 
-    def test_order_and_batches_make_no_difference(self, mobile: KerasEncoder) -> None:
+    def test_order_and_batches_make_no_difference(self, mobile: LoadedEncoder) -> None:
         images = noise_pictures(35, seed=5)
         together = mobile.encode(images)
         np.testing.assert_allclose(mobile.encode(images[33:]), together[33:], atol=1e-4)
         assert mobile.encode([]).shape == (0, 1280)
         assert mobile.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
 
-    def test_it_runs_without_tensorflow(self, mobile: KerasEncoder, tmp_path: Path) -> None:
+    def test_it_runs_without_tensorflow(self, mobile: LoadedEncoder, tmp_path: Path) -> None:
         program = (
             "import sys; from pathlib import Path; from modeling.backends import choose_encoder;"
             "encoder = choose_encoder('tensorflow', Path(sys.argv[1]), Path(sys.argv[2]));"
@@ -599,7 +604,7 @@ class TestMobileNet:
         done = run_python("-c", program, real_weights_dir(), tmp_path / "graphs")
         assert done.stdout.split() == [mobile.fingerprint, "False"]
 
-    def test_names_in_the_file_make_no_difference(self, mobile: KerasEncoder, tmp_path: Path) -> None:
+    def test_names_in_the_file_make_no_difference(self, mobile: LoadedEncoder, tmp_path: Path) -> None:
         (tmp_path / WEIGHTS_FILE).write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
         rename_as_in_keras_2(tmp_path / WEIGHTS_FILE)
         images = noise_pictures(2)
@@ -611,6 +616,6 @@ class TestMobileNet:
             "Reinstall ai-edge-litert" in unavailable("LiteRT could not run", "mobilenet_v2", real_weights_dir()).hint
         )
 
-    def test_says_where_the_weights_came_from(self, mobile: KerasEncoder) -> None:
+    def test_says_where_the_weights_came_from(self, mobile: LoadedEncoder) -> None:
         assert "AL_WEIGHTS_DIR" in mobile.reason
         assert not mobile.is_fallback

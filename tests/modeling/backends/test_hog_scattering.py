@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from modeling.backends.encoder import Encoder
 from modeling.backends.hog import HOG_DIM, HogEncoder
 from modeling.backends.hog_scattering import DIM, SCATTERING_SCALE, HogScatteringEncoder, described, halved
+from modeling.backends.plugins import LoadedEncoder
 from modeling.backends.scattering import PatchesEncoder
 
 
@@ -20,7 +21,7 @@ def pictures(n: int = 40) -> list[Image.Image]:
 
 
 def test_vectors() -> None:
-    encoder = HogScatteringEncoder("")
+    encoder = LoadedEncoder(HogScatteringEncoder())
     together = encoder.encode(pictures())
     assert together.shape == (40, DIM) == (40, 3220)
     assert together.dtype == np.float32
@@ -31,10 +32,10 @@ def test_vectors() -> None:
 
 def test_the_parts_are_those_of_hog_and_of_scattering() -> None:
     images = [Image.fromarray(pixels) for pixels in _smooth(6)]
-    both = HogScatteringEncoder("").encode(images)
-    np.testing.assert_array_equal(both[:, :HOG_DIM], HogEncoder("").encode(images)[:, :HOG_DIM])
+    both = LoadedEncoder(HogScatteringEncoder()).encode(images)
+    np.testing.assert_array_equal(both[:, :HOG_DIM], LoadedEncoder(HogEncoder()).encode(images)[:, :HOG_DIM])
     # The 32 x 32 square is computed from the 64 x 64 one, so it differs by rounding from one computed from the image.
-    own = PatchesEncoder("").encode(images)
+    own = LoadedEncoder(PatchesEncoder()).encode(images)
     assert np.corrcoef(both[:, HOG_DIM:].ravel() * SCATTERING_SCALE, own.ravel())[0, 1] > 0.99
 
 
@@ -46,7 +47,7 @@ def _smooth(n: int) -> list[np.ndarray]:
 
 def test_neither_part_drowns_the_other_in_distances() -> None:
     images = [Image.fromarray((digit * 15.9).astype(np.uint8)) for digit in load_digits().images[:200]]
-    X = HogScatteringEncoder("").encode(images)
+    X = LoadedEncoder(HogScatteringEncoder()).encode(images)
     gradients, textures = X[:, :HOG_DIM].var(axis=0).sum(), X[:, HOG_DIM:].var(axis=0).sum()
     assert 0.2 < textures / gradients < 5
 
@@ -61,7 +62,7 @@ def test_halved_is_the_rounded_mean_of_each_square() -> None:
 
 def test_even_images_are_finite_and_differ_by_color() -> None:
     images = [Image.new("RGB", (9, 9), color) for color in ("black", "white", "#c00000", "#006000")]
-    X = HogScatteringEncoder("").encode(images)
+    X = LoadedEncoder(HogScatteringEncoder()).encode(images)
     assert np.isfinite(X).all()
     assert min(np.abs(a - b).max() for i, a in enumerate(X) for b in X[:i]) > 0.02
 
@@ -78,14 +79,14 @@ def test_it_is_more_accurate_than_its_parts() -> None:
         return float(model.fit(X[:100], digits.target[:100]).score(X[100:], digits.target[100:900]))
 
     hog, scattering, both = (
-        accuracy(encoder) for encoder in (HogEncoder(""), PatchesEncoder(""), HogScatteringEncoder(""))
+        accuracy(LoadedEncoder(kind())) for kind in (HogEncoder, PatchesEncoder, HogScatteringEncoder)
     )
     assert both > max(hog, scattering) + 0.005, (hog, scattering, both)
 
 
 def test_the_fingerprint_and_the_vectors_are_pinned() -> None:
     """Fail on changes that would recompute all users' vectors, so that they are intentional."""
-    assert HogScatteringEncoder("one").fingerprint == HogScatteringEncoder("another").fingerprint == "98c85c027810ca98"
+    assert LoadedEncoder(HogScatteringEncoder()).fingerprint == "98c85c027810ca98"
     steps = np.arange(64 * 64 * 3, dtype=np.int64)
     pixels = (steps * steps // 7 % 251).astype(np.uint8).reshape(1, 64, 64, 3)
     vector = described(pixels)[0]

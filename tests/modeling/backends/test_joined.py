@@ -11,6 +11,7 @@ from PIL import Image
 from modeling.algorithms.reduction import Reduction
 from modeling.backends import EncoderUnavailable, JoinedEncoder, choose_encoder, likely, parts_of
 from modeling.backends.hog import HogEncoder
+from modeling.backends.plugins import LoadedEncoder
 from modeling.backends.scattering import PatchesEncoder
 
 
@@ -24,9 +25,9 @@ def test_vectors_stand_side_by_side() -> None:
     assert isinstance(joined, JoinedEncoder)
     assert joined.dim == sum(joined.widths)
     vectors = joined.encode(images(3))
-    np.testing.assert_array_equal(vectors[:, : HogEncoder.dim], HogEncoder("").encode(images(3)))
+    np.testing.assert_array_equal(vectors[:, : HogEncoder.dim], LoadedEncoder(HogEncoder()).encode(images(3)))
     small = [Image.fromarray(joined.prepare(image)) for image in images(3)]
-    np.testing.assert_array_equal(vectors[:, HogEncoder.dim :], PatchesEncoder("").encode(small))
+    np.testing.assert_array_equal(vectors[:, HogEncoder.dim :], LoadedEncoder(PatchesEncoder()).encode(small))
     assert joined.encode([]).shape == (0, joined.dim)
     assert joined.encode_prepared(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, joined.dim)
 

@@ -1,23 +1,29 @@
 """Encoders of other packages: real entry points on the path, good and broken ones."""
 
+import os
+import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import invalidate_caches
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from django.test import Client
 from PIL import Image
 
+from hoshina.checks import encoders_are_listed
 from hoshina.jobs.lifecycle import run_now
 from labeling.models import Dataset
 from modeling import backends
-from modeling.backends import choose_encoder, plugins, survey
+from modeling.backends import BUILT_IN, choose_encoder, plugins, survey
 from modeling.models import EmbeddingSet
 from tests.factories import assert_contains, said
 from tests.modeling.factories import add_item_with_file, unavailable
 
+ROOT = Path(__file__).parents[3]
 CODE = """
 import numpy as np
 from modeling.backends.plugins import ImageEncoder
@@ -51,6 +57,7 @@ absent_weights = colors_for_tests:Absent
 failing = colors_for_tests:Failing
 missing_module = nowhere_for_tests:Encoder
 not_an_encoder = pathlib:Path
+hog = colors_for_tests:Mean
 """
 
 
@@ -65,10 +72,15 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (facts / "entry_points.txt").write_text(POINTS)
     monkeypatch.syspath_prepend(str(site))
     invalidate_caches()
-    plugins.plugins.cache_clear()
+    forget()
     yield
     sys.modules.pop("colors_for_tests", None)
-    plugins.plugins.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    plugins.entry_points.cache_clear()
+    plugins.plugin.cache_clear()
 
 
 def test_a_good_one() -> None:
@@ -81,6 +93,46 @@ def test_a_good_one() -> None:
     assert not backends.is_backend("mean_colour")
     line = next(line for line in survey() if line.backend == "mean_color")
     assert line.about == "Three numbers. License: MIT; 16 px, 3 values."
+
+
+def test_ours_are_found_in_the_same_way() -> None:
+    """Every encoder of this package is an entry point, in pyproject.toml as in the installed metadata."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][plugins.GROUP]
+    assert set(listed) == set(BUILT_IN)
+    assert plugins.missing_names(BUILT_IN) == []
+    for name in BUILT_IN:
+        plugin = plugins.plugin(name)
+        assert plugin.kind is not None
+        assert (plugin.package, f"{plugin.kind.__module__}:{plugin.kind.__name__}") == ("hoshina", listed[name])
+        assert issubclass(plugin.kind, plugins.ImageEncoder)
+    assert choose_encoder("hog").name == "HOG + color"  # and not that of another package with this name
+
+
+def test_names_are_listed_without_imports() -> None:
+    assert {"mean_color", "missing_module", "hog"} <= plugins.entry_points().keys()
+    assert backends.is_backend("missing_module")
+    assert "colors_for_tests" not in sys.modules
+
+
+def test_older_metadata_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "entry_points", dict)
+    monkeypatch.setattr(plugins.metadata, "distribution", lambda name: SimpleNamespace(entry_points=()))
+    assert "uv sync" in unavailable("lists no encoder hog", "hog").hint
+    assert "lists no encoder patches" in backends.likely("hog+patches").reason + backends.likely("patches").reason
+    (error,) = encoders_are_listed(None)
+    assert (error.id, backends.OUTDATED) == ("hoshina.E002", error.hint)
+    assert "mobilenet_v2, efficientnet_b0" in error.msg
+
+
+def test_the_setting_takes_models_of_timm_and_other_packages(tmp_path: Path) -> None:
+    code = "import hoshina.settings"
+    for name, is_known in (("timm:resnet18@a.pth", True), ("mean_color+hog", True), ("magic", False)):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+            env=os.environ | {"AL_EMBEDDING_BACKEND": name,
+                              "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), *sys.path])},
+        )  # fmt: skip
+        assert (done.returncode == 0) is is_known, done.stderr
 
 
 def test_it_can_be_joined() -> None:

@@ -6,6 +6,7 @@ from PIL import Image
 
 from modeling.backends import scattering as scattering_module
 from modeling.backends.encoder import FloatArray
+from modeling.backends.plugins import LoadedEncoder
 from modeling.backends.scattering import DIM, DIRECTIONS, SCALES, PatchesEncoder, average, scattering, wavelet
 
 
@@ -69,7 +70,7 @@ def test_a_small_shift_changes_little_and_a_turn_much() -> None:
 def test_vectors() -> None:
     rng = np.random.default_rng(3)
     images = [Image.fromarray(rng.integers(0, 256, (h, 40, 3), dtype=np.uint8)) for h in range(5, 75)]
-    encoder = PatchesEncoder("")
+    encoder = LoadedEncoder(PatchesEncoder())
     together = encoder.encode(images)
     assert together.shape == (70, DIM) == (70, 1456)
     assert together.dtype == np.float32
@@ -79,19 +80,21 @@ def test_vectors() -> None:
 
 
 def test_black_and_white_are_finite_and_differ() -> None:
-    black, white = PatchesEncoder("").encode([Image.new("RGB", (9, 9)), Image.new("RGB", (9, 9), "white")])
+    black, white = LoadedEncoder(PatchesEncoder()).encode([Image.new("RGB", (9, 9)), Image.new("RGB", (9, 9), "white")])
     assert np.isfinite([black, white]).all()
     assert np.abs(black - white).max() > 1
 
 
 def test_colours_count() -> None:
-    red, green = PatchesEncoder("").encode([Image.new("RGB", (9, 9), color) for color in ("#c00000", "#006000")])
+    red, green = LoadedEncoder(PatchesEncoder()).encode(
+        [Image.new("RGB", (9, 9), color) for color in ("#c00000", "#006000")]
+    )
     assert np.abs(red - green).max() > 0.5
 
 
 def test_fingerprint_is_pinned() -> None:
     # A change here recomputes all users' vectors, so it has to be intentional.
-    assert PatchesEncoder("one reason").fingerprint == PatchesEncoder("another").fingerprint == "5fcddc0a060a1e88"
+    assert LoadedEncoder(PatchesEncoder()).fingerprint == "5fcddc0a060a1e88"
 
 
 def test_the_vectors_themselves_are_pinned() -> None:

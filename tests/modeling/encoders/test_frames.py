@@ -15,6 +15,7 @@ from labeling.images.open_image import open_image
 from labeling.models import Dataset, Item
 from modeling import store as disk
 from modeling.backends.hog import HogEncoder
+from modeling.backends.plugins import LoadedEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders.choice import sets_as_shown
 from modeling.encoders.frames import encode_files, joined
@@ -24,7 +25,7 @@ from tests.factories import call_after, interrupt_at, not_none
 from tests.labeling.factories import write_png
 from tests.labeling.groups import FLAT, ROLES, ingest_groups, write_triplets
 
-HOG = HogEncoder("for the tests")
+HOG = LoadedEncoder(HogEncoder())
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -256,8 +257,8 @@ def ten_files(tmp_path: Path) -> list[Path]:
     return files
 
 
-def in_threes() -> HogEncoder:
-    encoder = HogEncoder("")
+def in_threes() -> LoadedEncoder:
+    encoder = LoadedEncoder(HogEncoder())
     encoder.batch_size = 3
     return encoder
 

@@ -25,6 +25,7 @@ from modeling import store as disk
 from modeling.apps import forget_frozen_networks
 from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
+from modeling.backends.plugins import LoadedEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
 from tests.factories import assert_contains, call_before, fresh, interrupt_at, new_folder, not_none
@@ -57,7 +58,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record how many images each call of the encoder got."""
     calls: list[int] = []
-    call_before(monkeypatch, HogEncoder, "encode_prepared", lambda _, pixels: calls.append(len(pixels)))
+    call_before(monkeypatch, HogEncoder, "encode", lambda _, pixels: calls.append(len(pixels)))
     return calls
 
 
@@ -71,7 +72,7 @@ def vectors_of(dataset: Dataset) -> disk.Vectors:
 
 def expected(dataset: Dataset, rows: list[int]) -> np.ndarray:
     """Return the vectors, one by one, with nothing in between."""
-    encoder = HogEncoder("")
+    encoder = LoadedEncoder(HogEncoder())
     files = [dataset.data_dir / f"image{row:04d}.png" for row in rows]
     return np.concatenate([encoder.encode([open_image(file, max_side=encoder.decode_side)]) for file in files])
 
@@ -82,7 +83,7 @@ class TestRun:
         found = vectors_of(dataset)
         np.testing.assert_allclose(found.X, expected(dataset, list(range(22))), atol=1e-6)
         assert found.has.all()
-        encoder = HogEncoder("")
+        encoder = LoadedEncoder(HogEncoder())
         assert result["seconds"] >= 0
         assert {**result, "seconds": 0} == {
             "encoder": "HOG + color", "fingerprint": encoder.fingerprint, "reason": "HOG + color, as chosen.",
@@ -275,7 +276,7 @@ def test_idle_encoders_are_released_but_not_while_a_job_runs(dataset: Dataset, m
 class TestEncoders:
     @pytest.fixture
     def other(self) -> Encoder:
-        encoder = HogEncoder("another")
+        encoder = LoadedEncoder(HogEncoder())
         encoder.fingerprint = "0123456789abcdef"
         return encoder
 
@@ -308,7 +309,7 @@ class TestEncoders:
         fingerprints = EmbeddingSet.objects.filter(is_active=True).values_list("fingerprint", flat=True)
         call_before(monkeypatch, encoder_pipeline, "embed_chunk", lambda *_: active.add(fingerprints.get()))
         embed(dataset)
-        assert active == {HogEncoder("").fingerprint}
+        assert active == {LoadedEncoder(HogEncoder()).fingerprint}
 
     def test_helper_with_another_encoder_refuses(self, dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
         embed(dataset)
@@ -325,7 +326,9 @@ class TestEncoders:
         made: list[Encoder] = []
 
         def choose(backend: str, weights_dir: Path | None, graphs: Path) -> Encoder:
-            made.append(HogEncoder("no network", is_fallback=not made))
+            encoder = LoadedEncoder(HogEncoder())
+            encoder.is_fallback = not made
+            made.append(encoder)
             return made[-1]
 
         monkeypatch.setattr(encoder_pipeline, "choose_encoder", choose)
@@ -342,7 +345,7 @@ class TestEncoders:
         facts = Job.objects.values_list("params", "result")
         call_before(monkeypatch, encoder_pipeline, "embed_chunk", lambda *_: seen.append(facts.get()))
         run_now("embed", dataset_id=dataset.pk, params={"backend": "hog"})
-        named = {"backend": "hog", "encoder": "HOG + color", "fingerprint": HogEncoder("").fingerprint}
+        named = {"backend": "hog", "encoder": "HOG + color", "fingerprint": LoadedEncoder(HogEncoder()).fingerprint}
         assert seen == [({"backend": "hog"}, named | {"rendering": {}})] * 6
 
 

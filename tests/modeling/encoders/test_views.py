@@ -17,6 +17,7 @@ from hoshina.core.roles import Role
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
+from modeling.backends.plugins import LoadedEncoder
 from modeling.backends.scattering import PatchesEncoder
 from modeling.encoders import choice as encoder_choice
 from modeling.encoders import pipeline as encoder_pipeline
@@ -204,7 +205,7 @@ class TestUse:
         assert by == ["hog", "hog", "patches", "patches", "patches"]
         assert (result["encoder"], result["items"], result["failed"]) == ("Scattering", 6, 0)
         active = EmbeddingSet.objects.get(is_active=True)
-        assert active.fingerprint == PatchesEncoder("").fingerprint
+        assert active.fingerprint == LoadedEncoder(PatchesEncoder()).fingerprint
 
 
 class TestQuickTrainings:
@@ -239,7 +240,7 @@ class TestEncodersOfAProcess:
         assert encoder_pipeline.encoder_of("hog") is not hog
 
     def test_a_model_file_that_was_changed_is_opened_again(self, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        choose = Mock(side_effect=lambda *_, **__: PatchesEncoder(""))
+        choose = Mock(side_effect=lambda *_, **__: LoadedEncoder(PatchesEncoder()))
         monkeypatch.setattr(encoder_pipeline, "choose_encoder", choose)
         file = store / "encoders" / "own" / "birds.tflite"
         file.parent.mkdir(parents=True)
