@@ -78,7 +78,8 @@ def is_backend(backend: str) -> bool:
 def parts_of(backend: str) -> list[str]:
     """Return the names of the encoders that a name joins with plus signs; only itself if it is not such a name."""
     parts = backend.split(SEPARATOR)
-    is_joined = not _is_single(backend) and len(set(parts)) == len(parts) and all(map(_is_single, parts))
+    is_one = backend in BUILT_IN or backend in plugins.entry_points()
+    is_joined = not is_one and len(set(parts)) == len(parts) and all(map(_is_single, parts))
     return parts if is_joined else [backend]
 
 
@@ -133,7 +134,7 @@ def survey(weights_dir: Path | None = None, graphs: Path | None = None) -> list[
     places = Places(weights_dir, graphs)
     others = [name for name in plugins.entry_points() if name not in BACKENDS]
     lines = [likely(name, weights_dir, graphs) for name in (BEST, SECOND, *BUILT_IN, FALLBACK, *others)]
-    lines += [_timm_line(timm_models.PREFIX + model, places) for model in timm_models.looked_up(graphs)]
+    lines += [_timm_line(name, places) for name in timm_models.listed(graphs)]
     return lines + [_user_model_line(path) for path in user_models.list_files(weights_dir, graphs)]
 
 
@@ -144,14 +145,14 @@ def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = 
         networks = [name for name in _NETWORKS_OF_AUTO if likely(name, weights_dir, graphs).available]
         return likely(SEPARATOR.join([*networks, "hog"]) if networks else fallback, weights_dir, graphs)
     backend = ALIASES.get(backend, backend)
+    if len(parts := parts_of(backend)) > 1:
+        return _joined_line(backend, [likely(part, weights_dir, graphs) for part in parts])
     if timm_models.is_timm(backend):
         return _timm_line(backend, places)
     if backend in plugins.entry_points():
         return _plugin_line(plugins.plugin(backend), places)
     if backend in BUILT_IN:
         return Line(backend, backend, False, str(_outdated(backend)))
-    if len(parts := parts_of(backend)) > 1:
-        return _joined_line(backend, [likely(part, weights_dir, graphs) for part in parts])
     try:
         file = user_models.find(backend, weights_dir, graphs)
     except EncoderUnavailable as error:
@@ -226,7 +227,8 @@ def _plugin_line(plugin: Plugin, places: Places) -> Line:
 
 
 def _timm_line(backend: str, places: Places) -> Line:
-    model = backend.removeprefix(timm_models.PREFIX).partition("@")[0]
+    model, _, weight_file = backend.removeprefix(timm_models.PREFIX).partition("@")
+    title = f"timm {model}, {Path(weight_file).name}" if weight_file else f"timm {model}"
     facts = timm_models.described(model, places.graphs)
     about = (
         "A model of timm."
@@ -238,10 +240,10 @@ def _timm_line(backend: str, places: Places) -> Line:
         file = timm_models.weights_of(backend, facts, _folders(places), may_download=False)
     except weights.NotDownloaded as error:
         reason = f"{error!s} They are downloaded first."
-        return Line(backend, f"timm {model}", False, reason, about, may_download=True)
+        return Line(backend, title, False, reason, about, may_download=True)
     except EncoderUnavailable as error:
-        return Line(backend, f"timm {model}", False, str(error), about)
-    return Line(backend, f"timm {model}", True, f"Weights {file}.", about)
+        return Line(backend, title, False, str(error), about)
+    return Line(backend, title, True, f"Weights {file}.", about)
 
 
 def _join_reasons(reasons: Iterable[str]) -> str:

@@ -28,6 +28,8 @@ from modeling.backends.weights import NotDownloaded
 
 PREFIX = "timm:"
 FOLDER = "timm"
+OWN_FOLDER = "own"  # of uploads, as in modeling.backends.user_models
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _MODEL = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 # Megabytes of a temporary file: PyTorch looks for a folder in which it can write one.
 _LARGEST_FILE = 1
@@ -91,10 +93,11 @@ def described(model: str, graphs: Path | None) -> TimmModel | None:
         return None
 
 
-def looked_up(graphs: Path | None) -> list[str]:
-    """Return the models that were looked up, by name."""
-    folder = None if graphs is None else graphs / FOLDER
-    return sorted(file.stem for file in folder.glob("*.json")) if folder is not None and folder.is_dir() else []
+def listed(graphs: Path | None) -> list[str]:
+    """Return the names of the models that were looked up, and of those whose weights were uploaded."""
+    if graphs is None:
+        return []
+    return [PREFIX + file.stem for file in sorted((graphs / FOLDER).glob("*.json"))] + uploaded(graphs)
 
 
 def _description_file(model: str, graphs: Path) -> Path:
@@ -132,6 +135,42 @@ def weights_of(backend: str, facts: TimmModel | None, folders: list[Path], *, ma
             f"The weights of {model} could not be downloaded from huggingface.co/{facts.hub} ({one_line(error)})",
             f"Download them elsewhere, put the file into AL_WEIGHTS_DIR, and choose timm:{model}@FILE.",
         ) from error
+
+
+def uploaded(graphs: Path) -> list[str]:
+    """Return the names of models whose weights were uploaded, in the order of the files."""
+    named = ((file, _model_of(file)) for file in sorted((graphs / OWN_FOLDER).glob("*")) if is_weight_file(file.name))
+    return [name_of(model, file.name) for file, model in named if model]
+
+
+def name_of(model: str, file: str) -> str:
+    """Return the name of the encoder that is a model with the weights in a file."""
+    return f"{PREFIX}{model}@{file}"
+
+
+def is_weight_file(name: str) -> bool:
+    """Return whether a file can have weights of timm or OpenCLIP, by its name."""
+    return name.lower().endswith(WEIGHT_SUFFIXES)
+
+
+def note_model(file: Path, model: str) -> None:
+    """Note beside an uploaded file whose weights it has."""
+    with replacing(note_of(file)) as stream:
+        stream.write(json.dumps({"timm": model}).encode())
+
+
+def note_of(file: Path) -> Path:
+    """Return the JSON file beside uploaded weights."""
+    return file.with_name(f"{file.name}.json")
+
+
+def _model_of(file: Path) -> str:
+    """Return the model whose weights an uploaded file has; "" if its note is missing or damaged."""
+    try:
+        model = json.loads(note_of(file).read_text(encoding="utf-8"))["timm"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return model if isinstance(model, str) and _MODEL.fullmatch(model) else ""
 
 
 def _candidates(name: str, folders: list[Path]) -> list[Path]:

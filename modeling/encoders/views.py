@@ -34,7 +34,14 @@ class OwnModelForm(forms.Form):
     file = forms.FileField(
         label="Model file",
         error_messages={"required": "Choose a file first.", "empty": "The file is empty."},
-        widget=forms.ClearableFileInput(attrs={"accept": ".keras,.h5,.tflite,.onnx"}),
+        widget=forms.ClearableFileInput(attrs={"accept": ".keras,.h5,.tflite,.onnx,.safetensors,.pth,.pt,.bin"}),
+    )
+    model = forms.CharField(
+        label="Model of timm",
+        required=False,
+        max_length=100,
+        help_text="Only for weights (.safetensors, .pth, .pt, .bin): the model that they belong to.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     preprocessing = forms.ChoiceField(
         label="Preprocessing of pixels",
@@ -139,7 +146,8 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if form.is_valid():
         said = form.cleaned_data
         try:
-            added = add_own(cast("UploadedFile[Any]", said["file"]), said["preprocessing"], said["name"].strip())
+            file = cast("UploadedFile[Any]", said["file"])
+            added = add_own(file, said["preprocessing"], said["name"].strip(), said["model"].strip())
         except Refusal as problem:
             form.add_error("file", str(problem))
         else:

@@ -61,6 +61,9 @@ hog = colors_for_tests:Mean
 """
 
 
+CACHED = (plugins.entry_points, plugins.plugin)
+
+
 @pytest.fixture(autouse=True)
 def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Install a package with encoders, as pip would."""
@@ -79,8 +82,8 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget() -> None:
-    plugins.entry_points.cache_clear()
-    plugins.plugin.cache_clear()
+    for function in CACHED:
+        function.cache_clear()
 
 
 def test_a_good_one() -> None:

@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
 
+from labeling.models import Dataset
 from modeling import backends
 from modeling.backends import EncoderUnavailable, choose_encoder, likely, model_process, survey, timm_models
+from modeling.models import EncoderChoice
 from tests.factories import MakeDataset, assert_contains, said
 from tests.modeling.factories import noise_pictures, unavailable
 from tests.parts import missing
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 OPERATORS = Path(__file__).parents[2] / "torchvision_operators"
 MODEL = "test_vit"
+CLIP = "vit_xsmall_patch16_clip_224"
 # Random weights, and the features of some images by timm's own transform, in a process of their own.
 ORACLE = """
 import json, sys
@@ -48,6 +52,30 @@ for mode in ("center", "squash", "border"):
     if mode == "center":
         with torch.inference_mode():
             np.save(f"{folder}/features.npy", model(torch.stack(images)).numpy())
+# The image tower of a CLIP model in the layout in which OpenCLIP saves whole models.
+tower = timm.create_model("CLIP", pretrained=False).eval()
+names = [("patch_embed.proj", "conv1"), ("pos_embed", "positional_embedding"), ("blocks.", "transformer.resblocks."),
+         ("norm_pre", "ln_pre"), (".norm1", ".ln_1"), (".norm2", ".ln_2"), ("attn.qkv.", "attn.in_proj_"),
+         ("attn.proj", "attn.out_proj"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")]
+saved = {"logit_scale": torch.zeros(()), "text_projection": torch.zeros(8, 8), "positional_embedding": torch.zeros(4)}
+for key, value in tower.state_dict().items():
+    if key == "head.weight":
+        key, value = "proj", value.T.contiguous()
+    elif key == "cls_token":
+        key, value = "class_embedding", value[0, 0]
+    elif key.startswith("norm."):
+        key = key.replace("norm.", "ln_post.")
+    for ours, theirs in names:
+        key = key.replace(ours, theirs)
+    saved["visual." + key] = value[0] if key == "positional_embedding" else value
+saved.pop("visual.head.bias", None)
+torch.save(saved, f"{folder}/open_clip_pytorch_model.bin")
+tower.reset_classifier(0)
+pixels = np.load(f"{folder}/pixels.npy")
+config = timm.data.resolve_model_data_config(tower)
+mean, std = (torch.tensor(config[key]).reshape(3, 1, 1) for key in ("mean", "std"))
+with torch.inference_mode():
+    np.save(f"{folder}/clip.npy", tower((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std).numpy())
 np.savez(f"{folder}/inputs.npz", **found)
 """
 
@@ -60,11 +88,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = tmp_path_factory.mktemp("timm")
     for number, image in enumerate(noise_pictures(6, seed=2)):
         image.save(made / f"{number}.png")
+    np.save(made / "pixels.npy", np.random.default_rng(1).integers(0, 255, (2, 224, 224, 3), dtype=np.uint8))
     os.environ["PYTHONPATH"], before = (
         os.pathsep.join([str(OPERATORS), os.environ.get("PYTHONPATH", "")]),
         os.environ.get("PYTHONPATH"),
     )
-    subprocess.run([sys.executable, "-c", ORACLE, str(made), MODEL], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", ORACLE.replace('"CLIP"', repr(CLIP)), str(made), MODEL], check=True, capture_output=True
+    )
     yield made
     if before is None:
         del os.environ["PYTHONPATH"]
@@ -115,6 +146,17 @@ class TestFeatures:
 
     def test_no_images(self, encoder: timm_models.TimmEncoder) -> None:
         assert encoder.encode([]).shape == (0, encoder.dim)
+
+    def test_the_image_tower_in_a_file_of_openclip(self, encoder: timm_models.TimmEncoder, folder: Path) -> None:
+        """BioCLIP and other models of OpenCLIP are such files, with the text tower in them as well."""
+        expected, pixels = np.load(folder / "clip.npy"), np.load(folder / "pixels.npy")
+        file = str(folder / "open_clip_pytorch_model.bin")
+        try:
+            assert encoder._process.ask(model_process.open_timm, CLIP, file) == expected.shape[1]
+            found = np.frombuffer(encoder._process.ask(model_process.encode_timm, pixels.tobytes()), "<f4")
+        finally:
+            encoder._process.ask(model_process.open_timm, MODEL, str(folder / "weights.safetensors"))
+        assert cosines(found.reshape(expected.shape), expected).min() >= 0.9999
 
 
 class TestDescription:
@@ -203,6 +245,39 @@ def test_the_page_shows_license_and_size(
     )
     answer = client.post("/d/pictures/encoders/use/", {"backend": f"timm:{MODEL}@/etc/passwd"})
     assert_contains(said(answer, 422), "Weight files are chosen by their name here.")
+
+
+@pytest.mark.django_db
+def test_weights_are_uploaded(client: Client, make_dataset: MakeDataset, store: Path, folder: Path,
+                              encoder: timm_models.TimmEncoder) -> None:  # fmt: skip
+    make_dataset(3)
+    shutil.copytree(folder / "graphs" / "timm", store / "encoders" / "timm")  # looked up before
+
+    def add(name: str, content: bytes, **more: str) -> Any:
+        return client.post("/d/pictures/encoders/add/", {"file": SimpleUploadedFile(name, content), **more})
+
+    content = (folder / "weights.safetensors").read_bytes()
+    assert_contains(said(add("vit.safetensors", content), 422), "weights without a model")
+    assert_contains(said(add("vit.safetensors", content, model="../x"), 422), "not a name of a timm model")
+    assert_contains(said(add("vit.pth", b"not weights", model=MODEL), 422), "does not start like a .pth file")
+    assert_contains(said(add("vit.onnx", b"whole", model=MODEL), 422), "is a whole model")
+    backend = f"timm:{MODEL}@vit.safetensors"
+    assert_contains(said(add("vit.safetensors", content, model=f"timm:{MODEL}"), 200), f"Added {backend}")
+    assert_contains(said(add("VIT.safetensors", content, model=MODEL), 422), "already a model file")
+    page = said(client.get("/d/pictures/encoders/"), 200)
+    assert_contains(page, f"timm {MODEL}, vit.safetensors", "License: apache-2.0; 160 px, 64 values.")
+    assert likely(f"{backend}+hog", None, store / "encoders").available
+    images = images_of(folder)[:1]
+    made = choose_encoder(backend, None, store / "encoders")
+    assert isinstance(made, timm_models.TimmEncoder)
+    assert np.array_equal(made.encode(images), encoder.encode(images))
+    made._process.end()
+    EncoderChoice.objects.create(dataset=Dataset.objects.get(), backend=f"{backend}+hog")
+    remove = "/d/pictures/encoders/remove/"
+    assert_contains(said(client.post(remove, {"backend": backend}), 422), "vit.safetensors is in use")
+    EncoderChoice.objects.all().delete()
+    assert backend not in said(client.post(remove, {"backend": backend}), 200)
+    assert not list((store / "encoders" / "own").iterdir())
 
 
 def test_the_pages_never_import_torch() -> None:
