@@ -1,4 +1,4 @@
-"""Store metadata about items: columns from CSV files, FITS headers and EXIF data."""
+"""Store metadata about items: columns from tables, FITS headers and EXIF data."""
 
 from labeling.fields.columns import Column, column_of
 

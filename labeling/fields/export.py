@@ -23,7 +23,7 @@ def why_not(dataset: Dataset) -> str:
     """Return why there is no metadata.csv and what to do about it; "" if there is one."""
     fields = list(Field.objects.filter(dataset=dataset))
     if not fields:
-        return "There are no fields. Import a CSV file of metadata, or read header cards, on the page Fields."
+        return "There are no fields. Import a table of metadata, or read header cards, on the page Fields."
     return reason_of(lambda: [column_of(field) for field in fields])
 
 

@@ -16,8 +16,8 @@ _WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 ReadLayout = Callable[[BinaryIO, tables.Rank, str], tables.Layout]
 MAX_NAME, MAX_COLUMNS, MAX_TEXT = 80, 200, 1000
 EXPECTED = (
-    "Expected a CSV file whose first line names its columns: one that names the image (path, item_id, file_name, "
-    "filepath, image, image_id, …, or the one you choose), and a column for each field."
+    "Expected a table (CSV, XLSX, Parquet, JSON Lines, ECSV, …) whose first line names its columns: one that names "
+    "the image (path, item_id, file_name, filepath, image, image_id, …, or the one you choose), and one for each field."
 )
 
 

@@ -1,4 +1,4 @@
-"""Import the metadata of a CSV file as fields. The whole file is read and checked before anything is saved."""
+"""Import the metadata of a table as fields. The whole file is read and checked before anything is saved."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def import_fields(
     is_trial: bool = False,
     last_applies: bool = False,
 ) -> Report:
-    """Create fields from a CSV file's columns, or update those of the same names. Importing again changes nothing.
+    """Create fields from a table's columns, or update those of the same names. Importing again changes nothing.
 
     A value replaces an earlier one; an empty cell does not. A column's kind is that of its field, else that in
     ``kinds`` by name, else that of all its values. The file is read twice. Memory: 8 bytes per item and column, and the

@@ -1,10 +1,10 @@
-"""Show and change the metadata fields of a dataset; add fields from a CSV file, FITS headers or EXIF data."""
+"""Show and change the metadata fields of a dataset; add fields from a table, FITS headers or EXIF data."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 from django import forms
 from django.http import HttpResponse
@@ -21,6 +21,7 @@ from labeling.fields import field_edits, split_groups
 from labeling.fields.header_fields import KIND, card_fields, check_cards, report_lines, sample_of
 from labeling.fields.metadata_table import EXPECTED, Wish
 from labeling.fields.save_table import Report, import_fields
+from labeling.importing.formats.registry import reader_of
 from labeling.models import Dataset, Field
 from labeling.views.datasets import remember
 from labeling.views.uploads import TableForm, uploaded
@@ -84,7 +85,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 @require_http_methods(["GET", "POST"])
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """List the fields of a dataset; add those of an uploaded CSV file."""
+    """List the fields of a dataset; add those of an uploaded table."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     context: dict[str, Any] = {"expected": EXPECTED, "form": ImportForm(label_suffix="")}
@@ -106,7 +107,8 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportForm) -> Report:
     table = uploaded(request, dataset, form, expected=EXPECTED, command="import_fields")
-    return import_fields(dataset, table, form.wish(), form.kinds())
+    stream, read_layout = cast("BinaryIO", table.file), reader_of(table.name or "")
+    return import_fields(dataset, stream, form.wish(), form.kinds(), read_layout=read_layout)
 
 
 def _context(dataset: Dataset, **context: Any) -> dict[str, Any]:

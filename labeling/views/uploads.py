@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
@@ -11,8 +11,11 @@ from django.http import HttpRequest
 from hoshina.core.errors import Refusal
 from labeling.models import Dataset
 
-# A browser waits for the report, so larger files need the command.
-MAX_UPLOAD = 16 * 1024 * 1024
+# Uploads are written to disk as they arrive. A browser waits for the report, so larger files need the command.
+MAX_UPLOAD = 256 * 2**20
+# Files that are read as a whole (JSON, XML, workbooks) take several times their size of memory.
+MAX_DOCUMENT = 64 * 2**20
+_DOCUMENTS = (b"{", b"[", b"<", b"PK")
 
 
 class TableForm(forms.Form):
@@ -33,17 +36,28 @@ def checked_upload(request: HttpRequest, dataset: Dataset, *, expected: str, com
     upload = request.FILES.get("file")
     if upload is None:
         raise Refusal(f"Choose a file first. {expected}")
-    if (upload.size or 0) > MAX_UPLOAD:
-        raise Refusal(
-            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
-            f"hoshina {command} FILE --dataset {dataset.slug}"
-        )
+    if problem := size_problem(upload):
+        raise Refusal(f"{problem} Import it where HOSHINA runs, with hoshina {command} FILE --dataset {dataset.slug}")
     return upload
 
 
-def uploaded(request: HttpRequest, dataset: Dataset, form: TableForm, *, expected: str, command: str) -> BinaryIO:
+def size_problem(upload: UploadedFile[Any]) -> str:
+    """Return why a file of labels or metadata is too large to be uploaded; "" if it is not."""
+    if (upload.size or 0) > MAX_UPLOAD:
+        return f"The file is larger than {MAX_UPLOAD >> 20} MiB."
+    if (upload.size or 0) > MAX_DOCUMENT:
+        beginning = upload.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+        upload.seek(0)
+        if beginning.startswith(_DOCUMENTS):
+            return f"The file is larger than {MAX_DOCUMENT >> 20} MiB, the limit for JSON, XML and workbooks."
+    return ""
+
+
+def uploaded(
+    request: HttpRequest, dataset: Dataset, form: TableForm, *, expected: str, command: str
+) -> UploadedFile[Any]:
     """Return the file that was sent with a valid ``form``, like :func:`checked_upload`. Raises Refusal."""
     upload = checked_upload(request, dataset, expected=expected, command=command)
     if not form.is_valid():
         raise Refusal("The options are invalid. Reload the page and try again.")
-    return cast("BinaryIO", upload.file)
+    return upload

@@ -23,7 +23,7 @@ from labeling.importing import save_table
 from labeling.importing.columns import Choice
 from labeling.models import Dataset
 from labeling.models import Field as MetadataField
-from labeling.views.uploads import MAX_UPLOAD
+from labeling.views.uploads import MAX_UPLOAD, size_problem
 
 router = Router(tags=["Export and import"])
 # What multipart bodies have besides the file.
@@ -115,15 +115,16 @@ def _form(dataset: Dataset, query: ExportQuery) -> ExportForm:
 def import_labels(
     request: HtmxHttpRequest, slug: Slug, options: Form[ImportOptions], file: File[UploadedFile]
 ) -> JsonObject:
-    """Import the labels of a file of at most 16 MiB, and report what changed, as `hoshina import_labels --json`.
+    """Import the labels of a file of at most 256 MiB, and report what changed, as `hoshina import_labels --json`.
 
-    All formats of that command are recognized: CSV, Excel, Parquet, JSON Lines, Label Studio, COCO and others.
+    All formats of that command are recognized: CSV, Excel, Parquet, JSON Lines, Label Studio, COCO and others. JSON,
+    XML and workbooks may have 64 MiB.
 
     The whole file is read and checked before anything is saved. Importing a file again changes nothing.
     """
     dataset = dataset_of(slug)
-    if (file.size or 0) > MAX_UPLOAD:
-        raise Refusal(f"The file is larger than {MAX_UPLOAD >> 20} MiB.", "Use hoshina import_labels.", "file")
+    if problem := size_problem(file):
+        raise Refusal(problem, "Use hoshina import_labels.", "file")
     choice = Choice(
         key_column=options.key_column,
         label_column=options.label_column,

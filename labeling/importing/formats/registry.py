@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from typing import BinaryIO
@@ -23,6 +24,11 @@ def importers() -> dict[str, Importer]:
     found.pop(Delimited.name, None)
     others = sorted(found.items(), key=lambda entry: (entry[1].order, entry[0]))
     return {**dict(others), Delimited.name: Delimited()}
+
+
+def reader_of(name: str) -> Callable[[BinaryIO, Rank, str], Layout]:
+    """Return a function that reads a file of this name in any of the formats as a table."""
+    return lambda stream, rank, encoding: open_table(stream, rank, encoding, name)
 
 
 def open_table(stream: BinaryIO, rank: Rank, encoding: str = "", name: str = "") -> Layout:

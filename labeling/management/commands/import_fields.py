@@ -1,4 +1,4 @@
-"""Import metadata from a CSV file, FITS headers or EXIF: ``hoshina import_fields``."""
+"""Import metadata from a table, FITS headers or EXIF: ``hoshina import_fields``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from labeling.fields.header_fields import report_lines as header_lines
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import Progress, Report, import_fields
 from labeling.fields.split_groups import choose, tally_of
+from labeling.importing.formats.registry import reader_of
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.management.tables import add_table_arguments, listed, read_table
 from labeling.models import Dataset, Field
@@ -25,7 +26,10 @@ class Command(HoshinaCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "file", type=Path, nargs="?", help="CSV file with a header: path, item_id or a name, and metadata"
+            "file",
+            type=Path,
+            nargs="?",
+            help="table with a header: path, item_id or a name, and metadata; CSV, XLSX, Parquet, JSON Lines, ECSV, …",
         )
         parser.add_argument(
             "--cards", type=_names, metavar="OBJECT,EXPTIME",
@@ -49,7 +53,7 @@ class Command(HoshinaCommand):
         dataset = pick_dataset(options["dataset"])
         is_alone = options["file"] is None and options["cards"] is None and options["group_by"] is not None
         if (options["file"] is None) == (options["cards"] is None) and not is_alone:
-            raise CommandError("Give either a CSV file, or header cards or EXIF tags with --cards.", returncode=2)
+            raise CommandError("Give either a file, or header cards or EXIF tags with --cards.", returncode=2)
         result: dict[str, object] = {}
         lines: list[str] = []
         if options["cards"] is not None:
@@ -73,7 +77,9 @@ class Command(HoshinaCommand):
         wish = Wish(key, key_column, options["columns"], options["encoding"])
 
         def work(stream: BinaryIO, progress: Progress) -> Report:
-            return import_fields(dataset, stream, wish, options["kinds"], progress=progress)
+            return import_fields(
+                dataset, stream, wish, options["kinds"], progress=progress, read_layout=reader_of(options["file"].name)
+            )
 
         return read_table(options, work, unit="line", verb="Reading")
 

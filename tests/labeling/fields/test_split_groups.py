@@ -122,7 +122,7 @@ def test_the_command_chooses_alone_or_after_an_import(dataset: Dataset, tmp_path
     assert split_groups.chosen(dataset) is None
     with pytest.raises(CommandError, match=r"no field 'nights' to group by. There are: night, depth, one, camera"):
         call_command("import_fields", "--group-by", "nights")
-    with pytest.raises(CommandError, match="Give either a CSV file"):
+    with pytest.raises(CommandError, match="Give either a file"):
         call_command("import_fields")
 
 

@@ -127,6 +127,15 @@ def test_no_file_and_too_large_a_file_are_refused(
     assert "hoshina import_labels FILE --dataset pictures" in text_of(upload(client, dataset, LINE), 422)
 
 
+def test_documents_have_a_smaller_limit(
+    client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr("labeling.views.uploads.MAX_DOCUMENT", 20)
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+    assert_contains(text_of(upload(client, dataset, b" [" + b" " * 99), 422), "the limit for JSON, XML and workbooks")
+    assert "1 applied" in text_of(load(client, dataset, LINE + b"\n" * 99))
+
+
 def test_a_large_upload_comes_from_disk(client: Client, dataset: Dataset, settings: Any) -> None:
     settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
     assert "1 applied" in text_of(load(client, dataset, LINE))

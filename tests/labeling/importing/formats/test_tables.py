@@ -11,13 +11,16 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from django.core.management import CommandError
 
 from hoshina.core.errors import Refusal
+from labeling.fields import column_of
+from labeling.fields.item_values import texts_of
 from labeling.importing.columns import Choice
 from labeling.importing.formats.registry import importers
 from labeling.importing.save_table import Report, import_labels
 from labeling.models import Dataset, Item, State
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, command_json
 
 pytestmark = pytest.mark.django_db
 
@@ -94,6 +97,20 @@ def test_a_table_of_each_format_is_imported(dataset: Dataset, kind: str) -> None
     assert report.format in kind or kind in (*report.format.split(" or "), "TSV")
     assert report.fields == ["mass"]
     assert load(dataset, content).unchanged == 3
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_metadata_are_imported_from_each_format(dataset: Dataset, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "table").write_bytes(FILES[kind]())
+    command_json("import_fields", str(tmp_path / "table"), "--columns", "mass")
+    column = column_of(dataset.fields.get(name="mass", kind="number"))
+    assert texts_of(column, np.arange(4)) == ["1.5", "2", "3", ""]
+
+
+def test_metadata_in_an_unknown_format_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(CommandError, match="an HDF5 file"):
+        command_json("import_fields", str(tmp_path / "a.csv"))
 
 
 def test_every_importer_has_a_name_and_a_sentence() -> None:
