@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from hoshina.core.errors import Refusal
+from hoshina.core.storage import remove
 from hoshina.jobs.registry import background
 from hoshina.jobs.runner import Run
 from labeling.apps import read_new_cards
 from labeling.fields.header_fields import KIND, read_cards
 from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.importing.class_folders import folder_labels
+from labeling.importing.detections import ANIMAL, CropOptions, crop_detections, read_detections
+from labeling.importing.detections import KIND as CROPS
 from labeling.ingest.demo_images import demo_folder, write_digits
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset
@@ -48,6 +53,32 @@ def run_ingest(run: Run) -> dict[str, Any]:
         run.stage("Reading labels from the folders")
         report = folder_labels(dataset, run.job.created_by)
         result["folder_labels"] = {"applied": report.applied, "classes": report.created_classes}
+    return result
+
+
+@background(
+    kind=CROPS,
+    queue="heavy",
+    title="Cropping detections",
+    restartable=True,
+    key="crop_detections:{dataset_id}",
+    unit="images",
+)
+def run_crop_detections(run: Run) -> dict[str, Any]:
+    """Make a dataset of the detections in the MegaDetector file ``file``.
+
+    Parameters: ``threshold`` and ``category`` as in CropOptions; ``is_upload``: delete the file afterwards.
+    """
+    dataset, file = Dataset.objects.get(pk=run.dataset_id), Path(run.params["file"])
+    options = CropOptions(run.params.get("threshold"), run.params.get("category") or ANIMAL)
+    try:
+        with file.open("rb") as stream:
+            document = read_detections(stream, file.name)
+    except OSError as error:
+        raise Refusal(f"{file} could not be read: {error.strerror or error}.", "Choose the file again.") from error
+    result = crop_detections(dataset, document, options, run)
+    if run.params.get("is_upload") is True:
+        remove(file)
     return result
 
 

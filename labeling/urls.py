@@ -71,6 +71,7 @@ urlpatterns = [
     path("d/<slug:slug>/import/folders/", import_labels.import_folders, name="import_folders"),
     path("d/<slug:slug>/import/preview/", import_labels.import_preview, name="import_preview"),
     path("d/<slug:slug>/import/apply/", import_labels.import_apply, name="import_apply"),
+    path("d/<slug:slug>/import/crops/", import_labels.import_crops, name="import_crops"),
     path("d/<slug:slug>/import/undo/", import_labels.undo, name="import_undo"),
     path("api/thumb/<number:item_id>", media.thumb, name="thumb"),
     path("api/file/<number:item_id>", media.file, name="file"),

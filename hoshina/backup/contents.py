@@ -17,7 +17,7 @@ from django.db.models import Model
 # examples from outside a dataset, the best weights of quick trainings that were stopped, and images that were uploaded.
 _PATTERNS = (
     "fields/*/*.np[yz]", "models/**/*", "maps/*/*.np[yz]", "vectors/*/*/reduction.npz", "vectors/*/*imported/*.npy",
-    "encoders/own/*", "examples/*/*", "quick/*/kept.npz", "uploads/*/*",
+    "encoders/own/*", "examples/*/*", "quick/*/kept.npz", "uploads/**/*",
 )  # fmt: skip
 # Folders of the store whose files refer to rows of the database.
 FOLDERS = (
@@ -65,7 +65,8 @@ def store_files() -> Iterator[Path]:
     store = Path(settings.STORE_DIR)
     for pattern in _PATTERNS:
         for file in sorted(store.glob(pattern)):
-            if file.is_file() and not file.is_symlink() and file.suffix not in {".tmp", ".lock", ".part"}:
+            is_draft = file.suffix in {".tmp", ".lock", ".part"} or ".unpacking-" in file.as_posix()
+            if file.is_file() and not file.is_symlink() and not is_draft:
                 yield file.relative_to(store)
 
 

@@ -23,6 +23,7 @@ from django.conf import settings
 from hoshina.core.processes import module_command, module_environment
 from labeling.images import browser_formats, decoder_process
 from labeling.images.composite import Composition
+from labeling.images.crops import Box, crops
 from labeling.images.decoder_messages import Failure, Outcome, Request, outcomes_decoder
 from labeling.images.encoder_inputs import Squares
 from labeling.images.file_check import NOTHING, Examined, Keep, examine
@@ -125,6 +126,10 @@ class Decoders:
     ) -> tuple[bytes, str]:
         """Return :func:`labeling.images.lupton_rgb.composite` as bytes, and their suffix."""
         return self._ask(decoder_process.colour, dict(files), list(roles), composition, size, rendering)
+
+    def crops(self, file: Path, boxes: list[Box], suffix: str, rendering: Rendering) -> list[bytes]:
+        """Return what :func:`labeling.images.crops.crops` does."""
+        return self._ask(crops, file, boxes, suffix, rendering)
 
     def format_for_browsers(self, file: Path, rendering: Rendering) -> str:
         """Return what :func:`labeling.images.browser_formats.format_for_browsers` does."""

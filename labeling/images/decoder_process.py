@@ -19,6 +19,7 @@ import msgspec
 from labeling.images import open_image, process_limits
 from labeling.images.browser_formats import format_for_browsers
 from labeling.images.composite import Composition
+from labeling.images.crops import crops
 from labeling.images.decoder_messages import Failure, Outcome, Request, encode
 from labeling.images.file_check import examine
 from labeling.images.file_headers import header_of, values_of
@@ -61,7 +62,19 @@ def values(path: Path, rendering: Rendering) -> bytes:
 
 CALLS: dict[str, Callable[..., Any]] = {
     call.__name__: call
-    for call in (examine, values_of, render, colour, format_for_browsers, header_of, scale, sky, values, thumbnail)
+    for call in (
+        examine,
+        values_of,
+        render,
+        colour,
+        format_for_browsers,
+        header_of,
+        scale,
+        sky,
+        values,
+        thumbnail,
+        crops,
+    )
 }
 
 

@@ -25,6 +25,7 @@ _FOLDER = "imports"
 _SALT = "hoshina.import"
 _NAME = re.compile(r"[0-9a-f]{32}")
 _MOST_NAME = 100
+_BLOCK = 2**20
 
 
 class _Claim(msgspec.Struct):
@@ -76,6 +77,15 @@ def find(token: str, *, user_pk: int | None, dataset: Dataset) -> Upload:
     if not is_theirs or not _NAME.fullmatch(claim.file) or not path.is_file():
         raise _gone()
     return Upload(path, claim.name)
+
+
+def claimed(upload: Upload) -> Path:
+    """Return a copy of a file for a job, which deletes it. Raises Refusal and StoreError."""
+    copy = _folder() / uuid4().hex
+    with upload.opened() as source, writing(copy) as stream:
+        while block := source.read(_BLOCK):
+            stream.write(block)
+    return copy
 
 
 def forget(upload: Upload) -> None:

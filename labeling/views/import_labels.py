@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode
 
@@ -16,10 +17,15 @@ from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
 from hoshina.core.roles import Role, requires
+from hoshina.core.storage import remove
+from hoshina.jobs.lifecycle import enqueue
 from labeling.importing import uploads
 from labeling.importing.class_folders import write_table
 from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
 from labeling.importing.columns import EXPECTED, TITLES, Choice
+from labeling.importing.detections import KIND as CROPS
+from labeling.importing.detections import CropOptions, read_detections, threshold_of
+from labeling.importing.formats.coco import MegaDetector
 from labeling.importing.formats.registry import importers
 from labeling.importing.label_table import table_of
 from labeling.importing.preview import preview
@@ -99,6 +105,7 @@ def import_preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             context["preview"] = preview(dataset, stream, choice, create_classes=creates)
     except Refusal as problem:
         return _page(request, dataset, "preview", status=422, problem=str(problem), **context)
+    context["has_detections"] = context["preview"].format == MegaDetector.title
     context |= {"titles": [(str(role), title) for role, title in TITLES.items()]}
     if report := context["preview"].report:
         context |= _details(report)
@@ -127,6 +134,41 @@ def import_apply(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     uploads.forget(upload)
     response = _page(request, dataset, "report", **_details(report))
     return trigger_client_event(response, LABELS_CHANGED)
+
+
+@requires(Role.MANAGER)
+@require_POST
+def import_crops(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Start a job that makes a dataset of the detections in the kept file ``upload``."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    try:
+        threshold = _threshold(request.POST.get("threshold", ""))
+        upload = uploads.find(request.POST.get("upload", ""), user_pk=request.user.pk, dataset=dataset)
+        with upload.opened() as stream:
+            threshold_of(read_detections(stream, upload.name), CropOptions(threshold))
+        _start_crops(request, dataset, uploads.claimed(upload), threshold)
+    except Refusal as problem:
+        return _page(request, dataset, "report", status=422, problem=str(problem))
+    return trigger_client_event(_page(request, dataset, "report", is_cropping=True), "hoshina:job")
+
+
+def _start_crops(request: HtmxHttpRequest, dataset: Dataset, file: Path, threshold: float | None) -> None:
+    """Start the job. Raises Refusal if it runs with another file."""
+    params = {"file": str(file), "threshold": threshold, "is_upload": True}
+    job = enqueue(CROPS, dataset_id=dataset.pk, params=params, user=request.user)
+    if job.params != params:
+        remove(file)
+        raise Refusal("Detections of another file are being cropped.", "Wait until that is done, see Jobs.")
+
+
+def _threshold(text: str) -> float | None:
+    try:
+        threshold = float(text) if text.strip() else None
+    except ValueError:
+        threshold = -1
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise Refusal("The confidence must be a number from 0 to 1.")
+    return threshold
 
 
 @require_http_methods(["GET", "POST"])

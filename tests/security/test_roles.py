@@ -40,7 +40,7 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
     "modeling:encoder_add": (LABELER, ADMINISTRATOR),
     "modeling:encoder_remove": (LABELER, ADMINISTRATOR),
     **dict.fromkeys(["labeling:export", "labeling:export_zip", "labeling:import"], (MANAGER, MANAGER)),
-    **dict.fromkeys(["labeling:import_preview", "labeling:import_apply"], (MANAGER, MANAGER)),
+    **dict.fromkeys(["labeling:import_preview", "labeling:import_apply", "labeling:import_crops"], (MANAGER, MANAGER)),
     "labeling:import_folders": (MANAGER, MANAGER),
     "modeling:quick_file": (MANAGER, MANAGER),
     **dict.fromkeys(

@@ -87,20 +87,44 @@ class CameraTraps(Importer):
         return Rows(("file_name", "label", "unsure", *extra), read, roles)
 
 
-class _Detection(msgspec.Struct):
+class Detection(msgspec.Struct):
+    """Represent a detection. ``bbox``: left, top, width and height as shares of the image; videos have frames."""
+
     category: str
     conf: float
+    bbox: list[float] | None = None
+    classifications: list[tuple[str, float]] = []
+    frame_number: int | None = None
 
 
-class _DetectedImage(msgspec.Struct):
+class DetectedImage(msgspec.Struct):
+    """Represent an image; without ``detections``, it could not be read."""
+
     file: str
-    detections: list[_Detection] | None = None
+    detections: list[Detection] | None = None
     failure: str | None = None
 
 
-class _MegaDetector(msgspec.Struct):
-    images: list[_DetectedImage]
+class _Info(msgspec.Struct):
+    detector_metadata: dict[str, Any] = {}
+
+
+class MegaDetectorFile(msgspec.Struct):
+    """Hold the fields of a MegaDetector file that are used here, as in versions 1.0 to 1.6 of its format."""
+
+    images: list[DetectedImage]
     detection_categories: Mapping[str, str]
+    classification_categories: Mapping[str, str] = {}
+    info: _Info = msgspec.field(default_factory=_Info)
+
+    def listed(self, image: DetectedImage) -> list[Detection]:
+        """Return the detections of an image, without those of a category that is not listed: they do not count."""
+        return [found for found in image.detections or () if found.category in self.detection_categories]
+
+    def classification(self, found: Detection) -> tuple[str, float | None]:
+        """Return the most likely class of a detection, and its confidence."""
+        best = max(found.classifications, key=lambda pair: pair[1], default=None)
+        return ("", None) if best is None else (self.classification_categories.get(best[0], best[0]), best[1])
 
 
 class MegaDetector(Importer):
@@ -110,7 +134,7 @@ class MegaDetector(Importer):
     title = "MegaDetector JSON"
     sentence = (
         "Detections as metadata fields: their number, the best confidence, and its category (empty without any). "
-        "No labels are made."
+        "No labels are made. On request, each detection becomes an image of a new dataset."
     )
     order = 25
 
@@ -118,21 +142,26 @@ class MegaDetector(Importer):
         """Return whether the file has the categories of detections."""
         return "detection_categories" in file.keys
 
-    def rows(self, file: File) -> Rows:
-        """Read the document."""
+    def document(self, file: File) -> MegaDetectorFile:
+        """Return the content. Raises Refusal."""
         try:
-            document = msgspec.json.decode(file.content().removeprefix(b"\xef\xbb\xbf"), type=_MegaDetector)
+            return msgspec.json.decode(file.content().removeprefix(b"\xef\xbb\xbf"), type=MegaDetectorFile)
         except msgspec.DecodeError as error:
             raise Refusal(f"This looks like a MegaDetector file, but it can't be read ({error}).") from error
+
+    def rows(self, file: File) -> Rows:
+        """Read the document."""
+        document = self.document(file)
 
         def read() -> Iterator[tuple[int, list[Any]]]:
             for number, image in enumerate(document.images, 1):
                 if image.detections is None:  # it could not be read
                     yield number, [image.file, None, None, None]
                     continue
-                best = max(image.detections, key=lambda found: found.conf, default=None)
-                category = document.detection_categories.get(best.category, best.category) if best else "empty"
-                yield number, [image.file, len(image.detections), best.conf if best else 0.0, category]
+                listed = document.listed(image)
+                best = max(listed, key=lambda found: found.conf, default=None)
+                category = document.detection_categories[best.category] if best else "empty"
+                yield number, [image.file, len(listed), best.conf if best else 0.0, category]
 
         names = ("detections", "detection_confidence", "detection_category")
         return Rows(("file", *names), read, dict.fromkeys(names, "field"))

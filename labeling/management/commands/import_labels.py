@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,9 +16,12 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.errors import Refusal
 from hoshina.core.http import local_user
 from hoshina.core.plural import counted
+from hoshina.jobs.console import run_command_job
 from labeling.history.restore import RestoreReport, restore
 from labeling.importing.class_spellings import KEEP, MERGE
 from labeling.importing.columns import TITLES, Choice, Role
+from labeling.importing.detections import ANIMAL, CropOptions, read_detections, threshold_of
+from labeling.importing.detections import KIND as CROPS
 from labeling.importing.preview import Preview, preview
 from labeling.importing.save_table import Report, import_labels
 from labeling.importing.undo import undo_import
@@ -48,6 +52,17 @@ class Command(HoshinaCommand):
         parser.add_argument("--create-classes", action="store_true", help="create missing classes")
         parser.add_argument(
             "--preview", action="store_true", help="only show what each column is and what would change; saves nothing"
+        )
+        parser.add_argument(
+            "--crops", action="store_true",
+            help="for a file of MegaDetector: also make a dataset with an image of each detection",
+        )  # fmt: skip
+        parser.add_argument(
+            "--crop-threshold", type=_share, metavar="SHARE",
+            help="smallest confidence of these detections (default: recommended in the file, else 0.2)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--crop-category", default=ANIMAL, metavar="NAME", help=f"category of these detections (default: {ANIMAL})"
         )
         add_table_arguments(parser)
         parser.add_argument(
@@ -85,8 +100,22 @@ class Command(HoshinaCommand):
         if options["preview"]:
             self._preview(dataset, options)
             return
+        if options["crops"]:
+            _require_detections(options["file"].expanduser(), _crop_options(options))
         report = read_table(options, work, unit="item", verb="Saving")
-        self.print_result(report.as_json(), _summary(report), as_json=options["json"])
+        facts, lines = report.as_json(), _summary(report)
+        if options["crops"]:
+            crops = self._crops(dataset, options)
+            facts, lines = facts | {"crops": crops}, lines + crop_lines(crops)
+        self.print_result(facts, lines, as_json=options["json"])
+
+    def _crops(self, dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
+        params = {
+            "file": str(options["file"].expanduser().absolute()),
+            "threshold": options["crop_threshold"],
+            "category": options["crop_category"],
+        }
+        return dict(run_command_job(self, CROPS, dataset.pk, params, as_json=options["json"]).result)
 
     def _history(self, dataset: Dataset, options: dict[str, Any]) -> None:
         if options["preview"] or options["create_classes"] or options["column"] or options["label"]:
@@ -111,6 +140,45 @@ class Command(HoshinaCommand):
 
         shown = read_table(options, work, unit="line", verb="Reading")
         self.print_result(shown.as_json(), _preview_lines(shown), as_json=options["json"])
+
+
+def _crop_options(options: dict[str, Any]) -> CropOptions:
+    return CropOptions(options["crop_threshold"], options["crop_category"])
+
+
+def _require_detections(file: Path, options: CropOptions) -> None:
+    """Raise Refusal before anything is imported if the file has no such detections."""
+    try:
+        with file.open("rb") as stream:
+            threshold_of(read_detections(stream, file.name), options)
+    except OSError as error:
+        raise Refusal(f"{file} could not be read: {error.strerror or error}.") from error
+
+
+def crop_lines(result: dict[str, Any]) -> list[str]:
+    """Return the result of cropping as lines of text."""
+    lines = [
+        f"{result['dataset']}: {counted(result['crops'], 'crop')} of {counted(result['images'], 'image')}, "
+        f"{result['new']:,} of them new; confidence at least {result['threshold']:g}."
+    ]
+    if result["unknown"]:
+        lines.append(f"{counted(result['unknown'], 'image')} of the file are not in the dataset.")
+    if result["ambiguous"]:
+        lines.append(f"{counted(result['ambiguous'], 'image')} of the file could be several of the dataset.")
+    if result["n_failed"]:
+        lines.append(f"{counted(result['n_failed'], 'image')} could not be read:")
+        lines += [f"  {each['path']}: {each['reason']}" for each in result["failed"][:10]]
+    return lines
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1.")
+    return share
 
 
 def _history_lines(report: RestoreReport) -> list[str]:

@@ -165,6 +165,55 @@ def test_tags_of_cvat(dataset: Dataset) -> None:
     assert labels(dataset) == {0: "cat", 1: None, 3: "d&g"}
 
 
+# What datumaro 1.13 exports of labels and a box made for this test, as CVAT XML and as COCO.
+DATUMARO_CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations>
+  <version>1.1</version>
+  <meta><task><id></id><name>default</name><size>4</size><mode>annotation</mode><overlap></overlap>
+    <labels><label><name>cat</name><attributes></attributes></label></labels></task></meta>
+  <image id="0" name="night/image0000.png" width="9" height="9">
+    <tag label="cat">
+    </tag>
+  </image>
+  <image id="1" name="image0001.png" width="9" height="9">
+    <tag label="cat">
+    </tag>
+    <tag label="dog">
+    </tag>
+  </image>
+  <image id="2" name="image0002.png" width="9" height="9">
+  </image>
+  <image id="3" name="image0003.png" width="9" height="9">
+    <box label="cat" occluded="0" outside="0" keyframe="0" xtl="1.00" ytl="1.00" xbr="3.00" ybr="3.00" z_order="0">
+    </box>
+    <tag label="d&amp;g">
+    </tag>
+  </image>
+</annotations>
+"""
+_NO_DATE = {"license": 0, "flickr_url": "", "coco_url": "", "date_captured": 0, "width": 9, "height": 9}
+DATUMARO_COCO = {
+    "licenses": [{"name": "", "id": 0, "url": ""}],
+    "info": {"contributor": "", "date_created": "", "description": "", "url": "", "version": "", "year": ""},
+    "categories": [{"id": n, "name": name, "supercategory": ""} for n, name in enumerate(("cat", "dog", "d&g"), 1)],
+    "images": [
+        {"id": n, "file_name": name, **_NO_DATE}
+        for n, name in enumerate(("night/image0000.png", "image0001.png", "image0002.png", "image0003.png"), 1)
+    ],
+    "annotations": [
+        {"id": n, "image_id": image, "category_id": category}
+        for n, (image, category) in enumerate(((1, 1), (2, 1), (2, 2), (4, 3)), 1)
+    ],
+}
+
+
+@pytest.mark.parametrize("content", [DATUMARO_CVAT, DATUMARO_COCO], ids=["cvat", "coco"])
+def test_what_datumaro_exports(dataset: Dataset, content: Any) -> None:
+    Item.objects.filter(row=0).update(path="night/image0000.png")
+    assert load(dataset, content).format == ("CVAT XML" if content is DATUMARO_CVAT else "COCO Camera Traps")
+    assert labels(dataset) == {0: "cat", 1: None, 3: "d&g"}
+
+
 # -- Camera traps -------------------------------------------------------------------------------------
 def coco(**more: Any) -> dict[str, Any]:
     images = [{"id": f"i{row}", "file_name": f"image000{row}.png", "location": f"site {row % 2}"} for row in range(4)]
@@ -184,7 +233,8 @@ def test_categories_of_camera_traps(dataset: Dataset) -> None:
 def test_detections_of_megadetector_are_fields_and_no_labels(dataset: Dataset) -> None:
     images = [
         {"file": "x/image0000.png", "detections": [{"category": "1", "conf": 0.25, "bbox": [0, 0, 1, 1]},
-                                                   {"category": "2", "conf": 0.75, "bbox": [0, 0, 1, 1]}]},
+                                                   {"category": "2", "conf": 0.75, "bbox": [0, 0, 1, 1]},
+                                                   {"category": "7", "conf": 0.9, "bbox": [0, 0, 1, 1]}]},
         {"file": "x/image0001.png", "detections": []},
         {"file": "x/image0002.png", "failure": "Failure image access", "detections": None},
     ]  # fmt: skip
