@@ -1,6 +1,6 @@
 """Measure the search for near-duplicates on planted copies, and its time and memory for a million signatures.
 
-    python -m benchmarks.leakage [--images 10000] [--seed 7] [--encoder hog] [--rows 1000000]
+    python -m benchmarks.leakage [--images 10000] [--seed 7] [--encoder hog] [--rows 1000000] [--folder PHOTOS]
 
 The images are Fashion-MNIST, and the stamps and pictures of two programs (Debian: dataset-fashion-mnist,
 tuxpaint-stamps-default, stellarium-data). A fifth of them gets a copy of a random kind: resized to 50-90 %, JPEG of
@@ -19,22 +19,28 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
+from scipy.fft import dct
 
 from benchmarks.label_efficiency.data import FASHION
 from modeling.algorithms.near_duplicates import NearDuplicates, find_near_duplicates, grouped
 from modeling.algorithms.neighbors import Graph, project
 from modeling.algorithms.perceptual_hash import SIDE, Pixels, hashes_of, signature_of
 from modeling.algorithms.registration import is_blank
+from modeling.algorithms.rows import cores
 
 PHOTOS = (Path("/usr/share/tuxpaint/stamps"), Path("/usr/share/stellarium"))
 _LONGEST = 256
 # One original in this many has a copy.
 _EVERY = 5
+# Synthetic pictures have this many frequencies in each direction, and are made in blocks of rows.
+_WAVES, _MADE_AT_ONCE = 8, 20_000
 Kind = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
@@ -175,32 +181,96 @@ def report(planted: Planted, found: NearDuplicates, blank: NDArray[np.bool_]) ->
     print(f"  blank {blank.sum()}, largest group {np.bincount(groups).max()}, chain pairs dropped {found.n_chained}")
 
 
-def measure_rows(n: int, seed: int) -> None:
-    """Time the search for ``n`` smooth random signatures, every twentieth a copy with noise, and their graph."""
-    from modeling.leakage.pipeline import graph_of_signatures
+def synthetic(n: int, seed: int, file: Path) -> Pixels:
+    """Write and map signatures of ``n`` smooth random pictures: a thousand of each kind, alike as galaxies are.
 
+    Every twentieth is a copy of the tenth before it, with noise, and every hundredth one and the same picture.
+    """
     rng = np.random.default_rng(seed)
-    signatures = np.empty((n, SIDE, SIDE), np.uint8)
-    weights = np.abs(np.fft.fftfreq(SIDE)[:, None]) + np.abs(np.fft.fftfreq(SIDE)[None]) < 0.2
-    for start in range(0, n, 10_000):
-        noise = np.fft.ifft2(np.fft.fft2(rng.normal(size=(min(10_000, n - start), SIDE, SIDE))) * weights).real
-        signatures[start : start + len(noise)] = (128 + 60 * noise / noise.std()).clip(0, 255)
-    copies = np.arange(n // 20) * 20 + 19
-    noisy = signatures[copies - 10] + rng.normal(0, 4, (len(copies), SIDE, SIDE))
-    signatures[copies] = noisy.clip(0, 255)
-    began = time.perf_counter()
-    graph = graph_of_signatures(signatures, np.arange(n), lambda *_: None)
-    print(f"{n:,} rows: graph {time.perf_counter() - began:.0f} s", flush=True)
-    began = time.perf_counter()
-    found = search(signatures, graph)
-    seconds = time.perf_counter() - began
-    groups = grouped(found.pairs, n)
+    waves = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:_WAVES]
+    pictures = np.einsum("ax,by->abxy", waves, waves).reshape(_WAVES**2, SIDE**2)
+    a, b = np.divmod(np.arange(_WAVES**2), _WAVES)
+    strength = (1 / (1 + np.hypot(a, b))).astype(np.float32)
+    strength[0] = 0
+    kinds = rng.normal(size=(max(1, n // 1000), _WAVES**2)).astype(np.float32)
+    signatures = np.lib.format.open_memmap(file, "w+", np.uint8, (n, SIDE, SIDE))
+    for start in range(0, n, _MADE_AT_ONCE):
+        count = min(_MADE_AT_ONCE, n - start)
+        own = rng.normal(size=(count, _WAVES**2)).astype(np.float32)
+        weights = strength * (0.7 * own + 0.7 * kinds[rng.integers(0, len(kinds), count)])
+        gray = (weights @ pictures).reshape(count, SIDE, SIDE)
+        gray *= 45 / gray.std()
+        copies = np.arange(19, count, 20)
+        gray[copies] = gray[copies - 10] + rng.normal(0, 4, (len(copies), SIDE, SIDE))
+        gray[99::100] = gray[0] if start == 0 else signatures[0].astype(np.float32) - 128
+        signatures[start : start + count] = (128 + gray).clip(0, 255)
+    signatures.flush()
+    return np.load(file, mmap_mode="r")
+
+
+class Stages:
+    """Adds up the seconds of each stage that is reported."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._stage, self._since = "", time.perf_counter()
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + now - self._since
+        self._stage, self._since = stage, now
+
+    def report(self) -> None:
+        self.tell("", 0, 0)
+        for stage, seconds in self._seconds.items():
+            if stage:
+                print(f"  {stage}: {seconds:.0f} s", flush=True)
+
+
+def measure_rows(n: int, seed: int) -> None:
+    """Time the check of ``n`` synthetic signatures without embeddings, so with the graph of signatures."""
+    from modeling.leakage.pipeline import described, graph_of_signatures
+
+    with TemporaryDirectory() as folder:
+        signatures = synthetic(n, seed, Path(folder) / "signatures.npy")
+        before = _peak()
+        stages, began = Stages(), time.perf_counter()
+        blank, hashes = described(signatures, stages.tell)
+        rows = np.flatnonzero(~blank)
+        graph = graph_of_signatures(signatures, rows, stages.tell)
+        found = find_near_duplicates(signatures, hashes, rows, graph, tell=stages.tell)
+        groups = grouped(found.pairs, n)
+        seconds = time.perf_counter() - began
+    copies = np.setdiff1d(np.arange(19, n, 20), np.arange(99, n, 100))
+    same = np.arange(99, n, 100)
     recall = (groups[copies] == groups[copies - 10]).mean()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    others = np.setdiff1d(found.pairs.ravel(), np.concatenate([copies, copies - 10, same, [0]]))
+    print(f"{n:,} rows: {seconds:.0f} s, {found.n_candidates:,} aligned")
+    stages.report()
     print(
-        f"  search {seconds:.0f} s, {found.n_candidates:,} compared, recall {recall:.3f}, "
-        f"other pairs {len(found.pairs) - int(recall * len(copies))}, peak {peak:.1f} GiB with the graph"
+        f"  recall {recall:.3f}, equal pictures in the largest of their groups "
+        f"{np.unique(groups[same], return_counts=True)[1].max():,} of {len(same):,}, other images in pairs {len(others):,}"
     )
+    print(f"  peak {_peak():.2f} GiB with the mapped signatures, {before:.2f} before")
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def measure_decoding(folder: Path) -> None:
+    """Time the signatures of the images in a folder, decoded as by the job."""
+    from labeling.images.open_image import open_for_resizing
+    from modeling.leakage.signatures import SignatureEncoder
+
+    encoder = SignatureEncoder()
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg", ".png", ".fits"})
+    megapixels = sum(np.prod(Image.open(file).size) for file in files if file.suffix != ".fits") / 1e6
+    began = time.perf_counter()
+    with ThreadPoolExecutor(cores()) as pool:
+        n = sum(1 for _ in pool.map(lambda file: encoder.prepare(open_for_resizing(file, encoder.decode_side)), files))
+    seconds = time.perf_counter() - began
+    print(f"{folder}: {n} images, {megapixels / max(1, n):.2f} megapixels each, {n / seconds:.0f} per second")
 
 
 def main() -> None:
@@ -209,6 +279,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--encoder", default="hog")
     parser.add_argument("--rows", type=int, default=1_000_000, help="synthetic signatures; 0 for none")
+    parser.add_argument("--folder", type=Path, help="also time the signatures of the images in a folder")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
     import django
@@ -218,6 +289,8 @@ def main() -> None:
         measure_planted(options.images, options.seed, options.encoder)
     if options.rows:
         measure_rows(options.rows, options.seed)
+    if options.folder:
+        measure_decoding(options.folder)
 
 
 if __name__ == "__main__":

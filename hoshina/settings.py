@@ -42,6 +42,8 @@ _ENCODERS = (
 )  # fmt: skip
 # Whether new embeddings get maps without a request.
 AUTOMATIC_MAPS = env.boolean("AL_AUTOMATIC_MAPS", default=True)
+# Whether new embeddings of labeled datasets are followed by a check for near-duplicates.
+AUTOMATIC_LEAKAGE_CHECKS = env.boolean("AL_AUTOMATIC_LEAKAGE_CHECKS", default=True)
 EMBEDDING_BACKEND = env.text("AL_EMBEDDING_BACKEND", "auto")
 if EMBEDDING_BACKEND not in _ENCODERS and not all(
     part in _ENCODERS[1:]

@@ -67,11 +67,10 @@ def forget_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     """Delete embeddings, models, maps and near-duplicates after all items were created anew: rows changed."""
     from modeling import store
     from modeling.leakage.files import forget
-    from modeling.models import EmbeddingSet, LeakageCheck, ModelVersion, Projection
+    from modeling.models import EmbeddingSet, ModelVersion, Projection
     from modeling.versions import model_files
 
-    for check in LeakageCheck.objects.filter(dataset=dataset_id):
-        forget(check)
+    forget(dataset_id)
     for version in ModelVersion.objects.filter(dataset=dataset_id):
         model_files.delete_files(version)
         version.delete()

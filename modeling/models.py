@@ -212,6 +212,9 @@ class LeakageCheck(models.Model):
     # The generation of the signatures, and of the pairs; 0: none yet.
     generation = models.PositiveIntegerField(default=0)
     pairs_generation = models.PositiveIntegerField(default=0)
+    # What the last check compared: the generation of the signatures, and the embeddings (leakage.schedule.source_of).
+    compared_generation = models.PositiveIntegerField(default=0)
+    source = models.CharField(max_length=64, blank=True, default="")
     # What the signatures depend on beside the files (InputSpec.key).
     input_key = models.CharField(max_length=64, blank=True, default="")
     n_pairs = models.PositiveBigIntegerField(default=0)

@@ -25,11 +25,13 @@ def run_embed_chunk(run: Run, start: int, stop: int) -> None:
 def run_embed(run: Run) -> dict[str, Any]:
     from modeling.assistive.policy import retrain_after_embedding
     from modeling.encoders.pipeline import embed
+    from modeling.leakage.schedule import check_if_due
     from modeling.maps.projections import maps_after_embedding
 
     result = embed(run)
     retrain_after_embedding(run.dataset_id)
     maps_after_embedding(run.dataset_id)
+    check_if_due(run.dataset_id, is_embedded=True)
     return result
 
 
@@ -61,15 +63,18 @@ def run_retrain(run: Run) -> dict[str, Any]:
     from labeling.models import Dataset
     from modeling.assistive.pipeline import retrain
     from modeling.assistive.policy import embed_and_retrain
+    from modeling.leakage.schedule import check_if_due
     from modeling.store import MissingEmbeddings
 
     try:
-        return retrain(run)
+        result = retrain(run)
     except MissingEmbeddings:
         if run.params.get("is_after_embedding"):  # the images cannot be read: another embedding job would not help
             raise
         embed_and_retrain(Dataset.objects.get(pk=run.dataset_id))
         return {"waits_for": "embed"}
+    check_if_due(run.dataset_id)  # there may have been no labels when the embeddings were completed
+    return result
 
 
 @background(kind="quick_train", queue="heavy", title="Quick training", key="quick_train:{dataset_id}")
@@ -107,7 +112,7 @@ def run_project_map(run: Run) -> dict[str, Any]:
 
 @background(
     kind="check_leakage", queue="heavy", title="Looking for near-duplicates", key="check_leakage:{dataset_id}",
-    restartable=True, unit="images",
+    restartable=True, unit="images", gives_way=True,
 )  # fmt: skip
 def run_check_leakage(run: Run) -> dict[str, Any]:
     from modeling.leakage.pipeline import check_leakage

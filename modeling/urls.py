@@ -22,6 +22,7 @@ urlpatterns = [
     path("d/<slug:slug>/model/policy/", assistive_views.policy, name="policy"),
     path("d/<slug:slug>/model/embed/", assistive_views.embed, name="embed"),
     path("d/<slug:slug>/leakage/", leakage_views.leakage, name="leakage"),
+    path("d/<slug:slug>/near-duplicates/", leakage_views.near_duplicates, name="near_duplicates"),
     path("d/<slug:slug>/encoders/", encoder_views.page, name="encoders"),
     path("d/<slug:slug>/encoders/use/", encoder_views.use, name="encoder_use"),
     path("d/<slug:slug>/encoders/timm/", encoder_views.look_up, name="encoder_look_up"),

@@ -19,3 +19,7 @@ class Superseded(Exception):
 
 class Stopping(Exception):
     """This worker is shutting down; the job goes back to the queue where its work is restartable."""
+
+
+class GivesWay(Stopping):
+    """Other jobs wait for this worker: the job goes back to the queue behind them."""

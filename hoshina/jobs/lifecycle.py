@@ -114,9 +114,11 @@ def run_now(
 
 
 # -- Running ----------------------------------------------------------------------------------------
-def execute(job: Job, *, on_progress: OnProgress | None = None) -> BaseException | None:
+def execute(
+    job: Job, *, on_progress: OnProgress | None = None, must_give_way: Callable[[], bool] | None = None
+) -> BaseException | None:
     """Run a job that this process claimed and record how it ended. Return the exception it raised, or None."""
-    run = Run(job, on_progress=on_progress)
+    run = Run(job, on_progress=on_progress, must_give_way=must_give_way)
     running.add(job.pk)
     try:
         with heartbeat(run.beat):
@@ -291,6 +293,12 @@ def resend() -> int:
             break
         sent += 1
     return sent
+
+
+def is_kept_waiting(queue: str) -> bool:
+    """Return whether a job of the queue waits that gives way to none, and no worker is free for it."""
+    waiting = Job.objects.filter(queue=queue, state=State.QUEUED, sent_at__isnull=False)
+    return waiting.exclude(kind__in=registry.kinds_that_give_way()).exists() and not alive(queue) - _busy()
 
 
 def _busy() -> set[str]:

@@ -34,6 +34,7 @@ class Kind:
     is_quiet : hide it from the strip, toasts and history, because a page waits for it and shows its result.
     is_silent : show no toast when it succeeds, because the page shows its result.
     unit : what it counts ("images"), if the rate per second is of interest.
+    gives_way : in a worker, it returns to the queue while other jobs wait and no worker is free. Needs ``restartable``.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Kind:
     is_quiet: bool = False
     is_silent: bool = False
     unit: str = ""
+    gives_way: bool = False
 
     def key_for(self, dataset_id: int | None, params: Mapping[str, Any]) -> str:
         """Return the key of a job, at most 200 characters; its template names ``dataset_id`` or parameters."""
@@ -103,6 +105,12 @@ def get(name: str) -> Kind:
     if kind is None:
         raise LookupError(f"There is no job kind {name!r}. The kinds are {', '.join(sorted(_kinds))}.")
     return kind
+
+
+def kinds_that_give_way() -> list[str]:
+    """Return the kinds that wait for all others."""
+    discover()
+    return [kind.name for kind in _kinds.values() if kind.gives_way]
 
 
 def quiet_kinds() -> list[str]:

@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs import clock
-from hoshina.jobs.errors import Cancelled, Stopping, Superseded
+from hoshina.jobs.errors import Cancelled, GivesWay, Stopping, Superseded
 from hoshina.jobs.models import Job
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,12 @@ _busy = 0
 class Run:
     """A run of a job by the process that claimed it."""
 
-    def __init__(self, job: Job, *, on_progress: OnProgress | None = None) -> None:
+    def __init__(
+        self, job: Job, *, on_progress: OnProgress | None = None, must_give_way: Callable[[], bool] | None = None
+    ) -> None:
         self.job = job
         self._on_progress = on_progress
+        self._must_give_way = must_give_way
         self._saved_at = float("-inf")
 
     @property
@@ -91,6 +94,8 @@ class Run:
         if stopping.is_set():
             raise Stopping
         try:
+            if self._must_give_way is not None and self._must_give_way():
+                raise GivesWay
             saved = (
                 self.held()
                 .filter(cancel_requested=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from hoshina.celery import app
-from hoshina.jobs import clock, lifecycle, reaper
+from hoshina.jobs import clock, lifecycle, reaper, registry
 from hoshina.jobs.chunks import help_with
 from hoshina.jobs.models import Job
 from hoshina.jobs.notify import HELP_JOB, RUN_JOB
@@ -22,8 +23,11 @@ def run_job(job_id: str) -> None:
             lifecycle.tell_broker(job)
         return
     claimed = lifecycle.claim(job_id)
-    if claimed is not None:
-        lifecycle.execute(claimed)
+    if claimed is None:
+        return
+    spec = registry.find(claimed.kind)
+    gives_way = spec is not None and spec.gives_way
+    lifecycle.execute(claimed, must_give_way=partial(lifecycle.is_kept_waiting, claimed.queue) if gives_way else None)
 
 
 @app.task(name=HELP_JOB, ignore_result=True)

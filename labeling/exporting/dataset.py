@@ -60,7 +60,7 @@ def refusal(dataset: Dataset, options: Options) -> str:
         return problem
     if problem := _why_no_unsure(dataset, options):
         return problem
-    if problem := reason_of(lambda: require_possible(dataset, options)):
+    if problem := reason_of(lambda: require_possible(dataset, options, past_of(dataset, options.as_of))):
         return problem
     by_name = {section.name: section for section in sections()}
     for name in sorted(options.extras):
@@ -70,7 +70,7 @@ def refusal(dataset: Dataset, options: Options) -> str:
             return why_not
         if options.as_of and by_name[name].tables is None:
             return f"The option {name} describes today, and can't be rebuilt as of an earlier time. Leave it out."
-    return reason_of(lambda: past_of(dataset, options.as_of))
+    return ""
 
 
 def _why_no_unsure(dataset: Dataset, options: Options) -> str:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from labeling.exporting.near_duplicates import Certificate, NearDuplicates, not_certified
 from labeling.exporting.options import Options
-from labeling.exporting.rows import LabelRow
+from labeling.exporting.rows import LabelRow, decided_items
 from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
-from labeling.fields.split_groups import Groups
+from labeling.fields.split_groups import Groups, chosen
 from labeling.models import Dataset, LabelClass
 
 # Stand for unsure and skipped images where a layout contains them. No class has these IDs.
@@ -83,8 +83,7 @@ class Labeled:
 
     def _certified(self, near: NearDuplicates, rows: NDArray[np.int64], before: NDArray[np.int8]) -> Certificate:
         places, differences = near.pairs_among(rows)
-        unchecked = near.count_unchecked(rows)
-        return Certificate(near, self.item_ids, places, differences, self.splits, before, unchecked)
+        return Certificate(near, self.item_ids, places, differences, self.splits, before, *near.count_unchecked(rows))
 
     def leakage(self) -> dict[str, Any]:
         """Return the certificate of the splits, for the manifest."""
@@ -103,3 +102,18 @@ class Labeled:
         for place, class_id in enumerate(self.class_ids):
             table[SPLITS[self.splits[place]]][classes[class_id].name] += 1
         return {split: {"items": per_class.total(), "classes": dict(per_class)} for split, per_class in table.items()}
+
+
+def splits_without_check(dataset: Dataset) -> dict[int, str]:
+    """Return the split of each labeled row in an export with default options, but without the check of near-duplicates.
+
+    Reads all labels.
+    """
+    field = chosen(dataset)
+    labeled = Labeled(Options(checks_leakage=False), Groups(field) if field else None)
+    for batch in decided_items(dataset):
+        for row in batch:
+            if row.label_id is not None:
+                labeled.add(row, row.label_id)
+    labeled.assign(Classes.of(dataset, is_past=False))
+    return {row: SPLITS[split] for row, split in zip(labeled.rows, labeled.splits, strict=True)}

@@ -14,6 +14,7 @@ from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from labeling.exporting.canonical_text import csv_line, number
 from labeling.exporting.options import Options
+from labeling.exporting.past import Past, labeled_rows_at
 from labeling.exporting.splits import SPLITS
 from labeling.models import Dataset, Item, State
 
@@ -33,14 +34,16 @@ class NearDuplicates:
     """Hold the near-duplicates of a dataset, as its last check found them.
 
     ``pairs`` (m, 2): rows of items, the smaller first, ascending. ``differences`` float32 (m,). ``groups`` (n_rows,):
-    the smallest row of each row's group. ``checked`` bool (n_rows,): which rows were compared; later rows were not.
+    the smallest row of each row's group. ``stamps`` (n_rows,): of the content of each image that was compared; 0: not
+    compared, as all later rows. ``current_stamps``: returns those of today of ascending rows, 0 where the file is gone.
     ``facts``: how it was done, for the certificate.
     """
 
     pairs: Rows
     differences: NDArray[np.float32]
     groups: Rows
-    checked: NDArray[np.bool_]
+    stamps: NDArray[np.uint64]
+    current_stamps: Callable[[Rows], NDArray[np.uint64]]
     facts: Mapping[str, Any]
 
     def keys(self, rows: Rows, own: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -62,10 +65,14 @@ class NearDuplicates:
         both = found.all(axis=1)
         return place[both], self.differences[both]
 
-    def count_unchecked(self, rows: Rows) -> int:
-        """Return how many of the rows were not compared."""
-        old = rows[rows < len(self.checked)]
-        return len(rows) - int(np.count_nonzero(self.checked[old]))
+    def count_unchecked(self, rows: Rows) -> tuple[int, int]:
+        """Return how many of the ascending rows were not compared as they are now, and how many of these changed."""
+        old = rows[rows < len(self.stamps)]
+        stamps = self.stamps[old]
+        compared, stamps = old[stamps != 0], stamps[stamps != 0]
+        now = self.current_stamps(compared)
+        n_changed = int(np.count_nonzero((now != 0) & (now != stamps)))
+        return len(rows) - len(compared) + n_changed, n_changed
 
 
 # -- Where they come from ----------------------------------------------------------------------------------
@@ -84,29 +91,36 @@ def near_duplicates_of(dataset: Dataset) -> NearDuplicates | None:
 
 
 # -- Splits that are possible ----------------------------------------------------------------------------
-def require_possible(dataset: Dataset, options: Options) -> None:
-    """Raise Refusal if a group of near-duplicates is larger than every split, or leaves one without an image."""
+def require_possible(dataset: Dataset, options: Options, past: Past | None) -> None:
+    """Raise Refusal if a group of near-duplicates is larger than every split, or leaves one without an image.
+
+    ``past``: the labels of that time count; None for those of today.
+    """
     near = near_duplicates_of(dataset) if options.checks_leakage else None
     if near is None or not len(near.pairs):
         return
     rows, group = _grouped_rows(near)
     wanted = sum(share > 0 for share in options.splits)
-    most = -(-dataset.n_labelled * max(options.splits) // 100)
+    n_labeled, is_labeled = dataset.n_labelled, None
+    if past is not None:
+        labeled_then = labeled_rows_at(dataset, past)
+        n_labeled, is_labeled = len(labeled_then), np.isin(rows, labeled_then)
+    most = -(-n_labeled * max(options.splits) // 100)
     sizes = np.unique(group, return_counts=True)[1]
-    # Only then do the labels matter, which cost a query for some hundred items.
-    if sizes.max() <= most and len(rows) - len(sizes) <= dataset.n_labelled - wanted:
+    # Only then does it matter which are labeled, which costs a query for some hundred items.
+    if sizes.max() <= most and len(rows) - len(sizes) <= n_labeled - wanted:
         return
-    labeled = group[_are_labeled(dataset, rows)]
+    labeled = group[_are_labeled(dataset, rows) if is_labeled is None else is_labeled]
     sizes = np.unique(labeled, return_counts=True)[1]
     largest = int(sizes.max(initial=0))
-    apart = dataset.n_labelled - int(sizes.sum()) + len(sizes)
+    apart = n_labeled - int(sizes.sum()) + len(sizes)
     if largest > most:
         raise Refusal(
             f"{largest:,} labeled images are near-duplicates of each other, directly or through others. The largest "
-            f"split has only {most:,} of {counted(dataset.n_labelled, 'labeled image')}.",
+            f"split has only {most:,} of {counted(n_labeled, 'labeled image')}.",
             "Clear the labels of some of them, label more images, or turn off the check for near-duplicates.",
         )
-    if apart < wanted <= dataset.n_labelled:
+    if apart < wanted <= n_labeled:
         raise Refusal(
             f"The labeled images form only {counted(apart, 'group')} without near-duplicates in others, for "
             f"{wanted} splits.",
@@ -121,8 +135,11 @@ def _grouped_rows(near: NearDuplicates) -> tuple[Rows, Rows]:
 
 
 def _are_labeled(dataset: Dataset, rows: Rows) -> NDArray[np.bool_]:
-    labeled = np.zeros(len(rows), dtype=np.bool_)
+    """Return which of the ascending rows are labeled, bool (m,). Reads these or the labeled ones, the fewer of both."""
     items = Item.objects.of(dataset).filter(state=State.LABELLED)
+    if dataset.n_labelled < len(rows):
+        return np.isin(rows, list(items.values_list("row", flat=True)))
+    labeled = np.zeros(len(rows), dtype=np.bool_)
     for start in range(0, len(rows), 2 * _BATCH):
         some = rows[start : start + 2 * _BATCH]
         labeled[start : start + len(some)] = np.isin(
@@ -137,6 +154,7 @@ class Certificate:
     """Pairs of near-duplicates among the labeled items, and which splits they got.
 
     ``places`` (m, 2): of the items of each pair among ``item_ids``. ``before``: the splits without the check.
+    ``n_unchecked``: labeled items that were not compared as they are now; ``n_changed`` of these were as they were.
     """
 
     near: NearDuplicates
@@ -146,6 +164,7 @@ class Certificate:
     splits: NDArray[np.int8]
     before: NDArray[np.int8]
     n_unchecked: int
+    n_changed: int
 
     @property
     def crossed(self) -> NDArray[np.bool_]:
@@ -171,6 +190,7 @@ class Certificate:
                 "crossed_before": int(np.count_nonzero(self.crossed)),
                 "crossing": self.n_crossing,
                 "not_checked": self.n_unchecked,
+                "changed": self.n_changed,
             },
         }
 

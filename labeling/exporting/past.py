@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
 
+import numpy as np
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
+from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
 from labeling.exporting.canonical_text import moment
@@ -92,6 +94,12 @@ def items_at(dataset: Dataset, past: Past) -> Iterator[_ItemTuple]:
     while batch := list(decided.filter(row__gt=last).values_list(*columns)[:_BATCH]):
         yield from _states(batch, past)
         last = batch[-1][0]
+
+
+def labeled_rows_at(dataset: Dataset, past: Past) -> NDArray[np.int64]:
+    """Return the rows of the items that were labeled then, ascending, (n,)."""
+    rows = (row for row, _, _, state, *_ in items_at(dataset, past) if state == State.LABELLED)
+    return np.fromiter(rows, np.int64)
 
 
 def _states(batch: Sequence[tuple[int, int, str, int | None]], past: Past) -> Iterator[_ItemTuple]:

@@ -38,12 +38,14 @@ def approximate_knn_graph(
     *,
     rng: np.random.Generator,
     recall: float = 0.98,
+    most_probes: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> MeasuredGraph:
     """Compute the k-NN graph of ``X`` (n, d) float32 by Euclidean distance, up to the requested recall.
 
     Probes as many cells as a random sample of exact neighbors needs for ``recall``: about O(n^1.5 d) if the rows form
     clusters or lie near a surface, up to the O(n^2 d) of the exact graph if they do not; O(n k) memory besides ``X``.
+    With ``most_probes`` it probes no more cells than these, whatever the recall, which is O(n^1.5 d) for any rows.
     Distances are exact. Rows that are not finite are no row's neighbors. With fewer rows than a sample, all cells are
     probed. ``on_progress(done, total)`` counts rows and may raise to stop.
     """
@@ -58,7 +60,7 @@ def approximate_knn_graph(
     cells = _InvertedFile(Z, rng)
     valid, Z = valid[cells.order], Z[cells.order]  # the rows of a cell are now adjacent
     search = Search(Z, n_neighbors)
-    n_probes, measured = cells.choose_probes(search, rng, recall)
+    n_probes, measured = cells.choose_probes(search, rng, recall, most_probes)
 
     def search_cell(cell: int) -> None:
         positions = cells.around(cell, n_probes, search.n_candidates)
@@ -156,8 +158,10 @@ class _InvertedFile:
         chosen = self.near[cell, : max(n, n_needed)]
         return np.concatenate([np.arange(self.starts[c], self.starts[c] + self.sizes[c]) for c in chosen])
 
-    def choose_probes(self, search: Search, rng: np.random.Generator, recall: float) -> tuple[int, float]:
-        """Return how many cells to probe so that a sample's neighbors reach ``recall``, and the recall reached."""
+    def choose_probes(
+        self, search: Search, rng: np.random.Generator, recall: float, most: int | None = None
+    ) -> tuple[int, float]:
+        """Return how many cells to probe, at ``most``, so that a sample reaches ``recall``, and the recall reached."""
         n = int(self.sizes.sum())
         sample = np.sort(rng.choice(n, min(n, SAMPLE), replace=False))
         near, _ = search.nearest(sample, search.columns, np.arange(n))
@@ -166,4 +170,5 @@ class _InvertedFile:
         np.put_along_axis(rank, self.near, np.arange(len(self.sizes))[None, :], axis=1)
         needed = np.sort(rank[cell[sample][:, None], cell[near]], axis=None) + 1
         n_probes = max(MIN_PROBES, int(needed[min(len(needed) - 1, int(np.ceil(recall * len(needed))) - 1)]))
+        n_probes = n_probes if most is None else min(n_probes, most)
         return n_probes, float((needed <= n_probes).mean())

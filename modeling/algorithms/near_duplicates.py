@@ -1,42 +1,33 @@
 """Find near-duplicates among images: copies that were resized, compressed, cropped, rotated a little, and burst frames.
 
-Candidates are images with a similar hash, found by bands of equal bits (Piotr Indyk and Rajeev Motwani, *Approximate
-nearest neighbors*, STOC 1998), and neighbors in the k-NN graph. A candidate is confirmed if the aligned pictures differ
-little, and much less than the first one differs from images of its kind. So images that are merely alike, such as
-galaxies, are not taken for copies. The comparison with other neighbors follows the ratio test of David Lowe,
-*Distinctive image features from scale-invariant keypoints*, IJCV 60 (2004).
+Candidates are images with a similar hash and neighbors in the k-NN graph. A candidate is confirmed if the aligned
+pictures differ little, and much less than the first one differs from images of its kind. So images that are merely
+alike, such as galaxies, are not taken for copies. The comparison with other neighbors follows the ratio test of David
+Lowe, *Distinctive image features from scale-invariant keypoints*, IJCV 60 (2004).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modeling.algorithms.neighbors import Graph
-from modeling.algorithms.perceptual_hash import BANDS, Pixels
-from modeling.algorithms.registration import differences
+from modeling.algorithms.perceptual_hash import Pixels
+from modeling.algorithms.registration import UNRELATED, differences, outlines
+from modeling.algorithms.rows import Floats, Rows, blocks, run_in_threads
+from modeling.algorithms.similar_hashes import MAX_BITS, Hashes, Tell, similar_hashes
 
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
-Hashes = NDArray[np.uint16]
-# tell(stage, done, total) may raise to stop.
-Tell = Callable[[str, int, int], None]
-
-# Within equal bands, sorted by the other bits, each hash is compared with this many after it.
-WINDOW = 16
-# Bits of 128 in which candidates may differ.
-MAX_BITS = 40
 # Neighbors in the graph that are candidates, and how much nearer than the last neighbor they must be.
 NEIGHBORS = 5
 NEARER = 0.8
-# Candidates per image at most, on average. Beyond, those with fewer differing bits are kept.
-_PER_IMAGE = 5
+# Of its candidates, each image is aligned with this many, those that differ least before.
+PER_IMAGE = 5
 # Neighbors for the usual difference of images of a kind.
 _USUAL_OF = 5
 _BLOCK = 65_536
+_ALIGNED_BLOCK = 4096
 # Groups of more images than this are checked for being chains, on a sample of pairs.
 LARGE = 20
 _SAMPLE = 64
@@ -62,7 +53,7 @@ class Thresholds:
 class NearDuplicates:
     """Pairs of near-duplicates. ``pairs`` (m, 2), the smaller row first, ascending; ``differences`` float32 (m,).
 
-    ``n_candidates``: pairs that were compared. ``bits``: in how many bits of their hashes these could differ.
+    ``n_candidates``: pairs that were aligned. ``bits``: in how many bits of their hashes these could differ.
     ``n_chained``: pairs that were dropped because they chained images that are merely alike.
     """
 
@@ -84,77 +75,69 @@ def find_near_duplicates(
 ) -> NearDuplicates:
     """Find the near-duplicates among ``rows`` of ``signatures`` (n, 32, 32) and ``hashes`` (n, 8).
 
-    ``graph`` has n rows or fewer; images beyond are compared by their hashes alone. Deterministic. O(n) pairs are
-    compared, whatever the images.
+    ``graph`` has n rows or fewer; images beyond are compared by their hashes alone. Deterministic. At most PER_IMAGE
+    pairs per image are aligned, whatever the images, so time is O(n). About 500 bytes per image are in memory besides
+    the arguments; ``signatures`` may be memory-mapped.
     """
-    by_hash, bits = similar_hashes(hashes, rows, tell)
     usable = np.zeros(len(signatures), dtype=np.bool_)
     usable[rows] = True
-    candidates = _unique([by_hash, *([] if graph is None else [near_in_graph(graph, usable)])])
-    found = np.ones(len(candidates), dtype=np.float32)
-    for start in range(0, len(candidates), _BLOCK // 16):
-        tell("Comparing similar images", start, len(candidates))
-        some = candidates[start : start + _BLOCK // 16]
-        found[start : start + len(some)] = differences(signatures, some, thresholds.difference)
+    candidates = candidate_pairs(signatures, hashes, rows, graph, usable, tell)
+    found = _differences(signatures, candidates, thresholds.difference, "Comparing similar images", tell)
     close = found <= thresholds.difference
     pairs, apart = candidates[close], found[close]
-    usual = _usual_differences(signatures, graph, np.unique(pairs), usable, tell)
-    kind = np.fmin(*(usual[np.searchsorted(np.unique(pairs), pairs[:, column])] for column in (0, 1)))
-    confirmed = (apart <= thresholds.strict) | (apart <= thresholds.ratio * kind)
+    members, place = np.unique(pairs, return_inverse=True)
+    usual = _usual_differences(signatures, graph, members, usable, tell)[place.reshape(pairs.shape)]
+    confirmed = (apart <= thresholds.strict) | (apart <= thresholds.ratio * np.fmin(usual[:, 0], usual[:, 1]))
     pairs, apart = pairs[confirmed], apart[confirmed]
-    tell("Checking large groups", 0, 0)
-    unchained = without_chains(signatures, pairs, apart, thresholds.among_copies)
+    unchained = without_chains(signatures, pairs, apart, thresholds.among_copies, tell)
     n_chained = int(np.count_nonzero(~unchained))
-    return NearDuplicates(pairs[unchained], apart[unchained], len(candidates), bits, n_chained)
+    return NearDuplicates(pairs[unchained], apart[unchained], len(candidates), MAX_BITS, n_chained)
+
+
+def _differences(signatures: Pixels, pairs: Rows, limit: float, stage: str, tell: Tell) -> Floats:
+    """Return the differences of pairs (m, 2) up to the limit, (m,), computed in threads."""
+    found = np.ones(len(pairs), dtype=np.float32)
+
+    def compare(part: slice) -> None:
+        found[part] = differences(signatures, pairs[part], limit)
+
+    tell(stage, 0, len(pairs))
+    run_in_threads(compare, list(blocks(len(pairs), _ALIGNED_BLOCK)), lambda part: tell(stage, part.stop, len(pairs)))
+    return found
 
 
 # -- Candidates -----------------------------------------------------------------------------------
-def similar_hashes(hashes: Hashes, rows: Rows, tell: Tell) -> tuple[Rows, int]:
-    """Return pairs of ``rows`` (m, 2) whose hashes differ in few bits and agree in one band, and the most bits.
-
-    Up to MAX_BITS, or fewer if these were more than 5 pairs per image. Complete among bands that at most WINDOW images
-    share. Of crowded ones, images next to each other in the order of the other bits are compared.
-    """
-    limit = max(1000, _PER_IMAGE * len(rows))
-    keys, bits = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint8)
-    most = MAX_BITS
-    n = len(hashes)
-    for band in range(BANDS):
-        tell("Comparing hashes", band, BANDS)
-        order = rows[np.lexsort([hashes[rows, (band + place) % BANDS] for place in reversed(range(BANDS))])]
-        for step in range(1, min(WINDOW, len(order) - 1) + 1):
-            new_keys, new_bits = _in_band(hashes, order, band, step, most, n)
-            keys, bits = np.concatenate([keys, new_keys]), np.concatenate([bits, new_bits])
-            if len(keys) > 2 * limit:
-                keys, bits, most = _reduced(keys, bits, most, limit)
-    keys, bits, most = _reduced(keys, bits, most, limit)
-    return np.stack(np.divmod(keys, n), axis=1) if n else np.zeros((0, 2), dtype=np.int64), most
-
-
-def _in_band(hashes: Hashes, order: Rows, band: int, step: int, most: int, n: int) -> tuple[Rows, NDArray[np.uint8]]:
-    """Return pairs at this distance in the order with an equal band, as numbers, and their differing bits."""
-    keys, bits = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint8)]
-    for start in range(0, len(order) - step, _BLOCK):
-        first, second = order[start : start + _BLOCK], order[start + step : start + step + _BLOCK]
-        first = first[: len(second)]
-        same = hashes[first, band] == hashes[second, band]
-        first, second = first[same], second[same]
-        differing = np.bitwise_count(hashes[first] ^ hashes[second]).sum(axis=1, dtype=np.uint8)
-        few = differing <= most
-        keys.append(np.minimum(first, second)[few] * n + np.maximum(first, second)[few])
-        bits.append(differing[few])
-    return np.concatenate(keys), np.concatenate(bits)
+def candidate_pairs(
+    signatures: Pixels, hashes: Hashes, rows: Rows, graph: Graph | None, usable: NDArray[np.bool_], tell: Tell
+) -> Rows:
+    """Return the pairs to align, ascending, (m, 2): for each image those that differ least, if they are related."""
+    pairs = similar_hashes(hashes, rows, tell)
+    if graph is not None:
+        pairs = _unique(np.concatenate([pairs, near_in_graph(graph, usable)]))
+    vectors = np.zeros((len(signatures), outlines(signatures[:0]).shape[1]), dtype=np.float16)
+    for part in blocks(len(rows), _BLOCK):
+        tell("Comparing similar images", 0, 0)
+        vectors[rows[part]] = outlines(signatures[rows[part]])
+    apart = np.empty(len(pairs), dtype=np.float32)
+    for part in blocks(len(pairs), _BLOCK // 4):
+        tell("Comparing similar images", 0, 0)
+        left, right = (vectors[pairs[part, column]].astype(np.float32) for column in (0, 1))
+        apart[part] = 1 - np.einsum("ij,ij->i", left, right)
+    related = apart < UNRELATED
+    pairs, apart = pairs[related], apart[related]
+    return pairs[nearest_of_each(pairs, apart, PER_IMAGE)]
 
 
-def _reduced(keys: Rows, bits: NDArray[np.uint8], most: int, limit: int) -> tuple[Rows, NDArray[np.uint8], int]:
-    """Drop repetitions, and the pairs with the most differing bits while there are more than ``limit``."""
-    keys, first = np.unique(keys, return_index=True)
-    bits = bits[first]
-    totals = np.cumsum(np.bincount(bits, minlength=most + 1))
-    while most > 0 and totals[most] > limit:
-        most -= 1
-    few = bits <= most
-    return keys[few], bits[few], most
+def nearest_of_each(pairs: Rows, apart: Floats, most: int) -> NDArray[np.bool_]:
+    """Return which pairs (m, 2) are among the ``most`` with the least ``apart`` (m,) of either row, bool (m,)."""
+    owners = pairs.T.ravel()
+    order = np.lexsort((np.tile(apart, 2), owners))
+    owners = owners[order]
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    rank = np.arange(len(owners)) - np.repeat(starts, np.diff(np.append(starts, len(owners))))
+    chosen = np.zeros(len(pairs), dtype=np.bool_)
+    chosen[order[rank < most] % max(1, len(pairs))] = True
+    return chosen
 
 
 def near_in_graph(graph: Graph, usable: NDArray[np.bool_]) -> Rows:
@@ -173,10 +156,10 @@ def near_in_graph(graph: Graph, usable: NDArray[np.bool_]) -> Rows:
     return np.concatenate(pairs)
 
 
-def _unique(parts: list[Rows]) -> Rows:
-    pairs = np.concatenate(parts)
-    pairs.sort(axis=1)
-    return np.unique(pairs, axis=0)
+def _unique(pairs: Rows) -> Rows:
+    """Return each pair (m, 2) once, the smaller row first, ascending."""
+    n = int(pairs.max(initial=0)) + 1
+    return np.stack(np.divmod(np.unique(pairs.min(axis=1) * n + pairs.max(axis=1)), n), axis=1)
 
 
 # -- Confirmation ---------------------------------------------------------------------------------
@@ -189,22 +172,19 @@ def _usual_differences(
     if graph is None or k < 2:
         return usual
     columns = np.unique(np.linspace(k // 3, k - 1, _USUAL_OF).round().astype(np.int64))
-    for start in range(0, len(rows), _BLOCK // 64):
-        tell("Comparing with other images of the kind", start, len(rows))
-        some = rows[start : start + _BLOCK // 64]
-        inside = np.flatnonzero(some < len(graph.indices))
-        others = graph.indices[some[inside]][:, columns].astype(np.int64)
-        valid = (others >= 0) & usable[others]
-        pairs = np.stack(np.broadcast_arrays(some[inside][:, None], others), axis=2)[valid]
-        values = np.full(others.shape, np.nan, dtype=np.float32)
-        values[valid] = differences(signatures, pairs)
-        has_any = valid.any(axis=1)
-        usual[start + inside[has_any]] = np.nanmedian(values[has_any], axis=1)
+    inside = np.flatnonzero(rows < len(graph.indices))
+    others = graph.indices[rows[inside]][:, columns].astype(np.int64)
+    valid = (others >= 0) & usable[others]
+    pairs = np.stack(np.broadcast_arrays(rows[inside][:, None], others), axis=2)[valid]
+    values = np.full(others.shape, np.nan, dtype=np.float32)
+    values[valid] = _differences(signatures, pairs, 1.0, "Comparing with other images of the kind", tell)
+    has_any = valid.any(axis=1)
+    usual[inside[has_any]] = np.nanmedian(values[has_any], axis=1)
     return usual
 
 
 # -- Groups ---------------------------------------------------------------------------------------
-def without_chains(signatures: Pixels, pairs: Rows, apart: Floats, limit: float) -> NDArray[np.bool_]:
+def without_chains(signatures: Pixels, pairs: Rows, apart: Floats, limit: float, tell: Tell) -> NDArray[np.bool_]:
     """Return which pairs (m, 2) remain when groups are cut that are chains of images that are merely alike, bool (m,).
 
     Among copies most pairs differ by at most ``limit``. A group of more than LARGE images for which this is not so, on
@@ -213,15 +193,15 @@ def without_chains(signatures: Pixels, pairs: Rows, apart: Floats, limit: float)
     remaining = np.ones(len(pairs), dtype=np.bool_)
     waiting = np.arange(len(pairs))
     while len(waiting):
-        members, number = np.unique(pairs[waiting], return_inverse=True)
-        group = grouped(number.reshape(-1, 2), len(members))
-        of_pair = group[number.reshape(-1, 2)[:, 0]]
-        sizes = np.bincount(group, minlength=len(members))
+        members, place = np.unique(pairs[waiting], return_inverse=True)
+        group = grouped(place.reshape(-1, 2), len(members))
+        of_pair = group[place.reshape(-1, 2)[:, 0]]
+        by_group, by_pair = np.argsort(group, kind="stable"), np.argsort(of_pair, kind="stable")
         again = [np.zeros(0, dtype=np.int64)]
-        for large in np.flatnonzero(sizes > LARGE):
-            inside = waiting[of_pair == large]
-            if _are_copies(signatures, members[group == large], limit):
-                continue
+        large = np.flatnonzero(np.bincount(group, minlength=len(members)) > LARGE)
+        unlike = _are_unlike(signatures, [members[_equal_to(number, group, by_group)] for number in large], limit, tell)
+        for number in large[unlike]:
+            inside = waiting[_equal_to(number, of_pair, by_pair)]
             order = inside[np.lexsort((inside, apart[inside]))]
             again.append(np.sort(order[: len(order) // 2]))
             remaining[order[len(order) // 2 :]] = False
@@ -229,12 +209,23 @@ def without_chains(signatures: Pixels, pairs: Rows, apart: Floats, limit: float)
     return remaining
 
 
-def _are_copies(signatures: Pixels, rows: Rows, limit: float) -> bool:
-    """Return whether most of a random sample of pairs among ``rows`` differ by at most ``limit``."""
-    rng = np.random.default_rng(int(rows[0]))
-    first = rng.integers(0, len(rows), _SAMPLE)
-    second = (first + rng.integers(1, len(rows), _SAMPLE)) % len(rows)
-    return bool(np.median(differences(signatures, np.stack([rows[first], rows[second]], axis=1))) <= limit)
+def _equal_to(value: int, values: Rows, order: Rows) -> Rows:
+    """Return the ascending places of ``value`` in ``values``, which ``order`` sorts stably, without reading all."""
+    first, last = (np.searchsorted(values, value, side, sorter=order) for side in ("left", "right"))
+    return order[first:last]
+
+
+def _are_unlike(signatures: Pixels, groups: list[Rows], limit: float, tell: Tell) -> NDArray[np.bool_]:
+    """Return for each group of rows whether most of a random sample of pairs differ by more than ``limit``."""
+    pairs = np.zeros((len(groups), _SAMPLE, 2), dtype=np.int64)
+    for rows, sample in zip(groups, pairs, strict=True):
+        rng = np.random.default_rng(int(rows[0]))
+        first = rng.integers(0, len(rows), _SAMPLE)
+        second = (first + rng.integers(1, len(rows), _SAMPLE)) % len(rows)
+        sample[:] = np.stack([rows[first], rows[second]], axis=1)
+    apart = _differences(signatures, pairs.reshape(-1, 2), 1.0, "Checking large groups", tell)
+    unlike: NDArray[np.bool_] = np.median(apart.reshape(len(groups), _SAMPLE), axis=1) > limit
+    return unlike
 
 
 def grouped(pairs: Rows, n: int) -> Rows:

@@ -11,7 +11,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dct
 
 Pixels = NDArray[np.uint8]
 # Each hash is this many words of 16 bits, one per band of the search.
@@ -32,6 +31,8 @@ def hashes_of(signatures: Pixels) -> NDArray[np.uint16]:
 
     A bit is set if the frequency's coefficient is above the median of its word. The brightness is left out.
     """
+    from scipy.fft import dct  # slow to import, and every process imports this module
+
     rows, columns = _frequencies()
     transform = dct(np.eye(SIDE), axis=0, norm="ortho")[: rows.max() + 1].astype(np.float32)
     hashes = np.empty((len(signatures), BANDS), np.uint16)
@@ -39,7 +40,9 @@ def hashes_of(signatures: Pixels) -> NDArray[np.uint16]:
     for start in range(0, len(signatures), _BLOCK):
         pixels = signatures[start : start + _BLOCK].astype(np.float32)
         spectrum = (transform @ pixels @ transform.T)[:, rows, columns].reshape(len(pixels), BANDS, _BITS)
-        bits = spectrum > np.median(spectrum, axis=2, keepdims=True)
+        # The median, several times faster than with np.median.
+        middle = np.sort(spectrum, axis=2)[:, :, _BITS // 2 - 1 : _BITS // 2 + 1].mean(axis=2, keepdims=True)
+        bits = spectrum > middle
         hashes[start : start + _BLOCK] = (bits * weights).sum(axis=2, dtype=np.uint16)
     return hashes
 

@@ -21,7 +21,7 @@ from labeling.images.lupton_rgb import composite
 from labeling.images.open_image import ImageProblem, open_for_resizing
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.revisions import picture_hash
-from labeling.models import Dataset, Item
+from labeling.models import Dataset, Item, ItemQuerySet
 from modeling import store
 from modeling.backends import Encoder
 from modeling.encoders.input_spec import InputSpec
@@ -29,6 +29,8 @@ from modeling.encoders.input_spec import InputSpec
 # Batches that are computed at the same time: otherwise cores would wait for the last image of each.
 _IN_FLIGHT = 2
 
+# Receives the positions of items and their encoder inputs, uint8 (n, side, side, 3).
+OnPixels = Callable[[Sequence[int], Sequence[npt.NDArray[np.uint8]]], None]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]
 
 
@@ -48,10 +50,18 @@ class Pictured:
 
 def pictured(dataset: Dataset, start: int, stop: int, spec: InputSpec) -> Iterator[Pictured]:
     """Yield the available items with rows in [start, stop), in a dataset of single images with their first frame."""
+    return _pictured(Item.objects.of(dataset).filter(row__gte=start, row__lt=stop), spec)
+
+
+def pictured_in(dataset: Dataset, rows: Sequence[int], spec: InputSpec) -> Iterator[Pictured]:
+    """Yield the available items of at most some hundred ``rows``, as :func:`pictured` does."""
+    return _pictured(Item.objects.of(dataset).filter(row__in=rows), spec)
+
+
+def _pictured(items: ItemQuerySet, spec: InputSpec) -> Iterator[Pictured]:
     found = (
-        Item.objects.of(dataset)
-        .available()
-        .filter(row__gte=start, row__lt=stop, frames__isnull=False)
+        items.available()
+        .filter(frames__isnull=False)
         .order_by("row", "frames__id")
         .values_list("row", "frames__sha256", "frames__revision", "frames__path", "frames__role")
     )
@@ -100,15 +110,18 @@ def encode_items(
     spec: InputSpec,
     advance: Callable[[int], None],
     squares: Squares | None = None,
+    on_pixels: OnPixels | None = None,
 ) -> Found:
     """Encode items: return embeddings float32 (n, width), which slots are empty (n, slots), and why files failed.
 
     The embeddings of frames are concatenated in the order of the roles, or averaged. A slot holds one frame: there
     is one per role if they are concatenated, otherwise one in all. The store decides what fills an empty slot.
-    ``advance`` is called with the number of items. Files whose encoder input is in ``squares`` are not opened.
+    ``advance`` is called with the number of items. Files whose encoder input is in ``squares`` are not opened. Where
+    each item is one picture, ``on_pixels`` receives all encoder inputs.
     """
     if not spec.has_parts:
-        found, readable, problems = _encode(encoder, [_whole(item, root, spec) for item in items], advance, squares)
+        pictures = [_whole(item, root, spec) for item in items]
+        found, readable, problems = _encode(encoder, pictures, advance, squares, on_pixels)
         return found, ~readable[:, None], problems
     owner = np.repeat(np.arange(len(items)), [len(item.paths) for item in items])
     slot = np.array([spec.roles.index(role) for item in items for role in item.paths], dtype=np.int64)
@@ -196,7 +209,11 @@ class _Batch:
 
 
 def _encode(
-    encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[int], None], squares: Squares | None = None
+    encoder: Encoder,
+    pictures: Sequence[_Picture],
+    advance: Callable[[int], None],
+    squares: Squares | None = None,
+    on_pixels: OnPixels | None = None,
 ) -> Found:
     """Encode images. Threads decode and resize the next batches while the encoder computes the current ones.
 
@@ -218,6 +235,8 @@ def _encode(
         closing(_batches(encoder, pictures, squares)) as batches,
     ):
         for batch in batches:
+            if on_pixels is not None:
+                on_pixels(batch.positions, batch.pixels)
             running.append((batch, pool.submit(batch.encode, encoder)))
             if len(running) == _IN_FLIGHT:
                 finish(*running.popleft())

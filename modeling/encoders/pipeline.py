@@ -39,6 +39,7 @@ from modeling.encoders.choice import (
 from modeling.encoders.frames import encode_items, pictured
 from modeling.encoders.input_spec import InputSpec
 from modeling.encoders.reductions import count_left_out, embedding_set_of, reduced_for, with_reduction
+from modeling.leakage.signatures import Signatures
 from modeling.models import IMPORTED, EmbeddingSet
 
 log = logging.getLogger(__name__)
@@ -203,10 +204,15 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
         if item.row >= len(recorded) or recorded[item.row] != item.stamp
     ]
     squares = _squares(vectors.dataset, encoder, spec)
-    found, missing, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, spec, run.advance, squares)
+    signatures = Signatures(len(wanted)) if encoder.is_plain else None
+    found, missing, problems = encode_items(
+        encoder, wanted, vectors.dataset.data_dir, spec, run.advance, squares, signatures.add if signatures else None
+    )
     stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
     rows = np.array([item.row for item in wanted], dtype=np.int64)
     store.save_part(vectors, start, stop, rows, stamps, found, missing)
+    if signatures is not None:
+        signatures.save(run.dataset_id, spec, rows, stamps)
     count_left_out(vectors, encoder)
     if squares is not None:
         squares.drop(sha256 for item in wanted for sha256 in item.hashes.values())

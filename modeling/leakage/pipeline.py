@@ -3,77 +3,77 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset
 from modeling import store
+from modeling.algorithms.ivf_neighbors import approximate_knn_graph
 from modeling.algorithms.near_duplicates import Thresholds, find_near_duplicates, grouped
-from modeling.algorithms.neighbors import Graph
-from modeling.algorithms.perceptual_hash import SIDE, Pixels, hashes_of, signature_of
+from modeling.algorithms.neighbors import Graph, knn_graph, project
+from modeling.algorithms.perceptual_hash import SIDE, Pixels, hashes_of
 from modeling.algorithms.registration import is_blank
-from modeling.backends.encoder import Encoder, FloatArray
+from modeling.algorithms.rows import blocks
+from modeling.algorithms.similar_hashes import Hashes, Tell
 from modeling.encoders.frames import encode_pictures, pictured
 from modeling.encoders.input_spec import InputSpec
-from modeling.encoders.neighbor_cache import NEIGHBOURS, SEED, graph_of, made_graph
+from modeling.encoders.neighbor_cache import AT_ONCE, NEIGHBOURS, SEED, graph_of
 from modeling.encoders.pipeline import count_rows, stale_rows
-from modeling.leakage.files import ROW_BYTES, open_signatures, save_pairs, save_signatures
+from modeling.leakage.files import Stamps, has_parts, merge_parts, open_signatures, save_pairs, save_part
+from modeling.leakage.schedule import is_compared, source_of
+from modeling.leakage.signatures import SignatureEncoder
 from modeling.models import EmbeddingSet, LeakageCheck
 
 Rows = NDArray[np.int64]
-# Signatures are saved whenever there are twice as many, from this number on: little is lost if a worker dies.
-_FIRST = 5_000
+# Signatures are saved after this many: seconds of work are lost if a worker dies.
+_PART_ROWS = 4096
 _CHUNK = 256
-# Components of signatures that are compared where there are no embeddings.
+_BLOCK = 65_536
+# Components of signatures that are compared where there are no embeddings, and cells that are searched for neighbors:
+# copies are much nearer than other neighbors, so the nearest cells have them.
 _COMPONENTS = 64
+_MOST_PROBES = 8
 _METHOD = "perceptual hash of 128 bits and k-NN graph, confirmed by aligned pictures of 32 pixels"
 
 
-class SignatureEncoder(Encoder):
-    """Encodes an image as its signature, with the decoding and the threads of other encoders."""
-
-    name = "signature"
-    fingerprint = "signature"
-    dim = ROW_BYTES
-    input_side = SIDE
-    is_plain = False
-    batch_size = 64
-    reason = ""
-
-    @property
-    def decode_side(self) -> int:
-        """Return a side that is reduced with care."""
-        return 4 * SIDE
-
-    def prepare(self, image: Image.Image) -> Pixels:
-        return signature_of(image)
-
-    def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        return pixels.reshape(len(pixels), -1).astype(np.float32)
-
-
 def check_leakage(run: Run) -> dict[str, Any]:
-    """Run the job. Returns what ``check_leakage --json`` prints."""
+    """Run the job. Returns what ``check_leakage --json`` prints.
+
+    Compares nothing if the images and embeddings are those of the last check.
+    """
     began = time.monotonic()
     dataset = Dataset.objects.get(pk=run.dataset_id)
     check, _ = LeakageCheck.objects.get_or_create(dataset=dataset)
     n_unreadable = _update_signatures(run, dataset, check)
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).first()
+    is_unchanged = is_compared(dataset, check, embedding_set)
+    if not is_unchanged:
+        _compare(dataset, check, embedding_set, n_unreadable, _teller(run))
+    return {
+        "images": check.n_images, "pairs": check.n_pairs, "groups": check.n_groups,
+        "largest_group": check.facts["largest_group"], "unreadable": n_unreadable, "blank": check.facts["blank"],
+        "unchanged": is_unchanged, "seconds": round(time.monotonic() - began, 3),
+    }  # fmt: skip
+
+
+def _compare(
+    dataset: Dataset, check: LeakageCheck, embedding_set: EmbeddingSet | None, n_unreadable: int, tell: Tell
+) -> None:
+    """Find the near-duplicates and save them."""
     signatures, stamps = open_signatures(check)
-    has = stamps != 0
-    if not has.any():
+    if not stamps.any():
         raise Refusal("No image of this dataset could be read.", "See its Problems page, or scan the folder again.")
-    tell = _teller(run)
-    blank = has & _blank(signatures, tell)
-    rows = np.flatnonzero(has & ~blank)
-    hashes = hashes_of(signatures)
-    graph, encoder = _graph(dataset, signatures, rows, tell)
+    blank, hashes = described(signatures, tell)
+    blank &= stamps != 0
+    compared: Stamps = np.where(blank, np.uint64(0), stamps)
+    rows = np.flatnonzero(compared)
+    graph = _graph(embedding_set, signatures, rows, tell)
     thresholds = Thresholds()
     found = find_near_duplicates(signatures, hashes, rows, graph, thresholds=thresholds, tell=tell)
     groups = grouped(found.pairs, len(signatures))
@@ -82,9 +82,10 @@ def check_leakage(run: Run) -> dict[str, Any]:
     in_graph[: len(graph.indices)] = (graph.indices >= 0).any(axis=1)
     check.n_images, check.n_pairs = len(rows), len(found.pairs)
     check.n_groups = int(np.count_nonzero(sizes > 1))
+    check.source, check.compared_generation = source_of(embedding_set), check.generation
     check.facts = {
         "method": _METHOD,
-        "encoder": encoder,
+        "encoder": embedding_set.fingerprint if embedding_set else None,
         "thresholds": asdict(thresholds) | {"bits": found.bits},
         "images": len(rows),
         "compared_pairs": found.n_candidates,
@@ -94,13 +95,7 @@ def check_leakage(run: Run) -> dict[str, Any]:
         "blank": int(np.count_nonzero(blank)),
         "without_neighbors": int(np.count_nonzero(~in_graph[rows])),
     }
-    checked = has & ~blank
-    save_pairs(check, found.pairs, found.differences, checked)
-    return {
-        "images": check.n_images, "pairs": check.n_pairs, "groups": check.n_groups,
-        "largest_group": check.facts["largest_group"], "unreadable": n_unreadable, "blank": check.facts["blank"],
-        "seconds": round(time.monotonic() - began, 3),
-    }  # fmt: skip
+    save_pairs(check, found.pairs, found.differences, groups, compared)
 
 
 def _teller(run: Run) -> Callable[[str, int, int], None]:
@@ -121,9 +116,11 @@ def _update_signatures(run: Run, dataset: Dataset, check: LeakageCheck) -> int:
     run.stage("Looking for new and changed images")
     if check.input_key != spec.key:
         check.generation, check.input_key = 0, spec.key
+    n_rows = count_rows(dataset)
+    if has_parts(dataset.pk):  # of the embedding job, or of a check that was killed
+        merge_parts(check, spec, n_rows)
     stamps = open_signatures(check)[1]
     stale, _ = stale_rows(dataset, stamps, run.check)
-    n_rows = count_rows(dataset)
     if not len(stale) and len(stamps) == n_rows:
         return 0
     if len(stale) and not dataset.data_dir.is_dir():
@@ -132,22 +129,13 @@ def _update_signatures(run: Run, dataset: Dataset, check: LeakageCheck) -> int:
             "Connect its disk, or set AL_DATA_DIR to where it is now.",
         )
     run.stage("Computing signatures", total=len(stale))
-    n_unreadable = 0
-    for some in _growing(stale, int(np.count_nonzero(stamps))):
-        n_unreadable += _compute(run, dataset, check, spec, some, n_rows)
+    n_unreadable = sum(_compute(run, dataset, spec, stale[part]) for part in blocks(len(stale), _PART_ROWS))
+    merge_parts(check, spec, n_rows)
     return n_unreadable
 
 
-def _growing(rows: Rows, n_done: int) -> Iterator[Rows]:
-    """Yield parts of ``rows``, each as large as all that was done before; none if there are no rows."""
-    start = 0
-    while start < max(1, len(rows)):
-        size = max(_FIRST, n_done + start)
-        yield rows[start : start + size]
-        start += size
-
-
-def _compute(run: Run, dataset: Dataset, check: LeakageCheck, spec: InputSpec, rows: Rows, n_rows: int) -> int:
+def _compute(run: Run, dataset: Dataset, spec: InputSpec, rows: Rows) -> int:
+    """Compute and save the signatures of ``rows``. Return the number of images that could not be read."""
     encoder = SignatureEncoder()
     new, stamps = np.zeros((len(rows), SIDE, SIDE), np.uint8), np.zeros(len(rows), np.uint64)
     n_unreadable = 0
@@ -161,33 +149,42 @@ def _compute(run: Run, dataset: Dataset, check: LeakageCheck, spec: InputSpec, r
         new[places] = vectors[readable].reshape(-1, SIDE, SIDE).astype(np.uint8)
         stamps[places] = np.array([item.stamp for item in items], np.uint64)[readable]
         n_unreadable += int(np.count_nonzero(~readable))
-    save_signatures(check, n_rows, rows, new, stamps)
+    save_part(dataset.pk, spec, rows, stamps, new)
     return n_unreadable
 
 
-def _blank(signatures: Pixels, tell: Callable[[str, int, int], None]) -> NDArray[np.bool_]:
-    tell("Reading signatures", 0, len(signatures))
-    return is_blank(signatures)
+def described(signatures: Pixels, tell: Tell) -> tuple[NDArray[np.bool_], Hashes]:
+    """Return which pictures are blank, (n,), and the hashes of all, (n, 8)."""
+    parts = []
+    for part in blocks(len(signatures), _BLOCK):
+        tell("Computing hashes", part.start, len(signatures))
+        parts.append((is_blank(signatures[part]), hashes_of(signatures[part])))
+    return np.concatenate([blank for blank, _ in parts]), np.concatenate([hashes for _, hashes in parts])
 
 
 # -- Neighbors ------------------------------------------------------------------------------------
-def _graph(
-    dataset: Dataset, signatures: Pixels, rows: Rows, tell: Callable[[str, int, int], None]
-) -> tuple[Graph, str | None]:
-    """Return the k-NN graph of the embeddings in use and their fingerprint, or of signatures without embeddings."""
-    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+def _graph(embedding_set: EmbeddingSet | None, signatures: Pixels, rows: Rows, tell: Tell) -> Graph:
+    """Return the k-NN graph of the embeddings in use, which maps and queues share, or one of the signatures."""
     vectors = store.open_vectors(embedding_set) if embedding_set else None
     if embedding_set is not None and vectors is not None:
-        return graph_of(embedding_set, vectors, tell), embedding_set.fingerprint
-    return graph_of_signatures(signatures, rows, tell), None
+        return graph_of(embedding_set, vectors, tell)
+    return graph_of_signatures(signatures, rows, tell)
 
 
-def graph_of_signatures(signatures: Pixels, rows: Rows, tell: Callable[[str, int, int], None]) -> Graph:
-    """Return the k-NN graph of the signatures' principal components, with rows of -1 for all but ``rows``."""
-    from modeling.algorithms.neighbors import project
+def graph_of_signatures(signatures: Pixels, rows: Rows, tell: Tell) -> Graph:
+    """Return a k-NN graph of the signatures' principal components, with rows of -1 for all but ``rows``.
 
+    Above 20,000 images only the nearest cells are searched, so most of the far neighbors are not the nearest ones.
+    """
     has = np.zeros(len(signatures), dtype=np.bool_)
     has[rows] = True
-    pixels = signatures[:, ::2, ::2].reshape(len(signatures), -1).astype(np.float32)
+    pixels = signatures[:, ::2, ::2].reshape(len(signatures), -1)
     Z = project(pixels, rng=np.random.default_rng(SEED), has=has, dims=_COMPONENTS, is_unit=True)
-    return made_graph(Z, NEIGHBOURS, tell, seed=SEED)[0]
+
+    def count(done: int, total: int) -> None:
+        tell("Finding the nearest neighbors of each image", done, total)
+
+    if len(rows) <= AT_ONCE:
+        return knn_graph(Z, NEIGHBOURS, on_progress=count)
+    rng = np.random.default_rng(SEED)
+    return approximate_knn_graph(Z, NEIGHBOURS, rng=rng, most_probes=_MOST_PROBES, on_progress=count).graph

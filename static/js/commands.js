@@ -19,7 +19,8 @@ export function addCommands(entriesOf) {
 function pages() {
   return [...document.querySelectorAll(".nav a[href]")].filter(isAllowed).map((link) => {
     const group = link.closest(".nav-group")?.querySelector("summary").textContent.trim() ?? "";
-    return { name: link.textContent.trim(), kind: "page", words: group, run: () => link.click() };
+    const words = [group, link.dataset.words ?? ""].join(" ");
+    return { name: link.textContent.trim(), kind: "page", words, run: () => link.click() };
   });
 }
 

@@ -62,6 +62,7 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
             "modeling:versions", "modeling:compare", "modeling:badge", "modeling:policy", "modeling:embed",
             "modeling:encoders", "modeling:encoder_use", "modeling:encoder_refit", "modeling:encoder_delete",
             "modeling:embeddings", "modeling:predictions", "modeling:encoder_look_up", "modeling:leakage",
+            "modeling:near_duplicates",
             "modeling:quick", "modeling:quick_check", "modeling:quick_samples", "modeling:quick_live",
             "modeling:quick_finish", "modeling:quick_embed", "modeling:probabilities",
             "labeling:progress", "labeling:progress_goal",

@@ -12,7 +12,7 @@ from labeling.exporting import Options, refusal
 from labeling.exporting.near_duplicates import near_duplicates_of
 from labeling.models import Dataset, Item
 from modeling.algorithms.near_duplicates import LARGE
-from modeling.leakage import files, pipeline
+from modeling.leakage import files, signatures
 from modeling.models import LeakageCheck
 from tests.factories import MakeDataset, archive_bytes, call_before, command_json, decide, manifest, opened, table
 from tests.modeling.factories import add_vectors
@@ -108,7 +108,7 @@ def test_only_new_and_changed_images_are_read(dataset: Dataset, monkeypatch: pyt
     assert near is not None
     assert near.count_unchecked(np.arange(49)) == 1
     read: list[int] = []
-    call_before(monkeypatch, pipeline, "signature_of", lambda image: read.append(image.width))
+    call_before(monkeypatch, signatures, "signature_of", lambda image: read.append(image.width))
     command_json("check_leakage")
     assert len(read) == 2
     assert groups_of(dataset) == [[0, *range(N + 1, N + 6)], *PLANTED[1:], [3, 48]]
@@ -168,12 +168,11 @@ def test_it_says_why_nothing_can_be_compared(make_dataset: MakeDataset) -> None:
 
 def test_files_that_are_gone_count_as_no_check(dataset: Dataset) -> None:
     command_json("check_leakage")
-    check = LeakageCheck.objects.get(dataset=dataset)
-    for file in files.files_of(check).folder.iterdir():
+    for file in files.files_of(dataset.pk).folder.iterdir():
         file.unlink()
     assert manifest(opened(archive_bytes(dataset)))["leakage"]["checked"] is False
     assert command_json("check_leakage")["groups"] == 3
-    (pairs,) = files.files_of(check).folder.glob("pairs-*.npz")
+    (pairs,) = files.files_of(dataset.pk).folder.glob("pairs-*.npz")
     pairs.write_bytes(b"damaged")
     with pytest.raises(Refusal, match="check_leakage again"):
         near_duplicates_of(dataset)
