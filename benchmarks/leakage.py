@@ -247,10 +247,8 @@ def measure_rows(n: int, seed: int) -> None:
     others = np.setdiff1d(found.pairs.ravel(), np.concatenate([copies, copies - 10, same, [0]]))
     print(f"{n:,} rows: {seconds:.0f} s, {found.n_candidates:,} aligned")
     stages.report()
-    print(
-        f"  recall {recall:.3f}, equal pictures in the largest of their groups "
-        f"{np.unique(groups[same], return_counts=True)[1].max():,} of {len(same):,}, other images in pairs {len(others):,}"
-    )
+    together = np.unique(groups[same], return_counts=True)[1].max()
+    print(f"  recall {recall:.3f}, {together:,} of {len(same):,} equal pictures in one group, others {len(others):,}")
     print(f"  peak {_peak():.2f} GiB with the mapped signatures, {before:.2f} before")
 
 
