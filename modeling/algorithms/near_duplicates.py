@@ -199,8 +199,10 @@ def without_chains(signatures: Pixels, pairs: Rows, apart: Floats, limit: float,
         by_group, by_pair = np.argsort(group, kind="stable"), np.argsort(of_pair, kind="stable")
         again = [np.zeros(0, dtype=np.int64)]
         large = np.flatnonzero(np.bincount(group, minlength=len(members)) > LARGE)
-        unlike = _are_unlike(signatures, [members[_equal_to(number, group, by_group)] for number in large], limit, tell)
-        for number in large[unlike]:
+        unlike = _are_unlike(
+            signatures, [members[_equal_to(number, group, by_group)] for number in large.tolist()], limit, tell
+        )
+        for number in large[unlike].tolist():
             inside = waiting[_equal_to(number, of_pair, by_pair)]
             order = inside[np.lexsort((inside, apart[inside]))]
             again.append(np.sort(order[: len(order) // 2]))

@@ -125,9 +125,9 @@ def _aligned(templates: Floats, pictures: Floats, limit: float) -> Floats:
             break
         promising = best[rows] <= limit * _PROMISING[step]
         if np.count_nonzero(promising) < 0.8 * len(rows):
-            rows, flat, target, moved, warps, transposed, inverse = (
-                values[promising] for values in (rows, flat, target, moved, warps, transposed, inverse)
-            )
+            rows, warps = rows[promising], warps[promising]
+            flat, target, moved = flat[promising], target[promising], moved[promising]
+            transposed, inverse = transposed[promising], inverse[promising]
         change = inverse @ (transposed @ (target - moved)[:, :, None])
         warps = np.clip(warps + change[:, :, 0], -_LIMITS, _LIMITS)
     return np.maximum(best, 0)
@@ -138,7 +138,7 @@ def _normal_equations(templates: Floats, target: Floats) -> tuple[Floats, Floats
 
     What brightness and contrast explain is left out.
     """
-    gradient_y, gradient_x = (_inner_pixels(part) for part in np.gradient(templates, axis=(1, 2)))
+    gradient_y, gradient_x = (_inner_pixels(np.asarray(np.gradient(templates, axis=axis))) for axis in (1, 2))
     jacobian = np.stack(
         [gradient_x, gradient_x * _u, gradient_x * _v, gradient_y, gradient_y * _u, gradient_y * _v], axis=1
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from modeling.algorithms.near_duplicates import Thresholds, find_near_duplicates
 from modeling.algorithms.neighbors import Graph, knn_graph, project
 from modeling.algorithms.perceptual_hash import SIDE, Pixels, hashes_of
 from modeling.algorithms.registration import is_blank
-from modeling.algorithms.rows import blocks
+from modeling.algorithms.rows import Floats, Rows, blocks
 from modeling.algorithms.similar_hashes import Hashes, Tell
 from modeling.encoders.frames import encode_pictures, pictured
 from modeling.encoders.input_spec import InputSpec
@@ -30,7 +30,6 @@ from modeling.leakage.schedule import is_compared, source_of
 from modeling.leakage.signatures import SignatureEncoder
 from modeling.models import EmbeddingSet, LeakageCheck
 
-Rows = NDArray[np.int64]
 # Signatures are saved after this many: seconds of work are lost if a worker dies.
 _PART_ROWS = 4096
 _CHUNK = 256
@@ -178,7 +177,8 @@ def graph_of_signatures(signatures: Pixels, rows: Rows, tell: Tell) -> Graph:
     """
     has = np.zeros(len(signatures), dtype=np.bool_)
     has[rows] = True
-    pixels = signatures[:, ::2, ::2].reshape(len(signatures), -1)
+    # Integers take a quarter of the memory; they are converted in blocks.
+    pixels = cast(Floats, signatures[:, ::2, ::2].reshape(len(signatures), -1))
     Z = project(pixels, rng=np.random.default_rng(SEED), has=has, dims=_COMPONENTS, is_unit=True)
 
     def count(done: int, total: int) -> None:

@@ -14,7 +14,7 @@ from modeling.encoders.input_spec import InputSpec
 from modeling.leakage.files import ROW_BYTES, save_part
 
 # Smaller inputs of encoders have too few pixels for a signature.
-_LEAST_SIDE = 3 * SIDE
+_LEAST_SIDE = 2 * SIDE
 
 
 class SignatureEncoder(Encoder):

@@ -41,6 +41,13 @@ def again(run: Run) -> dict[str, Any]:
     return steps(run)
 
 
+@background(
+    kind="test_gives_way", queue="interactive", title="Low", restartable=True, key="test_low:{name}", gives_way=True
+)
+def low(run: Run) -> dict[str, Any]:
+    return steps(run)
+
+
 @background(kind="test_error", queue="interactive", title="An error", key="test_error:{name}")
 def error(run: Run) -> dict[str, Any]:
     match run.params["how"]:

@@ -345,3 +345,29 @@ def test_a_clock_that_is_hours_off_kills_no_job(queue_job: MakeJob, monkeypatch:
         monkeypatch.setattr(timezone, "now", lambda moment=skewed: moment)
         assert lifecycle.reap() == 0
         assert fresh(job).state == S.RUNNING
+
+
+def test_a_job_gives_way_to_others_that_wait(queue_job: MakeJob) -> None:
+    """It returns to the queue, and the attempt does not count; it goes on when no other job waits."""
+    job = queue_job("test_gives_way")
+    waiting = queue_job(name="b")
+    Job.objects.update(sent_at=timezone.now())
+    tasks.run_job(str(job.pk))
+    assert (fresh(job).state, fresh(job).attempts) == (S.QUEUED, 0)
+    Worker.objects.create(name="other:1:1", queues="interactive", seen_at=timezone.now())
+    assert not lifecycle.is_kept_waiting("interactive")  # a worker is free
+    Worker.objects.all().delete()
+    assert lifecycle.is_kept_waiting("interactive")
+    assert not lifecycle.is_kept_waiting("heavy")
+    lifecycle.cancel(waiting)
+    queue_job("test_gives_way", name="c")
+    Job.objects.update(sent_at=timezone.now())
+    tasks.run_job(str(job.pk))
+    assert fresh(job).state == S.SUCCEEDED
+
+
+def test_a_job_that_a_command_runs_gives_way_to_none(queue_job: MakeJob) -> None:
+    job = queue_job("test_gives_way")
+    queue_job(name="b")
+    Job.objects.update(sent_at=timezone.now())
+    assert lifecycle.run_now("test_gives_way", params=job.params).state == S.SUCCEEDED

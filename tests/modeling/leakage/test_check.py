@@ -1,5 +1,7 @@
 """Test the check for near-duplicates: with real files, from the job to the certificate of an export."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from django.core.management import CommandError
@@ -7,14 +9,26 @@ from django.test import Client
 from PIL import Image
 
 from hoshina.core.errors import Refusal
+from hoshina.jobs.lifecycle import cancel, enqueue
 from hoshina.jobs.models import Job
 from labeling.exporting import Options, refusal
 from labeling.exporting.near_duplicates import near_duplicates_of
-from labeling.models import Dataset, Item
+from labeling.models import Action, Dataset, Item
 from modeling.algorithms.near_duplicates import LARGE
-from modeling.leakage import files, signatures
-from modeling.models import LeakageCheck
-from tests.factories import MakeDataset, archive_bytes, call_before, command_json, decide, manifest, opened, table
+from modeling.leakage import files, pipeline, signatures
+from modeling.leakage.schedule import check_if_due
+from modeling.models import EmbeddingSet, LeakageCheck
+from tests.factories import (
+    MakeDataset,
+    archive_bytes,
+    call_before,
+    command_json,
+    decide,
+    interrupt_at,
+    manifest,
+    opened,
+    table,
+)
 from tests.modeling.factories import add_vectors
 from tests.modeling.leakage.pictures import add_pictures, copies, dataset_of, picture, write_picture
 
@@ -72,9 +86,12 @@ def test_every_layout_is_certified(dataset: Dataset) -> None:
 
 
 def test_the_same_images_give_the_same_result(dataset: Dataset) -> None:
-    command_json("check_leakage")
+    assert command_json("check_leakage")["unchanged"] is False
     first = archive_bytes(dataset)
-    command_json("check_leakage")
+    again = command_json("check_leakage")
+    assert (again["unchanged"], again["images"], again["groups"]) == (True, 48, 3)
+    LeakageCheck.objects.update(source="")
+    assert command_json("check_leakage")["unchanged"] is False
     assert archive_bytes(dataset) == first
 
 
@@ -106,7 +123,10 @@ def test_only_new_and_changed_images_are_read(dataset: Dataset, monkeypatch: pyt
     write_picture(dataset, Item.objects.get(dataset=dataset, row=N), picture(99))
     near = near_duplicates_of(dataset)
     assert near is not None
-    assert near.count_unchecked(np.arange(49)) == 1
+    assert near.count_unchecked(np.arange(49)) == (2, 1)
+    decide(dataset, "assign", [48], "cat")
+    certificate = manifest(opened(archive_bytes(dataset)))["leakage"]
+    assert (certificate["labeled"]["not_checked"], certificate["labeled"]["changed"]) == (2, 1)
     read: list[int] = []
     call_before(monkeypatch, signatures, "signature_of", lambda image: read.append(image.width))
     command_json("check_leakage")
@@ -158,6 +178,90 @@ def test_impossible_splits_are_refused(make_dataset: MakeDataset) -> None:
     assert refusal(dataset, Options(splits=(90, 10, 0))) == ""
 
 
+def test_an_earlier_export_is_possible_or_not_by_the_labels_of_its_time(make_dataset: MakeDataset) -> None:
+    original = picture(1)
+    dataset = dataset_of(make_dataset, [*(picture(seed) for seed in range(2, 14)), original, *copies(original)])
+    command_json("check_leakage")
+    decide(dataset, "assign", range(12, 19), "cat")
+    then = Action.objects.latest("pk").created_at.isoformat()
+    decide(dataset, "assign", range(12), "cat")
+    dataset.refresh_from_db()
+    assert refusal(dataset, Options(splits=(50, 25, 25))) == ""
+    assert "The largest split has only 4 of 7 labeled" in refusal(dataset, Options(splits=(50, 25, 25), as_of=then))
+    decide(dataset, "clear", range(12))
+    dataset.refresh_from_db()
+    now = Action.objects.filter(kind="assign").latest("pk").created_at.isoformat()
+    assert "has only 4 of 7 labeled" in refusal(dataset, Options(splits=(50, 25, 25)))
+    assert refusal(dataset, Options(splits=(50, 25, 25), as_of=now)) == ""
+
+
+def test_signatures_come_from_the_decoding_for_embeddings(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.EMBEDDING_BACKEND = "hog"
+    command_json("embed")
+    read: list[int] = []
+    call_before(monkeypatch, signatures, "signature_of", lambda image: read.append(image.width))
+    result = command_json("check_leakage")
+    assert (result["images"], result["groups"], result["unreadable"], read) == (48, 3, 0, [])
+    assert groups_of(dataset) == PLANTED
+    assert not files.has_parts(dataset.pk)
+    write_picture(dataset, Item.objects.get(dataset=dataset, row=N), picture(99))
+    command_json("check_leakage")
+    assert len(read) == 1
+    assert groups_of(dataset) == [[0, *range(N + 1, N + 6)], *PLANTED[1:]]
+
+
+def test_a_check_that_was_killed_goes_on(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_PART_ROWS", 20)
+    read: list[int] = []
+    call_before(monkeypatch, signatures, "signature_of", lambda image: read.append(image.width))
+    with monkeypatch.context() as killed:
+        call_before(killed, pipeline, "save_part", interrupt_at(3))
+        with pytest.raises(CommandError, match="was stopped"):
+            command_json("check_leakage")
+    read.clear()
+    first, _ = sorted((files.files_of(dataset.pk).folder / "parts").iterdir())
+    first.write_bytes(b"damaged")
+    assert command_json("check_leakage")["groups"] == 3
+    assert len(read) == 48 - 20
+
+
+def test_it_starts_when_embeddings_are_complete_and_images_are_labeled(dataset: Dataset, settings: Any) -> None:
+    def started(*, is_embedded: bool = True) -> bool:
+        check_if_due(dataset.pk, is_embedded=is_embedded)
+        return bool(Job.objects.filter(kind="check_leakage", state=Job.State.QUEUED).delete()[0])
+
+    assert not started()  # without embeddings
+    embeddings = add_vectors(dataset, np.random.default_rng(0).normal(size=(48, 8)).astype(np.float32))
+    assert started()
+    embedding = Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="e", state=Job.State.RUNNING)
+    assert not started(is_embedded=False)
+    embedding.delete()
+    assert started(is_embedded=False)  # as after a retrain
+    command_json("check_leakage")
+    assert not started()
+    EmbeddingSet.objects.filter(pk=embeddings.pk).update(generation=embeddings.generation + 1)
+    assert started()
+    settings.AUTOMATIC_LEAKAGE_CHECKS = False
+    assert not started()
+    settings.AUTOMATIC_LEAKAGE_CHECKS = True
+    # A large dataset is not compared again for a few images.
+    EmbeddingSet.objects.update(n_vectors=30_100)
+    LeakageCheck.objects.update(n_images=30_000)
+    assert not started()
+    EmbeddingSet.objects.update(n_vectors=30_300)
+    assert started()
+    decide(dataset, "clear", range(47))
+    assert not started()
+    decide(dataset, "assign", range(47), "cat")
+    Job.objects.all().delete()
+    stopped = enqueue("check_leakage", dataset_id=dataset.pk)
+    cancel(stopped)
+    check_if_due(dataset.pk)
+    assert list(Job.objects.filter(kind="check_leakage")) == [stopped]
+
+
 def test_it_says_why_nothing_can_be_compared(make_dataset: MakeDataset) -> None:
     dataset = dataset_of(make_dataset, [picture(1)])
     (dataset.data_dir / "image0000.png").write_bytes(b"no image")
@@ -168,7 +272,7 @@ def test_it_says_why_nothing_can_be_compared(make_dataset: MakeDataset) -> None:
 
 def test_files_that_are_gone_count_as_no_check(dataset: Dataset) -> None:
     command_json("check_leakage")
-    for file in files.files_of(dataset.pk).folder.iterdir():
+    for file in files.files_of(dataset.pk).folder.glob("*.np[yz]"):
         file.unlink()
     assert manifest(opened(archive_bytes(dataset)))["leakage"]["checked"] is False
     assert command_json("check_leakage")["groups"] == 3
@@ -183,7 +287,9 @@ def test_the_page_of_exports_says_what_was_checked_and_starts_it(dataset: Datase
     address = "/d/pictures/leakage/"
     assert f'hx-get="{address}"' in client.get("/d/pictures/export/").content.decode()
     assert "were not looked for yet" in client.get(address).content.decode()
-    assert "Looking for near-duplicates" in client.post(address).content.decode()
+    assert "waits for other jobs" in client.post(address).content.decode()
+    Job.objects.update(state=Job.State.RUNNING)
+    assert "Looking for near-duplicates" in client.get(address).content.decode()
     assert Job.objects.filter(kind="check_leakage", dataset_id=dataset.pk).count() == 1
     Job.objects.all().delete()
     command_json("check_leakage")
