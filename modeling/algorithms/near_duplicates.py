@@ -85,9 +85,11 @@ def find_near_duplicates(
     found = _differences(signatures, candidates, thresholds.difference, "Comparing similar images", tell)
     close = found <= thresholds.difference
     pairs, apart = candidates[close], found[close]
-    members, place = np.unique(pairs, return_inverse=True)
-    usual = _usual_differences(signatures, graph, members, usable, tell)[place.reshape(pairs.shape)]
-    confirmed = (apart <= thresholds.strict) | (apart <= thresholds.ratio * np.fmin(usual[:, 0], usual[:, 1]))
+    confirmed = apart <= thresholds.strict
+    members, place = np.unique(pairs[~confirmed], return_inverse=True)
+    most = thresholds.difference / thresholds.ratio
+    usual = _usual_differences(signatures, graph, members, usable, most, tell)[place.reshape(-1, 2)]
+    confirmed[~confirmed] = apart[~confirmed] <= thresholds.ratio * np.fmin(usual[:, 0], usual[:, 1])
     pairs, apart = pairs[confirmed], apart[confirmed]
     unchained = without_chains(signatures, pairs, apart, thresholds.among_copies, tell)
     n_chained = int(np.count_nonzero(~unchained))
@@ -164,9 +166,12 @@ def _unique(pairs: Rows) -> Rows:
 
 # -- Confirmation ---------------------------------------------------------------------------------
 def _usual_differences(
-    signatures: Pixels, graph: Graph | None, rows: Rows, usable: NDArray[np.bool_], tell: Tell
+    signatures: Pixels, graph: Graph | None, rows: Rows, usable: NDArray[np.bool_], most: float, tell: Tell
 ) -> Floats:
-    """Return the median difference of each of ``rows`` to farther neighbors, (m,); NaN without such neighbors."""
+    """Return the median difference of each of ``rows`` to farther neighbors, (m,); NaN without such neighbors.
+
+    One above ``most`` may be of one direction only, and is above it in any case.
+    """
     usual = np.full(len(rows), np.nan, dtype=np.float32)
     k = 0 if graph is None else graph.indices.shape[1]
     if graph is None or k < 2:
@@ -177,7 +182,7 @@ def _usual_differences(
     valid = (others >= 0) & usable[others]
     pairs = np.stack(np.broadcast_arrays(rows[inside][:, None], others), axis=2)[valid]
     values = np.full(others.shape, np.nan, dtype=np.float32)
-    values[valid] = _differences(signatures, pairs, 1.0, "Comparing with other images of the kind", tell)
+    values[valid] = _differences(signatures, pairs, most, "Comparing with other images of the kind", tell)
     has_any = valid.any(axis=1)
     usual[inside[has_any]] = np.nanmedian(values[has_any], axis=1)
     return usual
