@@ -25,8 +25,8 @@ _MARGIN = 3
 _BLANK = 2.0
 # Pictures that differ by more than this before alignment are not aligned.
 UNRELATED = 0.5
-# With a limit, pictures are given up whose difference after so many steps is more than this many times the limit. Of
-# copies that end below it, none of those in the benchmark is given up.
+# With a limit, pictures are given up if their difference after a step is more than this many times the limit. Copies
+# come below these factors at every step.
 _PROMISING = (25, 15, 8, 4, 2)
 
 # The largest shift of the middle and of the edges by each parameter, in pixels: what a crop of 8 % and a rotation by

@@ -45,16 +45,16 @@ def similar_hashes(hashes: Hashes, rows: Rows, tell: Tell) -> Rows:
 
 def _compare_in_band(hashes: Hashes, band: int, lists: _Lists) -> None:
     """Compare each hash with the next ones in the order that begins with this band."""
-    words = np.roll(hashes, -band, axis=1).astype(">u2").view(">u8").astype(np.uint64)
-    order = np.lexsort((words[:, 1], words[:, 0]))
-    words, key = words[order], hashes[order, band]
+    halves = np.roll(hashes, -band, axis=1).astype(">u2").view(">u8").astype(np.uint64)
+    order = np.lexsort((halves[:, 1], halves[:, 0]))
+    halves, key = halves[order], hashes[order, band]
     for step in range(1, min(WINDOW, len(order) - 1) + 1):
         has_any = False
         for part in blocks(len(order) - step, _BLOCK):
             near = slice(part.start + step, part.stop + step)
             places = np.flatnonzero(key[part] == key[near]) + part.start
             has_any |= len(places) > 0
-            bits = np.bitwise_count(words[places] ^ words[places + step]).sum(axis=1, dtype=np.uint8)
+            bits = np.bitwise_count(halves[places] ^ halves[places + step]).sum(axis=1, dtype=np.uint8)
             few = bits <= MAX_BITS
             first, second = order[places[few]], order[places[few] + step]
             lists.add(first, second, bits[few])
