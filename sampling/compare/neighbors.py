@@ -1,8 +1,9 @@
-"""Compare an item with its nearest labeled neighbors of the two classes that it most likely belongs to."""
+"""Compare an item with its nearest labeled neighbors of the most likely class and of the second, or of a chosen one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -47,21 +48,23 @@ class Comparison:
     is_sampled: bool
 
 
-def compare(item: Item) -> Comparison:
+def compare(item: Item, chosen: int | None = None) -> Comparison:
     """Return the most likely classes of an item with its nearest labeled neighbors.
 
-    Likely by the model; without a prediction, by the similarity of the nearest neighbor. Raises Refusal without
-    embeddings, without one of the item, or without labels.
+    Likely by the model; without a prediction, by the similarity of the nearest neighbor. ``chosen`` is the id of the
+    class to show in place of the second one. Raises Refusal without embeddings, without one of the item, or without
+    labels.
     """
     dataset = item.dataset
     vectors = _vectors_of(item)
-    probabilities = _most_likely(item)
+    probabilities = _most_likely(item, chosen)
     labeled, label_ids, is_sampled = _labeled(dataset, vectors, item.row, list(probabilities))
     if not len(labeled) and not probabilities:
         raise Refusal("No other labeled images yet", "Label some images of each class first.")
-    found = neighbors_by_class(
-        vectors.X, item.row, labeled, label_ids, classes=list(probabilities), n_classes=N_CLASSES, k=N_NEIGHBORS
-    )
+    neighbors = partial(neighbors_by_class, vectors.X, item.row, labeled, label_ids, k=N_NEIGHBORS)
+    found = neighbors(classes=list(probabilities), n_classes=N_CLASSES)
+    if chosen is not None and chosen not in [neighbor.label_id for neighbor in found]:
+        found = neighbors(classes=[found[0].label_id, chosen])
     return Comparison(_candidates(dataset, found, probabilities), is_sampled)
 
 
@@ -78,14 +81,20 @@ def _vectors_of(item: Item) -> Vectors:
     return vectors
 
 
-def _most_likely(item: Item) -> dict[int, float]:
-    """Return the probabilities of the most likely classes by their id, highest first; empty without a prediction."""
+def _most_likely(item: Item, chosen: int | None) -> dict[int, float]:
+    """Return the probabilities by class id, the most likely class first; empty without a prediction.
+
+    The second is the class ``chosen``, if it is given, has a probability, and is not the most likely one.
+    """
     predictions = active_predictions(item.dataset)
     if predictions is None:
         return {}
     by_class = predictions.by_class(predictions.of_rows([item.row])[0])
     by_class.sort(key=lambda suggestion: (-suggestion.probability, suggestion.label.order))
-    return {suggestion.label.pk: suggestion.probability for suggestion in by_class[:N_CLASSES]}
+    wanted = by_class[:N_CLASSES]
+    if chosen not in [suggestion.label.pk for suggestion in wanted]:
+        wanted[1:] = [suggestion for suggestion in by_class if suggestion.label.pk == chosen] or wanted[1:]
+    return {suggestion.label.pk: suggestion.probability for suggestion in wanted}
 
 
 def _labeled(dataset: Dataset, vectors: Vectors, row: int, classes: list[int]) -> tuple[Rows, Rows, bool]:

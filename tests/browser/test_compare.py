@@ -50,6 +50,23 @@ def test_y_compares_and_a_class_key_labels_the_image(bench: Bench) -> None:
     expect(panel).to_be_hidden()
 
 
+def test_another_second_class_stays_chosen_until_the_panel_is_closed(bench: Bench) -> None:
+    page = bench.open().page
+    bench.press("y")
+    classes = page.locator("#compare .compare-class .name")
+    expect(classes).to_have_count(2)
+    first, second = classes.all_inner_texts()
+    (third,) = {"cat", "dog", "wolf"} - {first, second}
+    page.get_by_label("Second class").select_option(third)
+    expect(classes).to_have_text([first, third])
+    expect(page.locator("#compare")).to_be_focused()
+    bench.press("ArrowRight")
+    expect(page.locator("#compare .compare-path")).to_have_text("image0013.png")
+    assert third in classes.all_inner_texts()
+    bench.press("y", "y")
+    expect(classes).to_have_count(2)
+
+
 def test_the_button_in_the_detail_compares_with_the_mouse(bench: Bench) -> None:
     page = bench.open().page
     bench.press("Enter")

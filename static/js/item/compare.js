@@ -1,5 +1,5 @@
-// Compare: the focused image beside its nearest labeled neighbors of the two most likely classes. It is no dialog, so that
-// class keys label the image and the arrow keys move on.
+// Compare: the focused image beside its nearest labeled neighbors of two classes: the most likely one, and the second or one
+// that is chosen. It is no dialog, so that class keys label the image and the arrow keys move on.
 import { toast } from "../toast.js";
 import { addCover, removeCover } from "../workbench/cover.js";
 
@@ -8,6 +8,7 @@ const DELAY = 120; // ms before a comparison is loaded, so that held-down arrow 
 export class Compare {
   #timer = null;
   #shown = "";
+  #second = ""; // the id of the chosen second class, or ""
 
   // `rowOf` returns the row of the image to compare.
   constructor({ rowOf, onClose = () => {} }) {
@@ -17,6 +18,7 @@ export class Compare {
     document.body.addEventListener("hoshina:saved", () => this.refresh());
     document.body.addEventListener("hoshina:blind", () => { if (this.#isBlind) this.close(); });
     document.addEventListener("click", ({ target }) => { if (target.closest?.("[data-compare-close]")) this.close(); });
+    this.panel.addEventListener("change", ({ target }) => { if (target.matches("[data-compare-with]")) this.#choose(target.value); });
   }
 
   get isOpen() {
@@ -41,7 +43,7 @@ export class Compare {
   close() {
     if (!this.isOpen) return false;
     this.#setOpen(false);
-    this.#shown = "";
+    this.#shown = this.#second = "";
     this.panel.replaceChildren();
     removeCover("compare");
     this.onClose();
@@ -62,6 +64,13 @@ export class Compare {
     this.#timer = setTimeout(() => { if (this.isOpen) this.#load(); }, DELAY);
   }
 
+  // Show another second class, for this image and the next ones, until the panel is closed.
+  #choose(second) {
+    this.#second = second;
+    this.panel.focus();
+    this.#load();
+  }
+
   // Load the comparison again after a decision.
   refresh() {
     this.#shown = "";
@@ -71,7 +80,8 @@ export class Compare {
   #load() {
     const row = this.rowOf();
     if (row === undefined) return this.close();
-    const url = this.panel.dataset.url.replace("/items/0/", `/items/${row}/`);
+    const address = this.panel.dataset.url.replace("/items/0/", `/items/${row}/`);
+    const url = this.#second ? `${address}?with=${this.#second}` : address;
     if (url === this.#shown) return;
     this.#shown = url;
     window.htmx.trigger(this.panel, "htmx:abort"); // a request that still runs is out of date

@@ -25,8 +25,8 @@ def dataset(make_dataset: MakeDataset, store: object) -> Dataset:
     return three_kinds_dataset(make_dataset, 40, 30)[0]
 
 
-def page(client: Client, row: int) -> str:
-    return text(client.get(reverse("sampling:compare", args=["pictures", row])), 200)
+def page(client: Client, row: int, second: object = "") -> str:
+    return text(client.get(reverse("sampling:compare", args=["pictures", row]), {"with": second}), 200)
 
 
 def shown(html: str) -> list[tuple[str, list[str]]]:
@@ -65,6 +65,20 @@ def test_with_a_model_its_two_most_likely_classes(client: Client, dataset: Datas
     html = page(client, 35)
     assert [name for name, _ in shown(html)] == ["wolf", "dog"]
     assert_contains(said(html), "wolf 60 %", "dog 30 %")
+
+
+@pytest.mark.parametrize("has_model", [True, False])
+def test_the_second_class_can_be_chosen(client: Client, dataset: Dataset, has_model: bool) -> None:
+    if has_model:
+        add_model(dataset, np.tile(np.array([0.1, 0.3, 0.6], np.float32), (40, 1)))
+    (first, _), (second, _) = usual = shown(page(client, 35))
+    (third,) = LabelClass.objects.exclude(name__in=[first, second])
+    html = page(client, 35, third.pk)
+    assert [name for name, _ in shown(html)] == [first, third.name]
+    assert len(shown(html)[1][1]) == 3
+    assert not has_model or f"{third.name} 10 %" in said(html)
+    for other in (LabelClass.objects.get(name=first).pk, LabelClass.objects.get(name=second).pk, 10**9, "x"):
+        assert shown(page(client, 35, other)) == usual
 
 
 def test_an_image_is_not_its_own_neighbor(client: Client, dataset: Dataset) -> None:
