@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.http import HttpResponse
@@ -28,8 +28,26 @@ else:  # Django's own class is not generic at run time
     _PolicyModelForm = forms.ModelForm
 
 
+class PercentField(forms.FloatField):
+    """A share, in percent on the page."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{100 * value:g}" if isinstance(value, float) else value
+
+    def clean(self, value: Any) -> float | None:
+        percent = super().clean(value)
+        return None if percent is None else percent / 100
+
+
 class PolicyForm(_PolicyModelForm):
     """The settings of when and how the assistive model is retrained."""
+
+    share_new = PercentField(
+        label="or after this share of the labels in %, whichever is more",
+        min_value=0,
+        max_value=100,
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), "Give a share from 0 to 100 percent."),
+    )
 
     class Meta:
         model = RetrainPolicy
@@ -37,18 +55,10 @@ class PolicyForm(_PolicyModelForm):
         labels = {
             "is_automatic": "Retrain automatically",
             "min_new": "after this many new labels",
-            "share_new": "or after this share of the labels, whichever is more (0.1 is a tenth)",
             "calibration": "Calibration of the probabilities",
             "class_weights": "Class weights",
             "is_smoothed": "Smooth over similar images",
         }
-        widgets: ClassVar = {"share_new": forms.NumberInput(attrs={"min": 0, "max": 1})}
-
-    def clean_share_new(self) -> float:
-        share = float(self.cleaned_data["share_new"])
-        if not 0 <= share <= 1:
-            raise forms.ValidationError("Give a share from 0 to 1: 0.1 is a tenth of the labels.")
-        return share
 
 
 @never_cache

@@ -40,11 +40,11 @@ class ImageFolder(Layout):
 
     name = "imagefolder"
     title = "Class folders"
-    sentence = "Folders train, val and test with one folder of images per class, for Keras, torchvision and others."
+    sentence = "Folders train, val and test with one folder of images per class, for PyTorch, Keras and others."
     loading: ClassVar[tuple[Loading, ...]] = (
         Loading("Keras", KERAS),
         Loading("Hugging Face", HUGGING_FACE),
-        Loading("torchvision", TORCHVISION, by_hand="0.29.1"),
+        Loading("PyTorch (torchvision)", TORCHVISION, by_hand="0.29.1"),
     )
 
     def members(self, contents: Contents) -> Iterator[Member]:

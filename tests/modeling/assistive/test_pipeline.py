@@ -215,18 +215,18 @@ def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client:
 def test_the_policy_is_changed_on_the_page(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
     url = f"/d/{dataset.slug}/model/policy/"
-    assert_contains(client.get(url), "Retrain automatically", 'value="20"', 'id="policy"')
+    assert_contains(client.get(url), "Retrain automatically", 'value="20"', 'value="10"', 'id="policy"')
     assert 'id="policy"' not in client.get(f"/d/{dataset.slug}/model/").content.decode()
     how = {"calibration": "platt", "class_weights": "balanced"}
-    assert client.post(url, {"min_new": 50, "share_new": 0.2, **how}).status_code == 200
+    assert client.post(url, {"min_new": 50, "share_new": 20, **how}).status_code == 200
     kept = RetrainPolicy.objects.get()
     assert (kept.is_automatic, kept.min_new, kept.share_new) == (False, 50, 0.2)
     assert (kept.calibration, kept.class_weights) == ("platt", "balanced")
     assert client.post(url, {"min_new": 50, "share_new": 0.2, **how, "calibration": "wishes"}).status_code == 422
     assert "whole number" in text(client.post(url, {"min_new": "many", "share_new": 0.2}), 422)
-    for share in ("-0.1", "20", "nan"):
+    for share in ("-0.1", "101", "nan"):
         assert client.post(url, {"min_new": 50, "share_new": share}).status_code == 422, share
-    assert "a share from 0 to 1" in text(client.post(url, {"min_new": 50, "share_new": "20"}), 422)
+    assert "a share from 0 to 100 percent" in text(client.post(url, {"min_new": 50, "share_new": "101"}), 422)
 
 
 def test_retrain_button_asks_for_one_job(make_dataset: MakeDataset, client: Client) -> None:

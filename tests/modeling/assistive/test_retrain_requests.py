@@ -116,7 +116,7 @@ def test_images_that_cannot_be_read_end_in_words_and_not_in_a_circle(
 def test_the_form_of_the_policy_loses_no_request(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     from modeling.assistive.views import PolicyForm
 
-    given = {"min_new": 7, "share_new": 0.1, "calibration": "none", "class_weights": "equal"}
+    given = {"min_new": 7, "share_new": 10, "calibration": "none", "class_weights": "equal"}
     before = policy.policy_of(dataset)
     form = PolicyForm(given, instance=before)
     assert form.is_valid()

@@ -81,7 +81,7 @@ def test_smoothing_helps_and_can_be_switched_off_on_the_page(
     form = {
         "is_automatic": "on",
         "min_new": 20,
-        "share_new": 0.1,
+        "share_new": 10,
         "calibration": "temperature",
         "class_weights": "equal",
     }
