@@ -128,6 +128,11 @@ document.addEventListener("htmx:sendError", (event) => {
   if (isByPerson(event.detail)) toast("The server cannot be reached. Try again in a moment.", "error");
 });
 
+// htmx rejects its promise without a reason when a request is superseded or fails. The events above tell what failed.
+window.addEventListener("unhandledrejection", (event) => {
+  if (event.reason === undefined) event.preventDefault();
+});
+
 document.addEventListener("hoshina:toast", (event) => {
   const { text, kind } = event.detail ?? {};
   if (text) toast(text, kind ?? "");

@@ -1,7 +1,7 @@
 // The sliders of the queue's form. Bars, text and tiles follow the thumb at once; the server is asked when it rests.
 import { counted } from "./plural.js";
 
-const REST = 250; // ms
+export const REST = 250; // ms
 
 // Call `onRest(form)` when a slider rests. Return a function that tells whether a slider moved after a time
 // (performance.now(), in ms): a form requested before that is out of date.

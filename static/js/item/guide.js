@@ -13,8 +13,7 @@ function classHere() {
 export function openGuide(classId = classHere()) {
   const url = `${document.querySelector("[data-guide-url]").dataset.guideUrl}?class=${classId}`;
   document.getElementById("dialog").setAttribute("aria-label", "Class guide");
-  const request = window.htmx.ajax("GET", url, { source: "#dialog-body", target: "#dialog-body", swap: "innerHTML" });
-  request?.catch?.((error) => console.info("The class guide could not be loaded.", error));
+  window.htmx.ajax("GET", url, { source: "#dialog-body", target: "#dialog-body", swap: "innerHTML" });
 }
 
 // Stay at the class of the image while pictures above it are loaded.

@@ -1,5 +1,5 @@
 // The form of the queue and its filters, and the queue in the page's address.
-import { followSliders } from "../sliders.js";
+import { followSliders, REST } from "../sliders.js";
 import { setText } from "../text.js";
 
 // The default state of a queue is dropped where one of these is chosen: it applies to all such images.
@@ -22,12 +22,13 @@ function setAddress(query, { push = false } = {}) {
 }
 
 export class QueueForm {
+  #askedAt = new Map(); // the address of a request -> when it was made; htmx may send it later
   // `open(query)` loads the images, `focusTile()` gives the keys back to them, `onMenu()` follows a new menu of queues.
   constructor({ open, focusTile, onMenu }) {
     Object.assign(this, { open, focusTile, slot: document.getElementById("queues-slot") });
     document.addEventListener("submit", (event) => this.#submit(event));
     document.addEventListener("change", (event) => this.#change(event));
-    document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.requestedAt = performance.now(); });
+    document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.sentAt = performance.now(); });
     document.addEventListener("htmx:beforeSwap", (event) => this.#beforeSwap(event));
     this.movedSince = followSliders((form) => this.#slide(form));
     // Do not replace an open menu.
@@ -60,9 +61,14 @@ export class QueueForm {
     return this.open(query);
   }
 
-  // Load the form again, for other choices.
+  // Load the form again, for other choices. The address follows a slider only when it rests.
   reload() {
-    this.#refresh(new URLSearchParams(location.search));
+    const isMoving = this.movedSince(performance.now() - REST);
+    this.#refresh(isMoving ? this.#query : new URLSearchParams(location.search));
+  }
+
+  get #query() {
+    return queryOf(this.slot.querySelector("[data-query-form]"));
   }
 
   #submit(event) {
@@ -107,9 +113,10 @@ export class QueueForm {
   // When a job ends, the form is refreshed. If a slider moved since the request, refresh it a little later, so that the
   // thumb does not jump back.
   #beforeSwap(event) {
-    if (event.detail.target !== this.slot || !this.movedSince(event.detail.xhr.requestedAt)) return;
+    const { target, pathInfo, xhr } = event.detail;
+    if (target !== this.slot || !this.movedSince(this.#askedAt.get(pathInfo.requestPath) ?? xhr.sentAt)) return;
     event.detail.shouldSwap = false;
-    setTimeout(() => this.#refresh(queryOf(this.slot.querySelector("[data-query-form]"))), 500);
+    setTimeout(() => this.#refresh(this.#query), 500);
   }
 
   // Reload the form. Abort a running request, whose form would undo the latest choice.
@@ -121,8 +128,8 @@ export class QueueForm {
 
   #request(query, options) {
     const url = `${this.slot.getAttribute("hx-get").split("?")[0]}?${query}`;
-    const request = window.htmx.ajax("GET", url, { source: "#queues-slot", ...options });
-    request?.catch?.((error) => console.info("The request for the queue's form was superseded.", error));
+    this.#askedAt.set(url, performance.now());
+    window.htmx.ajax("GET", url, { source: "#queues-slot", ...options });
   }
 
   // On small screens the filters are in a sheet: its button says how many there are.
