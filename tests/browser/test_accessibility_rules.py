@@ -2,65 +2,25 @@
 
 import re
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from labeling.models import Dataset, Item
+from tests.browser.axe import require_large_targets
 from tests.browser.bench import Bench, open_whole, tell_job_finished
 from tests.browser.conftest import Site
 from tests.browser.factories import add_falling_model
 from tests.browser.pages import PAGES
 from tests.factories import decide
 
-# -- Targets of at least 24 px (WCAG 2.5.8) ----------------------------------------------------------
-# Exempt as in the standard: links in a sentence, and links with 24 px of their own around their center. The handle
-# between the panes is exempt, because it is a line; the arrow keys and a double click do the same.
-SMALL = """() => {
-    const boxOf = target => {
-        const label = target.type === 'checkbox' || target.type === 'radio' ? target.labels?.[0] : null;
-        return (label ?? target).getBoundingClientRect();
-    };
-    const isSeen = target => {
-        const box = target.getBoundingClientRect();
-        const isVisible = target.checkVisibility({ visibilityProperty: true, opacityProperty: true });
-        return isVisible && box.width > 1 && box.height > 1;
-    };
-    const isInline = target => getComputedStyle(target).display.startsWith('inline');
-    const inSentence = target => isInline(target) && target.matches('a, button.link')
-        && [...target.parentElement.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
-    const targets = [...document.querySelectorAll(
-        'a[href], button, summary, select, textarea, input:not([type=hidden]), [role=option]')].filter(isSeen);
-    const boxes = targets.map(boxOf);
-    const isAlone = (target, index) => {
-        const { left, top, width, height } = boxes[index];
-        const [x, y] = [left + width / 2, top + height / 2];
-        const distance = ({ left, right, top, bottom }) =>
-            Math.hypot(Math.max(left - x, x - right, 0), Math.max(top - y, y - bottom, 0));
-        const isApart = other => other !== target && !target.contains(other) && !other.contains(target);
-        return !targets.some((other, at) => isApart(other) && distance(boxes[at]) < 12);
-    };
-    return targets.filter((target, index) => {
-        if (Math.min(boxes[index].width, boxes[index].height) >= 24 || inSentence(target)) return false;
-        return !(target.matches('a') && isAlone(target, index));
-    }).map(target => {
-        const { width, height } = boxOf(target);
-        return `${target.outerHTML.slice(0, 90)} in ${target.parentElement.className}: ${width} x ${height}`;
-    });
-}"""
 
-
-@pytest.mark.parametrize("is_touch", [False, True])
-def test_targets_are_large_enough(browser: Browser, site: Site, furnished: Dataset, *, is_touch: bool) -> None:
-    size = {"width": 390, "height": 844} if is_touch else {"width": 1280, "height": 720}
-    context = browser.new_context(viewport=size, has_touch=is_touch, is_mobile=is_touch)  # type: ignore[arg-type]
+# -- Touch -------------------------------------------------------------------------------------------
+def test_targets_are_large_enough_on_a_phone(browser: Browser, site: Site, furnished: Dataset) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = context.new_page()
-    small = {}
-    for name, path in PAGES.items():
+    for path in PAGES.values():
         open_whole(page, site.address + path)
-        if found := page.evaluate(SMALL):
-            small[name] = sorted(set(found))
+        require_large_targets(page)
     context.close()
-    assert not small, "\n".join(f"{name}: {line}" for name, lines in small.items() for line in lines)
 
 
 # -- Screen readers -----------------------------------------------------------------------------------
@@ -116,7 +76,7 @@ def test_the_workbench_to_a_screen_reader(bench: Bench, page: Page) -> None:
     expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
 
 
-# -- Zoom, motion, color -----------------------------------------------------------------------------
+# -- Zoom, color -----------------------------------------------------------------------------
 def test_the_workbench_works_at_200_percent(page: Page, site: Site, furnished: Dataset) -> None:
     """640x360 is a window of 1280x720 at 200 % zoom."""
     page.set_viewport_size({"width": 640, "height": 360})
@@ -128,17 +88,6 @@ def test_the_workbench_works_at_200_percent(page: Page, site: Site, furnished: D
     assert bench.states().count("1") == 1
     bench.press("?")
     expect(page.get_by_role("dialog").filter(has_text="Keys")).to_be_in_viewport()
-
-
-def test_nothing_moves_with_reduced_motion(page: Page, site: Site, furnished: Dataset) -> None:
-    script = """() => document.getAnimations().filter(one => one.effect.getComputedTiming().activeDuration > 1).length
-        + [...document.querySelectorAll('*')].filter(one => {
-            const style = getComputedStyle(one);
-            return parseFloat(style.transitionDuration) > 0 || parseFloat(style.animationDuration) > 0.001;
-        }).length"""
-    for name, path in PAGES.items():
-        open_whole(page, site.address + path)
-        assert page.evaluate(script) == 0, name
 
 
 def test_classes_are_told_apart_without_color(page: Page, site: Site, furnished: Dataset) -> None:

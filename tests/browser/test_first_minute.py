@@ -1,9 +1,10 @@
 """From an empty store to images on the screen without a terminal: a folder, uploaded images, the demo."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.axe import require_accessible, require_no_wider_than_the_window
@@ -14,21 +15,37 @@ from tests.processes import Up
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def page(
-    up: Callable[..., Up], browser: Browser, tmp_path: Path, picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Page]:
-    """Provide the first page of a real server that was started without a folder, for a person with a home folder."""
-    picture_folder(7, name="home/Pictures/night 1 & 2")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    running = up("--port", str(free_port()))
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Provide a home folder with images."""
+    home = tmp_path_factory.mktemp("home")
+    folder = home / "Pictures" / "night 1 & 2"
+    folder.mkdir(parents=True)
+    for number in range(7):
+        Image.effect_noise((24, 24), 40 + number).save(folder / f"image{number:04d}.png")
+    return home
+
+
+@pytest.fixture(scope="module")
+def running(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Provide a real server that was started without a folder, for all tests of this file."""
+    running = Up(
+        tmp_path_factory.mktemp("first") / "store", "--port", str(free_port()), HOME=str(home), AL_AUTOMATIC_MAPS="0"
+    )
     running.wait_until_well()
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def page(running: Up, browser: Browser) -> Iterator[Page]:
+    """Provide the page of all datasets."""
     context = browser.new_context(base_url=f"http://127.0.0.1:{running.port}", reduced_motion="reduce")
     context.set_default_timeout(BROWSER_TIMEOUT)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto("/")
+    page.goto("/datasets/")
     yield page
     context.close()
     assert not errors, errors
@@ -40,10 +57,12 @@ def _see_tiles(page: Page, name: str, n: int) -> None:
     expect(page.locator("[data-count=items]").first).to_have_text(f"{n:,}")
 
 
-def test_three_ways_to_a_dataset(page: Page, tmp_path: Path, picture_folder: MakeFolder) -> None:
+def test_three_ways_to_a_dataset(page: Page, picture_folder: MakeFolder) -> None:
+    """The first test of this file: the store is empty."""
+    page.goto("/")
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     page.get_by_role("button", name="Choose a folder…").click()
-    page.get_by_role("button", name="Pictures").click()
+    page.get_by_role("button", name="Pictures", exact=True).click()
     page.get_by_role("button", name="night 1 & 2").click()
     expect(page.locator(".folder-here")).to_contain_text("7 images")
     expect(page.locator(".folder-here img")).to_have_js_property("complete", True)
@@ -64,11 +83,11 @@ def test_three_ways_to_a_dataset(page: Page, tmp_path: Path, picture_folder: Mak
     _see_tiles(page, "digits", 1797)
 
 
-def test_a_folder_among_many_is_found_by_name(page: Page, tmp_path: Path) -> None:
+def test_a_folder_among_many_is_found_by_name(page: Page, home: Path) -> None:
     for number in range(600):
-        (tmp_path / "home" / "Pictures" / f"field {number:04}").mkdir()
+        (home / "Pictures" / f"field {number:04}").mkdir()
     page.get_by_role("button", name="Choose a folder…").click()
-    page.get_by_role("button", name="Pictures").click()
+    page.get_by_role("button", name="Pictures", exact=True).click()
     expect(page.locator("#folders")).to_contain_text("And 101 more folders")
     page.get_by_role("link", name="enter a path").click()
     expect(page.get_by_role("textbox", name="Folder", exact=True)).to_be_visible()
@@ -93,10 +112,11 @@ def test_an_upload_that_fails_is_continued(page: Page, picture_folder: MakeFolde
 
     page.route("**/datasets/upload/**", fail_second)
     images = sorted(picture_folder(60, name="phone").iterdir())
+    page.get_by_label("Name of the dataset").fill("Continued")
     page.locator("#upload-images").set_input_files(images)
     expect(page.locator("#upload-status")).to_contain_text("Choose the same images again to continue.")
     page.locator("#upload-images").set_input_files(images)
-    _see_tiles(page, "uploaded-images", 60)
+    _see_tiles(page, "continued", 60)
 
 
 def test_dropped_files_and_what_is_not_an_image(page: Page) -> None:

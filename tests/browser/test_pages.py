@@ -12,7 +12,13 @@ from hoshina.jobs.models import Job
 from labeling.models import Annotation, Dataset
 from modeling.models import ModelVersion
 from modeling.versions.model_files import save_probabilities
-from tests.browser.axe import require_accessible, watch_layout_shifts
+from tests.browser.axe import (
+    require_accessible,
+    require_large_targets,
+    require_no_motion,
+    require_no_wider_than_the_window,
+    watch_layout_shifts,
+)
 from tests.browser.bench import Bench, Held, open_whole, tell_job_finished, wait_while_the_page_runs
 from tests.browser.conftest import Site
 from tests.browser.pages import PAGES
@@ -26,11 +32,14 @@ def _open(page: Page, address: str) -> None:
         expect(page.locator("#grid:not(.is-waiting)")).to_be_visible()
 
 
-# -- Accessibility --------------------------------------------------------------------------------
+# -- Accessibility and width --------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_serious_on_a_page(page: Page, site: Site, furnished: Dataset, name: str) -> None:
+def test_a_page_is_accessible_and_fits(page: Page, site: Site, furnished: Dataset, name: str) -> None:
     _open(page, site.address + PAGES[name])
     require_accessible(page)
+    require_large_targets(page)
+    require_no_motion(page)
+    require_no_wider_than_the_window(page)
 
 
 @pytest.mark.parametrize("keys", [["Enter"], ["Enter", "Enter"], ["?"], ["/"], ["c"], ["1", "0", "Shift+ArrowRight"]])
@@ -58,16 +67,6 @@ def test_axe_finds_nothing_serious_at_the_door(page: Page, site: Site, settings:
 
 
 # -- Sizes ------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (2560, 1440)])
-def test_no_page_is_wider_than_the_window(page: Page, site: Site, furnished: Dataset, size: tuple[int, int]) -> None:
-    """640x360 is a window of 1280x720 at 200 % zoom."""
-    page.set_viewport_size({"width": size[0], "height": size[1]})
-    for name, path in PAGES.items():
-        _open(page, site.address + path)
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, name
-
-
 def test_tiles_fill_the_screen_and_keys_work_at_200_percent(page: Page, site: Site) -> None:
     page.set_viewport_size({"width": 640, "height": 360})
     bench = Bench(page, site.address, site.dataset()).open()

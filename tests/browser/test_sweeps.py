@@ -93,7 +93,7 @@ def checks(bench: Bench, page: Page) -> Bench:
 
 def test_checks_come_back_as_a_page_without_suggestions_and_measure(checks: Bench, page: Page) -> None:
     bar = page.locator("#sweep-bar")
-    expect(bar).to_contain_text("3 images from sweeps of cat, shown again")
+    expect(bar).to_contain_text("3 images from sweeps of this class, shown again")
     expect(bar).not_to_contain_text("likely")
     expect(page.locator("#grid .suggestion")).to_have_count(0)
     ids = checks.ids()

@@ -228,7 +228,7 @@ def test_a_sweep_shows_its_checks_as_a_page_of_one_class(many: Dataset, client: 
     page = client.get(f"/d/{many.slug}/grid/?queue=sweep&of={cat.pk}&n=100")
     text = " ".join(page.content.decode().split())
     assert_contains(
-        text, "Check:", "20 images from sweeps of cat, shown again", ">All 20 are</span> cat",
+        text, "Check:", "from sweeps of this class, shown again", ">All 20 are</span>", '>cat</span></button>',
         lacks=["likely", "suggestion", "data-later", "99 %"],
     )  # fmt: skip
     tiles = page_of(round_)
