@@ -114,7 +114,7 @@ export class Marks {
   #drawCaptions() {
     const { camera } = this;
     const captions = this.#clusters.map(({ width, height, bounds }) => ({ width, height, around: screenBox(bounds, camera) }));
-    const boxes = placeCaptions(captions, { width: camera.width, height: camera.height, obstacles: this.#notices() });
+    const boxes = placeCaptions(captions, { width: camera.width, height: camera.height, obstacles: this.#obstacles() });
     this.#showHighlighted(captions, boxes);
     boxes.forEach((box, i) => {
       const { caption } = this.#clusters[i];
@@ -133,13 +133,20 @@ export class Marks {
     boxes[at] = best;
   }
 
-  // Return the boxes of the notices on the map, which captions must not cover.
-  #notices() {
+  // Return the boxes of the notices and thumbnails on the map, which captions must not cover.
+  #obstacles() {
     const view = this.svg.getBoundingClientRect();
-    return [...this.svg.parentElement.querySelectorAll(".map-region:not([hidden]), .map-quick")].map((notice) => {
+    const thumbs = [...this.#thumbs.values()].map(({ point }) => this.#thumbBox(point));
+    const notices = [...this.svg.parentElement.querySelectorAll(".map-region:not([hidden]), .map-quick")].map((notice) => {
       const { left, right, top, bottom } = notice.getBoundingClientRect();
       return { left: left - view.left, right: right - view.left, top: top - view.top, bottom: bottom - view.top };
     });
+    return [...notices, ...thumbs];
+  }
+
+  #thumbBox(point) {
+    const { left, top } = this.camera.toScreen(point);
+    return { left: left - THUMB / 2, right: left + THUMB / 2, top: top - THUMB / 2, bottom: top + THUMB / 2 };
   }
 
   // Show thumbnails on `points`, [{row, point}], leaving out those that would overlap. `load(rows)` resolves to URLs by row,
@@ -148,8 +155,7 @@ export class Marks {
     if (points.length > MAX_THUMBS || !points.length) return this.hideThumbs();
     const taken = [];
     const free = points.filter(({ point }) => {
-      const { left, top } = this.camera.toScreen(point);
-      const box = { left: left - THUMB / 2, right: left + THUMB / 2, top: top - THUMB / 2, bottom: top + THUMB / 2 };
+      const box = this.#thumbBox(point);
       return taken.every((other) => isApart(box, other)) && taken.push(box);
     });
     const rows = free.map(({ row }) => row).filter((row) => !this.#thumbs.has(row));
@@ -165,17 +171,20 @@ export class Marks {
     this.#thumbs = thumbs;
     this.thumbs.replaceChildren(...[...thumbs.values()].map(({ image }) => image));
     this.#drawThumbs();
+    this.#drawCaptions();
   }
 
   hideThumbs() {
+    if (!this.#thumbs.size) return;
     this.#thumbs.clear();
     this.thumbs.replaceChildren();
+    this.#drawCaptions();
   }
 
   #drawThumbs() {
     for (const { image, point } of this.#thumbs.values()) {
-      const { left, top } = this.camera.toScreen(point);
-      image.style.transform = `translate(${Math.round(left - THUMB / 2)}px, ${Math.round(top - THUMB / 2)}px)`;
+      const { left, top } = this.#thumbBox(point);
+      image.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
     }
   }
 }
