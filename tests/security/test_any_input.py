@@ -56,6 +56,10 @@ values = st.recursive(
 )
 
 
+# Parameters by whose value it depends which other ones are asked for.
+DECIDING = {"queue", "state", "target", "scope"}
+
+
 @contextmanager
 def recorded() -> Iterator[set[str]]:
     """Collect the names of the parameters that views ask for."""
@@ -77,7 +81,9 @@ def names_asked_for(client: Client, dataset: Dataset, name: str, pattern: URLPat
     """Return the names of the parameters that a view asks for, among them those that depend on the value of others."""
     path = path_of(name, pattern, dataset, lambda strategy: 9 if strategy is dice else uuid.UUID(int=0))
     names = {"n"}
-    for value in ("1", "1", "similar", "sweep", "groups", "all", "on"):
+    for value in ("1", "1", "on", "similar", "sweep", "groups", "all"):
+        if value == "similar" and not names & DECIDING:
+            break
         with recorded() as asked:
             getattr(client, method.lower())(path, dict.fromkeys(names, value)).close()
         names |= asked
