@@ -1,9 +1,14 @@
 """The model's page in a real browser: cells that open their images, plots by mouse and keys, going back to versions."""
 
 import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
+from django.db import connection
 from playwright.sync_api import Locator, Page, expect
 
 from hoshina.jobs.lifecycle import run_now
@@ -22,9 +27,29 @@ N = 90
 SIZES = (12, 30, 45, 60)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Provide the folder that keeps what the first test trained, for the others."""
+    return tmp_path_factory.mktemp("trained")
+
+
 @pytest.fixture
-def dataset(site: Site) -> Dataset:
+def dataset(site: Site, store: Path, trained: Path) -> Dataset:
     """Provide ninety pictures of three overlapping clouds, and four model versions; the first held nothing out."""
+    connection.ensure_connection()
+    with closing(sqlite3.connect(trained / "kept.db")) as kept:
+        if not (trained / "store").exists():
+            dataset = _train(site)
+            connection.connection.backup(kept)
+            shutil.copytree(store, trained / "store", ignore=shutil.ignore_patterns("app.db*"))
+            return dataset
+        kept.backup(connection.connection)
+    shutil.copytree(trained / "store", store, dirs_exist_ok=True)
+    Dataset.objects.update(root=str(site.picture_folder(N, name="pictures")))
+    return Dataset.objects.get()
+
+
+def _train(site: Site) -> Dataset:
     dataset = site.dataset(N)
     rng = np.random.default_rng(2)
     y = np.arange(N) % 3
