@@ -112,7 +112,7 @@ def run_project_map(run: Run) -> dict[str, Any]:
 
 @background(
     kind="check_leakage", queue="heavy", title="Looking for near-duplicates", key="check_leakage:{dataset_id}",
-    restartable=True, unit="images", gives_way=True,
+    restartable=True, unit="images", is_silent=True, gives_way=True,
 )  # fmt: skip
 def run_check_leakage(run: Run) -> dict[str, Any]:
     from modeling.leakage.pipeline import check_leakage

@@ -46,7 +46,9 @@ class Running:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("clients")
-    up = Up(folder / "store", "--demo", "--port", str(free_port()), AL_AUTOMATIC_MAPS="0")
+    up = Up(
+        folder / "store", "--demo", "--port", str(free_port()), AL_AUTOMATIC_MAPS="0", AL_AUTOMATIC_LEAKAGE_CHECKS="0"
+    )
     try:
         images = new_folder(folder / "galaxies")
         for number, image in enumerate(noise_pictures(N_IMAGES, seed=5)):

@@ -200,6 +200,7 @@ def test_signatures_come_from_the_decoding_for_embeddings(
 ) -> None:
     settings.EMBEDDING_BACKEND = "hog"
     command_json("embed")
+    assert Job.objects.get(kind="check_leakage").state == Job.State.QUEUED
     read: list[int] = []
     call_before(monkeypatch, signatures, "signature_of", lambda image: read.append(image.width))
     result = command_json("check_leakage")
