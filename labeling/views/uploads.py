@@ -13,8 +13,8 @@ from labeling.models import Dataset
 
 # Uploads are written to disk as they arrive. A browser waits for the report, so larger files need the command.
 MAX_UPLOAD = 256 * 2**20
-# Files that are read as a whole (JSON, XML, workbooks) take several times their size of memory.
-MAX_DOCUMENT = 64 * 2**20
+# Files that are read as a whole (JSON, XML, workbooks) take up to sixteen times their size of memory.
+MAX_DOCUMENT = 32 * 2**20
 _DOCUMENTS = (b"{", b"[", b"<", b"PK")
 
 

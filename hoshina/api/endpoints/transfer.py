@@ -118,7 +118,7 @@ def import_labels(
     """Import the labels of a file of at most 256 MiB, and report what changed, as `hoshina import_labels --json`.
 
     All formats of that command are recognized: CSV, Excel, Parquet, JSON Lines, Label Studio, COCO and others. JSON,
-    XML and workbooks may have 64 MiB.
+    XML and workbooks may have 32 MiB.
 
     The whole file is read and checked before anything is saved. Importing a file again changes nothing.
     """

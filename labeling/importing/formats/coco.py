@@ -92,7 +92,7 @@ class Detection(msgspec.Struct):
 
     category: str
     conf: float
-    bbox: list[float] | None = None
+    bbox: tuple[float, ...] | None = None
     classifications: list[tuple[str, float]] = []
     frame_number: int | None = None
 
