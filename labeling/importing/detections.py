@@ -68,12 +68,16 @@ class _Crop:
     box: Box
     values: tuple[Any, ...]
 
+    @property
+    def corners(self) -> str:
+        """Return the box in its file's name, in ten-thousandths of the image."""
+        return "-".join(f"{round(share * 10_000):05d}" for share in self.box)
+
     def name(self, source: Frame) -> str:
         """Return the path of its file, the same each time."""
         path = PurePosixPath(source.path)
         stem = path.name.replace(".", "_").encode()[:_LONGEST_NAME].decode(errors="ignore")
-        corners = "-".join(f"{round(share * 10_000):05d}" for share in self.box)
-        return str(path.parent / f"{stem}-{source.item_id}-{corners}{suffix_of(source)}")
+        return str(path.parent / f"{stem}-{source.item_id}-{self.corners}{suffix_of(source)}")
 
 
 @dataclass
@@ -139,7 +143,9 @@ def crop_detections(dataset: Dataset, document: MegaDetectorFile, options: CropO
         texts = dict.fromkeys(set(columns) - {"path", "source_item_id", "detection_confidence",
                                               "classification_confidence"}, Field.Kind.TEXT.value)  # fmt: skip
         used = _used_columns(columns, wanted)
-        import_fields(made, table, Wish("path", "path", used), {name: texts[name] for name in used if name in texts})
+        kinds = {name: texts[name] for name in used if name in texts}
+        # An image may be in the file twice.
+        import_fields(made, table, Wish("path", "path", used), kinds, last_applies=True)
         choose(made, columns[-1] if group else "source_path")
     return {
         "dataset": made.name, "slug": made.slug, "images": counts.images, "crops": counts.crops, "new": counts.new,
@@ -172,11 +178,11 @@ def _wanted(document: MegaDetectorFile, category: str, threshold: float) -> Iter
     for image in document.images:
         found = [
             _Crop(_checked(each.bbox, image.file), (category, each.conf, *document.classification(each)))
-            for each in image.detections or ()
+            for each in sorted(image.detections or (), key=lambda each: each.conf)
             if each.category in ids and each.conf >= threshold and each.frame_number is None
         ]
-        if found:
-            yield image.file, found
+        if found:  # of equal boxes the last one, with the highest confidence
+            yield image.file, list({crop.corners: crop for crop in found}.values())
 
 
 def _checked(box: Sequence[float] | None, file: str) -> Box:

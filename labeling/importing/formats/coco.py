@@ -47,6 +47,7 @@ class CameraTraps(Importer):
         "The category of each image; location, datetime and seq_id become metadata fields. Images with several "
         "categories become unsure."
     )
+    library = "datumaro, and by hand"
     order = 30
 
     def recognizes(self, file: File) -> bool:
@@ -136,6 +137,7 @@ class MegaDetector(Importer):
         "Detections as metadata fields: their number, the best confidence, and its category (empty without any). "
         "No labels are made. On request, each detection becomes an image of a new dataset."
     )
+    library = "hand, and accepted by the validator of megadetector"
     order = 25
 
     def recognizes(self, file: File) -> bool:

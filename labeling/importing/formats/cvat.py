@@ -19,6 +19,7 @@ class Cvat(Importer):
     name = "cvat"
     title = "CVAT XML"
     sentence = "Tags of images in “CVAT for images 1.1”. Images with several tags become unsure. Boxes are not read."
+    library = "datumaro"
     order = 30
 
     def recognizes(self, file: File) -> bool:

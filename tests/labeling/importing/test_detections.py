@@ -45,6 +45,7 @@ def document(**more: Any) -> dict[str, Any]:
             {"file": "D:\\cameras\\site1\\a.png", "detections": [
                 {"category": "1", "conf": 0.926, "bbox": BOX, "classifications": [["1", 0.901], ["0", 0.05]]},
                 {"category": "1", "conf": 0.61, "bbox": [0.9, 0.9, 0.1, 0.1]},
+                {"category": "1", "conf": 0.5, "bbox": [0.25001, 0.1, 0.5, 0.405]},
                 {"category": "1", "conf": 0.29, "bbox": [0.0, 0.0, 0.1, 0.1]},
                 {"category": "2", "conf": 0.99, "bbox": [0.0, 0.0, 1.0, 1.0]},
             ]},
@@ -125,6 +126,12 @@ def test_crops_are_grouped_as_their_sources_are(dataset: Dataset, tmp_path: Path
     sources = values(made, "source_path")
     groups = {source: values(made, "site")[path] for path, source in sources.items()}
     assert groups == {"site1/a.png": "7", "site2/b.jpg": "site2/b.jpg"}
+
+
+def test_an_image_that_is_in_the_file_twice(dataset: Dataset, tmp_path: Path) -> None:
+    images = [{"file": "site1/a.png", "detections": [{"category": "1", "conf": c, "bbox": BOX}]} for c in (0.5, 0.75)]
+    command_json("import_labels", written(tmp_path, document(images=images)), "--crops", "--dataset", "traps")
+    assert list(values(Dataset.objects.get(slug="traps-crops"), "detection_confidence").values()) == ["0.75"]
 
 
 def test_an_image_that_cannot_be_read_is_reported(dataset: Dataset, tmp_path: Path) -> None:
