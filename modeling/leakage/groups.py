@@ -19,7 +19,7 @@ ON_PAGE = 50
 # Pictures that a group shows; labels of all its images are compared.
 SHOWN = 24
 # Images per IN (…), and how many are looked through for different labels by one request.
-_BATCH, SCANNED = 900, 90_000
+_BATCH, SCANNED = 900, 45_000
 # With more labels than this, it takes too long to find out which splits the images would get without the check.
 SPLITS_UP_TO = 5_000
 
@@ -66,7 +66,9 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """Parse ``d12`` or ``o12``; anything else is the beginning."""
+        """Parse ``d12`` or ``o12``, or ``o`` for the first of the others; anything else is the beginning."""
+        if text == "o":
+            return cls(with_different_labels=False)
         number = whole_number(text[1:])
         return cls(text[:1] == "d", number) if text[:1] in {"d", "o"} and number is not None else cls()
 

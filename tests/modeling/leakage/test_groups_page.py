@@ -80,6 +80,9 @@ def test_pages_of_groups_show_each_once(
         assert seen == [*different, *(row for row in range(30) if row not in different)]
     assert shown(client, "what?") == shown(client)
     assert shown(client, "o999") == []
+    monkeypatch.setattr(groups, "SCANNED", 1)
+    assert_contains(client.get(ADDRESS, {"from": "d12"}), "Show groups with equal labels", "Continue")
+    assert shown(client, "o")[0] == 0
 
 
 def test_a_large_group_shows_each_of_its_labels(make_dataset: MakeDataset, client: Client) -> None:
