@@ -288,7 +288,7 @@ def test_the_page_of_exports_says_what_was_checked_and_starts_it(dataset: Datase
     address = "/d/pictures/leakage/"
     assert f'hx-get="{address}"' in client.get("/d/pictures/export/").content.decode()
     assert "were not looked for yet" in client.get(address).content.decode()
-    assert "waits for other jobs" in client.post(address).content.decode()
+    assert "check for near-duplicates is queued" in client.post(address).content.decode()
     Job.objects.update(state=Job.State.RUNNING)
     assert "Looking for near-duplicates" in client.get(address).content.decode()
     assert Job.objects.filter(kind="check_leakage", dataset_id=dataset.pk).count() == 1

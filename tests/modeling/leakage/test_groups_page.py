@@ -121,4 +121,4 @@ def test_images_that_changed_and_states_without_groups_are_explained(make_datase
         "/d/pictures/leakage/", headers={"HX-Request": "true", "HX-Current-URL": f"http://testserver{ADDRESS}"}
     )
     assert response.headers["HX-Refresh"] == "true"
-    assert_contains(client.get(ADDRESS), 'hx-select="#groups"', "waits for other jobs")
+    assert_contains(client.get(ADDRESS), 'hx-select="#groups"', "check for near-duplicates is queued")
