@@ -209,7 +209,7 @@ def synthetic(n: int, seed: int, file: Path) -> Pixels:
 
 
 class Stages:
-    """Adds up the seconds of each stage that is reported."""
+    """Add up the seconds of each stage that is reported."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}

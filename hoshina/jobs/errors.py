@@ -22,4 +22,4 @@ class Stopping(Exception):
 
 
 class GivesWay(Stopping):
-    """Other jobs wait for this worker: the job goes back to the queue behind them."""
+    """Report that other jobs wait for this worker: the job goes back to the queue behind them."""

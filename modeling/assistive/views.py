@@ -29,7 +29,7 @@ else:  # Django's own class is not generic at run time
 
 
 class PercentField(forms.FloatField):
-    """A share, in percent on the page."""
+    """Read and show a share in percent."""
 
     def prepare_value(self, value: Any) -> Any:
         return f"{100 * value:g}" if isinstance(value, float) else value

@@ -89,7 +89,7 @@ NETWORKS = (MOBILENET_V2, EFFICIENTNET_B0, EFFICIENTNET_LITE2, RESNET50, RESNET1
 
 
 class KerasEncoder(ImageEncoder):
-    """A network with published weights."""
+    """Represent a network with published weights."""
 
     network: ClassVar[KerasNetwork]
     license = "Apache-2.0"
@@ -153,21 +153,21 @@ class KerasEncoder(ImageEncoder):
 
 
 class MobileNetV2(KerasEncoder):
-    """The smallest of these networks."""
+    """Represent the smallest of these networks."""
 
     network, title = MOBILENET_V2, MOBILENET_V2.title
     about = "Small and fast, trained on a million photos."
 
 
 class EfficientNetB0(KerasEncoder):
-    """A network of medium size."""
+    """Represent a network of medium size."""
 
     network, title = EFFICIENTNET_B0, EFFICIENTNET_B0.title
     about = "Trained on the same photos, with finer distinctions; half as fast."
 
 
 class EfficientNetLite2(KerasEncoder):
-    """A network of medium size for larger images."""
+    """Represent a network of medium size for larger images."""
 
     network, title, input_size = EFFICIENTNET_LITE2, EFFICIENTNET_LITE2.title, EFFICIENTNET_LITE2.side
     license = ""  # the package does not say
@@ -175,14 +175,14 @@ class EfficientNetLite2(KerasEncoder):
 
 
 class ResNet50(KerasEncoder):
-    """The largest of these networks."""
+    """Represent the largest of these networks."""
 
     network, title, dim, license = RESNET50, RESNET50.title, 2048, "MIT"
     about = "Large, trained on the same photos; several times slower."
 
 
 class ResNet18(KerasEncoder):
-    """A network of torchvision."""
+    """Represent a network of torchvision."""
 
     network, title, dim, license = RESNET18, RESNET18.title, 512, "BSD-3-Clause"
     about = "torchvision's small network, trained on the same photos."

@@ -39,7 +39,7 @@ Complex = npt.NDArray[np.complex64]
 
 
 class PooledEncoder(ImageEncoder):
-    """An encoder without weights that describes shares of a batch in threads."""
+    """Represent an encoder without weights that describes shares of a batch in threads."""
 
     license = "MIT"
     share = 16

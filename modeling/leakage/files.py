@@ -118,7 +118,7 @@ def merge_parts(check: LeakageCheck, spec: InputSpec, n_rows: int) -> None:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part: its file, which is not kept open, and the rows it has."""
+    """Represent a part: its file, which is not kept open, and the rows it has."""
 
     file: Path
     rows: Rows

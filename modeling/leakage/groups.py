@@ -26,7 +26,7 @@ SPLITS_UP_TO = 5_000
 
 @dataclass(frozen=True)
 class Copy:
-    """One image of a group. ``similarity`` to the most similar other one: the correlation of the aligned pictures.
+    """Represent an image of a group. ``similarity`` to the most similar other one: the correlation of the aligned pictures.
 
     ``split``: which one it would get without the check; "" if it has no label or that is not known. ``has_changed``:
     its file is no longer the one that was compared.
@@ -41,7 +41,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Group:
-    """A group of near-duplicates. ``number``: its smallest row; ``copies``: at most SHOWN of its ``n_images``."""
+    """Represent a group of near-duplicates. ``number``: its smallest row; ``copies``: at most SHOWN of its ``n_images``."""
 
     number: int
     n_images: int
@@ -59,7 +59,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a page begins: after a group, among those with different labels or among the others."""
+    """Say where a page begins: after a group, among those with different labels or among the others."""
 
     with_different_labels: bool = True
     after: int = -1
@@ -78,7 +78,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of groups: those with different labels, the others, and where the next page begins, if there is one."""
+    """Hold a page of groups: those with different labels, the others, and where the next page begins, if there is one."""
 
     different: list[Group]
     others: list[Group]
@@ -117,7 +117,7 @@ def page_of(dataset: Dataset, near: NearDuplicates, place: Place) -> Page:
 
 
 class _Groups:
-    """The rows of near-duplicates by group."""
+    """Hold the rows of near-duplicates by group."""
 
     def __init__(self, dataset: Dataset, near: NearDuplicates) -> None:
         self._dataset, self._near = dataset, near
@@ -176,7 +176,7 @@ def _shown(rows: list[int], labels: Mapping[int, int]) -> list[int]:
 
 
 class _Reader:
-    """What the page shows of the images of all its groups, by row."""
+    """Read what the page shows of the images of all its groups, by row."""
 
     def __init__(self, dataset: Dataset, near: NearDuplicates, rows: Rows, labels: Mapping[int, int]) -> None:
         self._labels = labels

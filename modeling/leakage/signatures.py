@@ -18,7 +18,7 @@ _LEAST_SIDE = 2 * SIDE
 
 
 class SignatureEncoder(Encoder):
-    """Encodes an image as its signature, with the decoding and the threads of other encoders."""
+    """Encode an image as its signature, with the decoding and the threads of other encoders."""
 
     name = "signature"
     fingerprint = "signature"
@@ -41,7 +41,7 @@ class SignatureEncoder(Encoder):
 
 
 class Signatures:
-    """Collects the signatures of ``n`` items while an encoder works, so that their files are decoded once."""
+    """Collect the signatures of ``n`` items while an encoder works, so that their files are decoded once."""
 
     def __init__(self, n: int) -> None:
         self._pictures = np.zeros((n, SIDE, SIDE), np.uint8)
