@@ -26,7 +26,7 @@ SPLITS_UP_TO = 5_000
 
 @dataclass(frozen=True)
 class Copy:
-    """Represent an image of a group. ``similarity`` to the most similar other one: the correlation of the aligned pictures.
+    """Represent an image of a group. ``similarity`` to the most similar other one: the correlation when aligned.
 
     ``split``: which one it would get without the check; "" if it has no label or that is not known. ``has_changed``:
     its file is no longer the one that was compared.
@@ -41,7 +41,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Group:
-    """Represent a group of near-duplicates. ``number``: its smallest row; ``copies``: at most SHOWN of its ``n_images``."""
+    """Represent a group of copies. ``number``: its smallest row; ``copies``: at most SHOWN of its ``n_images``."""
 
     number: int
     n_images: int
@@ -78,7 +78,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Page:
-    """Hold a page of groups: those with different labels, the others, and where the next page begins, if there is one."""
+    """Hold a page of groups: those with different labels, the others, and where the next page begins, if any."""
 
     different: list[Group]
     others: list[Group]
