@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
 from hoshina.core.http import HtmxHttpRequest
@@ -21,6 +22,7 @@ def home(request: HtmxHttpRequest) -> HttpResponse:
     return render(request, "labeling/ingest/datasets.html", datasets_context(request))
 
 
+@never_cache  # Back would show the numbers of the first visit
 @require_safe
 def workbench(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Render the page without its tiles, which the browser requests once it knows how many fit."""

@@ -112,7 +112,7 @@ def _selection(facts: Facts) -> str:
             f"from all images without a label; {counted(draws['undecided'], 'other', 'others')} have no class."
         )
     else:
-        lines.append("No image was drawn randomly, so the labels are no random sample of the images.")
+        lines.append("No image was drawn randomly from all others, so the labels are no random sample of the images.")
     return "\n\n".join(lines)
 
 

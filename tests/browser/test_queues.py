@@ -236,6 +236,24 @@ def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Sit
     expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
 
 
+def test_back_undoes_one_filter_and_a_button_clears_all(page: Page, site: Site, dataset: Dataset) -> None:
+    Bench(page, site.address, dataset).open("queue=all")
+    clear = page.get_by_role("button", name="Clear filters")
+    expect(clear).to_be_hidden()
+    page.get_by_label("Class", exact=True).select_option(label="cat")
+    expect(page).to_have_url(re.compile("label="))
+    expect(clear).to_be_visible()
+    page.go_back()
+    expect(page).not_to_have_url(re.compile("label="))
+    expect(clear).to_be_hidden()
+    page.get_by_label("Class", exact=True).select_option(label="dog")
+    page.get_by_label("State").select_option("labelled")
+    expect(page).to_have_url(re.compile("state=labelled"))
+    clear.click()
+    expect(page).to_have_url(re.compile(r"\?queue=all$"))
+    expect(page.get_by_label("Class", exact=True)).to_have_value("")
+
+
 def test_a_job_that_ends_does_not_move_the_slider_back(page: Page, site: Site, dataset: Dataset) -> None:
     Bench(page, site.address, dataset).open("queue=band&low=0.3&high=0.8")
     high = page.locator("#band-high")

@@ -522,6 +522,7 @@ window.addEventListener("popstate", () => {
   if (compare.isOpen && !isCovered("compare")) return compare.close();
   if (side.isCover && !isCovered("detail")) return side.retreat();
   const query = new URLSearchParams(location.search);
+  toggleSheet(false);
   if (`${query}` !== `${pages.query}`) queueForm.reopen(query);
 });
 

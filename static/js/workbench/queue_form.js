@@ -4,7 +4,9 @@ import { setText } from "../text.js";
 
 // The default state of a queue is dropped where one of these is chosen: it applies to all such images.
 const OF_ANY_STATE = ["label", "path", "flagged", "tag", "noted", "note"];
-const FILTERS = [...OF_ANY_STATE, "state", "predicted", "region"];
+const FILTERS = [...OF_ANY_STATE, "predicted", "region"];
+// A state is counted as a filter, but for the one that a queue or another filter sets.
+const USUAL_STATES = ["unlabelled", "any"];
 
 // The parameters of a form. A field of metadata may have several values.
 function queryOf(form) {
@@ -17,6 +19,12 @@ function queryOf(form) {
   return query;
 }
 
+// Return the names of the parameters that limit the images.
+function filtersOf(query) {
+  const names = [...new Set(query.keys())].filter((name) => FILTERS.includes(name) || name.startsWith("f."));
+  return query.has("state") && !USUAL_STATES.includes(query.get("state")) ? [...names, "state"] : names;
+}
+
 function setAddress(query, { push = false } = {}) {
   history[push ? "pushState" : "replaceState"](null, "", `${location.pathname}?${query}`);
 }
@@ -26,6 +34,8 @@ export class QueueForm {
   // `open(query)` loads the images, `focusTile()` gives the keys back to them, `onMenu()` follows a new menu of queues.
   constructor({ open, focusTile, onMenu }) {
     Object.assign(this, { open, focusTile, slot: document.getElementById("queues-slot") });
+    this.slot.addEventListener("click", ({ target }) => { if (target.id === "clear-filters") this.#clear(); });
+    this.slot.addEventListener("htmx:afterSwap", () => this.#showNumber(new URLSearchParams(location.search)));
     document.addEventListener("submit", (event) => this.#submit(event));
     document.addEventListener("change", (event) => this.#change(event));
     document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.sentAt = performance.now(); });
@@ -84,7 +94,7 @@ export class QueueForm {
     if (target.matches("[data-preview]")) return this.#preview(form);
     if (target.matches("[data-live], [type=file]")) return;
     if (["text", "search"].includes(target.type)) target.defaultValue = target.value; // the typed text is submitted
-    this.#changed(form, target.name);
+    this.#changed(form, target.name, { push: true });
   }
 
   #changed(form, changed, { push = false } = {}) {
@@ -132,9 +142,18 @@ export class QueueForm {
     window.htmx.ajax("GET", url, { source: "#queues-slot", ...options });
   }
 
+  // Remove all filters, and keep the queue with its parameters.
+  #clear() {
+    const query = new URLSearchParams(location.search);
+    for (const name of [...filtersOf(query), "state", "map"]) query.delete(name);
+    this.show(query, { push: true });
+    this.focusTile();
+  }
+
   // On small screens the filters are in a sheet: its button says how many there are.
   #showNumber(query) {
-    const n = [...new Set(query.keys())].filter((name) => FILTERS.includes(name) || name.startsWith("f.")).length;
+    const n = filtersOf(query).length;
     setText(document.getElementById("open-filters"), n ? `filters (${n})` : "filters");
+    document.getElementById("clear-filters")?.toggleAttribute("hidden", n === 0);
   }
 }

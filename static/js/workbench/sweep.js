@@ -59,8 +59,12 @@ export class Sweep {
     if (!element || !this.kind) return;
     const n = this.marked.length;
     element.textContent = n ? `${n} marked` : "none marked yet";
+    const nRest = this.rest.length;
     const rest = document.querySelector("[data-sweep-rest]");
-    if (rest) rest.textContent = restText(this.rest.length, n);
+    if (rest) rest.textContent = restText(nRest, n);
+    rest?.closest("button").toggleAttribute("hidden", nRest === 0);
+    const done = document.querySelector("[data-sweep-done]");
+    if (done) done.hidden = nRest > 0;
   }
 
   // Return the query for the tighter half of the group, or null if it is too small to split.
