@@ -89,16 +89,21 @@ def parse_class_list(content: bytes) -> ClassList:
     return found
 
 
-def restore_classes(dataset: Dataset, found: ClassList) -> Mapping[int, int]:
-    """Create the classes of a dataset that has none. Return the new IDs by those of the file. Called in a transaction.
-
-    Raises Refusal if the dataset has classes or one is invalid.
-    """
+def refuse_classes(dataset: Dataset) -> None:
+    """Raise Refusal if the dataset has classes."""
     if LabelClass.objects.filter(dataset=dataset).exists():
         raise Refusal(
             "The dataset has classes already, and the record has its own.",
             "Import the record into a dataset without classes and decisions.",
         )
+
+
+def restore_classes(dataset: Dataset, found: ClassList) -> Mapping[int, int]:
+    """Create the classes of a dataset that has none. Return the new IDs by those of the file. Called in a transaction.
+
+    Raises Refusal if the dataset has classes or one is invalid.
+    """
+    refuse_classes(dataset)
     ids = free_ids(LabelClass, [label.id for label in found.classes])
     labels = {
         label.id: LabelClass(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from math import isfinite
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, NoReturn
 from uuid import UUID
 
 from hoshina.core.errors import Refusal
@@ -23,19 +22,21 @@ _LENGTHS = {"path": MAX_PATH, "queue": 40, "rendering": MAX_RENDERING, "holder":
 _MAX_NUMBER = 2**62
 # Numbers below 0 mean nothing in any column.
 _STATES = {str(state.label): state for state in State}
+_KINDS = frozenset(Action.Kind.values)
 _FLAGS = {"true": True, "false": False}
 
 Line = Mapping[str, Any]
 
 
-def read_lines(stream: BinaryIO, *, is_escaped: bool) -> Iterator[Line]:
-    """Yield the lines as values by column; empty cells are None, or "" for texts. Raises Refusal for an invalid one.
+def read_lines(lines: Iterable[bytes], *, is_escaped: bool) -> Iterator[Line]:
+    """Yield the lines of a file as values by column; empty cells are None, or "" for texts.
+
+    Raises Refusal for an invalid line.
 
     ``state`` is a State and ``action``, ``undoes`` and ``undone_by`` are UUIDs or None. Lines are numbered from 1, and
     actions are whole: their lines follow each other.
     """
-    text = io.TextIOWrapper(cast(Any, stream), encoding="utf-8", newline="")
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader((line.decode() for line in lines), strict=True)
     try:
         headers = next(reader, [])
         if missing := [name for name in COLUMNS if name not in headers]:
@@ -48,8 +49,6 @@ def read_lines(stream: BinaryIO, *, is_escaped: bool) -> Iterator[Line]:
             yield _line(number, list(values), places)
     except (csv.Error, UnicodeDecodeError) as error:
         raise Refusal(f"annotations.csv can't be read: {error}.", _AGAIN) from error
-    finally:
-        text.detach()
 
 
 def _line(number: int, cells: list[str], places: list[tuple[str, int, str]]) -> Line:
@@ -61,7 +60,7 @@ def _line(number: int, cells: list[str], places: list[tuple[str, int, str]]) -> 
         _refuse(number, f"has the number {line['number']}")
     if line["state"] not in _STATES:
         _refuse(number, f"has the unknown state {line['state']!r}")
-    if line["action_kind"] not in Action.Kind.values:
+    if line["action_kind"] not in _KINDS:
         _refuse(number, f"has the unknown action_kind {line['action_kind']!r}")
     line["state"] = _STATES[line["state"]]
     if (line["state"] == State.LABELLED) != (line["label_id"] is not None):

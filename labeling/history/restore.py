@@ -6,11 +6,11 @@ whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 from uuid import UUID
 
 import msgspec
@@ -18,20 +18,21 @@ from django.db import transaction
 
 from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal
+from hoshina.core.plural import counted
 from labeling.decisions import sql as decision_sql
 from labeling.decisions.save import send_decided
-from labeling.history.archive import ExportFiles, opened_export
-from labeling.history.classes import ClassList, parse_class_list, restore_classes, restore_examples
+from labeling.history.archive import CSV, ExportFiles, opened_export
+from labeling.history.classes import ClassList, parse_class_list, refuse_classes, restore_classes, restore_examples
 from labeling.history.lines import Line, read_lines
 from labeling.history.matching import Items
 from labeling.history.parts import FOLDER, Restored, parsed, parts
-from labeling.history.people import check_names, restore_people
+from labeling.history.people import accounts_of, check_names, restore_people
 from labeling.history.remarks import FILE as REMARKS
 from labeling.history.remarks import parsed_remarks, restore_remarks
 from labeling.history.write import Writer
 from labeling.models import Action, Dataset
 
-CSV, CLASSES, IDLE = "annotations.csv", f"{FOLDER}/classes.json", f"{FOLDER}/actions.jsonl"
+CLASSES, IDLE = f"{FOLDER}/classes.json", f"{FOLDER}/actions.jsonl"
 BATCH = 500
 _AGAIN = "Export the dataset again."
 Progress = Callable[[int, int], None]
@@ -59,6 +60,22 @@ class RestoreReport:
 
 
 @dataclass
+class RecordPreview:
+    """Tell what an import of a record would restore. ``new_people``: those without an account."""
+
+    decisions: int
+    items: int
+    classes: list[str]
+    moved: int
+    changed: int
+    people: list[str]
+    new_people: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"preview": True} | vars(self)
+
+
+@dataclass
 class _Record:
     """Represent a record that was read and checked.
 
@@ -73,11 +90,39 @@ class _Record:
     n_decisions: int = 0
 
 
-def restore(dataset: Dataset, path: Path, progress: Progress = lambda done, total: None) -> RestoreReport:
-    """Import the record of an export. Raises Refusal, and saves nothing, if it is damaged or does not fit."""
+def preview_record(dataset: Dataset, source: Path | BinaryIO) -> RecordPreview:
+    """Read and check the record of an export. Raises Refusal where :func:`restore` does, but saves nothing."""
     _refuse_decided(dataset)
-    with opened_export(path) as files:
+    refuse_classes(dataset)
+    with opened_export(source) as files:
         record = _checked(dataset, files)
+    return RecordPreview(
+        decisions=record.n_decisions,
+        items=len(record.items.ids),
+        classes=[label.name for label in record.classes.classes if not label.is_retired],
+        moved=record.items.moved,
+        changed=len(record.items.changed),
+        people=sorted(record.people),
+        new_people=sorted(record.people - accounts_of(record.people).keys()),
+    )
+
+
+def restore(
+    dataset: Dataset,
+    source: Path | BinaryIO,
+    progress: Progress = lambda done, total: None,
+    *,
+    may_create_people: bool = True,
+) -> RestoreReport:
+    """Import the record of an export. Raises Refusal, and saves nothing, if it is damaged or does not fit.
+
+    Without ``may_create_people`` it is also refused if someone in it has no account.
+    """
+    _refuse_decided(dataset)
+    with opened_export(source) as files:
+        record = _checked(dataset, files)
+        if not may_create_people:
+            _refuse_strangers(record.people)
         with decision_sql.writer_lock(), transaction.atomic():
             # Nobody labels an item of this dataset meanwhile.
             Dataset.objects.select_for_update(no_key=True).get(pk=dataset.pk)
@@ -86,6 +131,14 @@ def restore(dataset: Dataset, path: Path, progress: Progress = lambda done, tota
     if report.decisions:
         send_decided(dataset, counters)
     return report
+
+
+def _refuse_strangers(people: Collection[str]) -> None:
+    if strangers := sorted(set(people) - accounts_of(people).keys()):
+        raise Refusal(
+            f"The record has {counted(len(strangers), 'person', 'people')} without an account, such as {strangers[0]}.",
+            "Ask an administrator to import it: that creates inactive accounts, in which nobody can sign in.",
+        )
 
 
 def _refuse_decided(dataset: Dataset) -> None:
@@ -132,10 +185,9 @@ def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
 
 
 def _batches(files: ExportFiles) -> Iterator[list[Line]]:
-    with files.open(CSV) as stream:
-        lines = read_lines(stream, is_escaped=files.is_escaped)
-        while batch := list(islice(lines, BATCH)):
-            yield batch
+    lines = read_lines(files.lines(CSV), is_escaped=files.is_escaped)
+    while batch := list(islice(lines, BATCH)):
+        yield batch
 
 
 class _Idle(msgspec.Struct):

@@ -16,9 +16,11 @@ from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
-from hoshina.core.roles import Role, requires
+from hoshina.core.roles import Role, may, requires
 from hoshina.core.storage import remove
 from hoshina.jobs.lifecycle import enqueue
+from labeling.history.archive import is_record
+from labeling.history.restore import preview_record, restore
 from labeling.importing import uploads
 from labeling.importing.class_folders import write_table
 from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
@@ -60,8 +62,9 @@ def _kept(request: HtmxHttpRequest, dataset: Dataset) -> str:
     """Keep the uploaded file if it is of a known format, and return its token."""
     upload = checked_upload(request, dataset, expected=EXPECTED, command="import_labels")
     stream = cast("BinaryIO", upload.file)
-    table_of(stream, Choice(file_name=upload.name or "", encoding=request.POST.get("encoding", "")))
-    stream.seek(0)
+    if not is_record(stream):
+        table_of(stream, Choice(file_name=upload.name or "", encoding=request.POST.get("encoding", "")))
+        stream.seek(0)
     return uploads.keep(upload.chunks(), upload.name or "", user_pk=request.user.pk, dataset=dataset)
 
 
@@ -99,6 +102,9 @@ def import_preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {"token": token, "creates": creates, "encoding": values.get("encoding", "")}
     try:
         upload = uploads.find(token, user_pk=request.user.pk, dataset=dataset)
+        with upload.opened() as stream:
+            if is_record(stream):
+                return _page(request, dataset, "preview", **context, **_record(request, dataset, upload.name, stream))
         choice = _choice(request, upload.name)
         context |= {"same_numbers": choice.same_numbers, "file_name": upload.name}
         with upload.opened() as stream:
@@ -120,6 +126,11 @@ def import_apply(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     try:
         upload = uploads.find(request.POST.get("upload", ""), user_pk=request.user.pk, dataset=dataset)
         with upload.opened() as stream:
+            if is_record(stream):
+                restored = restore(dataset, stream, may_create_people=may(request.user, Role.ADMINISTRATOR))
+                uploads.forget(upload)
+                response = _page(request, dataset, "report", restored=restored)
+                return trigger_client_event(response, LABELS_CHANGED)
             report = import_labels(
                 dataset,
                 stream,
@@ -150,6 +161,13 @@ def import_crops(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     except Refusal as problem:
         return _page(request, dataset, "report", status=422, problem=str(problem))
     return trigger_client_event(_page(request, dataset, "report", is_cropping=True), "hoshina:job")
+
+
+def _record(request: HtmxHttpRequest, dataset: Dataset, name: str, stream: BinaryIO) -> dict[str, Any]:
+    """Return what the preview of a record of decisions shows. Raises Refusal if it can't be imported."""
+    record = preview_record(dataset, stream)
+    needs_administrator = bool(record.new_people) and not may(request.user, Role.ADMINISTRATOR)
+    return {"record": record, "file_name": name, "needs_administrator": needs_administrator}
 
 
 def _start_crops(request: HtmxHttpRequest, dataset: Dataset, file: Path, threshold: float | None) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
 from hoshina.core.errors import Refusal
+from labeling.history.archive import is_record
 from labeling.models import Dataset
 
 # Uploads are written to disk as they arrive. A browser waits for the report, so larger files need the command.
 MAX_UPLOAD = 256 * 2**20
-# Files that are read as a whole (JSON, XML, workbooks) take up to sixteen times their size of memory.
+# Files that are read as a whole (JSON, XML, workbooks) take up to sixteen times their size of memory. Records of
+# decisions are read a line at a time.
 MAX_DOCUMENT = 32 * 2**20
 _DOCUMENTS = (b"{", b"[", b"<", b"PK")
 
@@ -48,7 +50,7 @@ def size_problem(upload: UploadedFile[Any]) -> str:
     if (upload.size or 0) > MAX_DOCUMENT:
         beginning = upload.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
         upload.seek(0)
-        if beginning.startswith(_DOCUMENTS):
+        if beginning.startswith(_DOCUMENTS) and not is_record(cast("BinaryIO", upload.file)):
             return f"The file is larger than {MAX_DOCUMENT >> 20} MiB, the limit for JSON, XML and workbooks."
     return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
@@ -15,10 +15,12 @@ from hoshina.api.guard import body_limit
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.problems import problem
-from hoshina.core.roles import Role, requires
+from hoshina.core.roles import Role, may, requires
 from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import NO_IMAGES, ExportForm
 from labeling.exporting.images import images_size
+from labeling.history.archive import is_record
+from labeling.history.restore import preview_record, restore
 from labeling.importing import save_table
 from labeling.importing.columns import Choice
 from labeling.models import Dataset
@@ -121,6 +123,9 @@ def import_labels(
     XML and workbooks may have 32 MiB.
 
     The whole file is read and checked before anything is saved. Importing a file again changes nothing.
+
+    An archive of an export with the record of decisions (`extra=annotations`) is imported with its history, into a
+    dataset without decisions and classes. The answer then has the keys of `hoshina import_labels --history --json`.
     """
     dataset = dataset_of(slug)
     if problem := size_problem(file):
@@ -134,6 +139,8 @@ def import_labels(
     )
     stream: Any = file.file
     try:
+        if is_record(stream):
+            return _import_record(request, dataset, stream, options)
         if options.preview:
             report = save_table.preview_labels(dataset, stream, choice=choice, create_classes=options.create_classes)
         else:
@@ -144,3 +151,12 @@ def import_labels(
         reason.field = reason.field or "file"
         raise
     return report.as_json()
+
+
+def _import_record(request: HtmxHttpRequest, dataset: Dataset, stream: BinaryIO, options: ImportOptions) -> JsonObject:
+    given = options.model_dump(exclude={"preview"}, exclude_defaults=True)
+    if given:
+        raise Refusal("A record of decisions is imported as it is.", "Leave out the other options.", next(iter(given)))
+    if options.preview:
+        return preview_record(dataset, stream).as_json()
+    return restore(dataset, stream, may_create_people=may(request.user, Role.ADMINISTRATOR)).as_json()
