@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.roles import Role, may
-from labeling.models import Dataset, LabelClass, State
+from labeling.models import Dataset, Item, LabelClass, State
 
 # The largest id that a database holds, less a margin for arithmetic.
 LARGEST = 2**62
@@ -61,6 +61,16 @@ def dataset_of(slug: str) -> Dataset:
     found = Dataset.objects.present().filter(slug=slug).first()
     if found is None:
         raise Http404(f"There is no dataset {slug!r}.")
+    return found
+
+
+def item_of(slug: str, item_id: int) -> Item:
+    """Return the item with this id. Raises Http404."""
+    dataset = dataset_of(slug)
+    found = Item.objects.of(dataset).filter(pk=item_id).first()
+    if found is None:
+        raise Http404(f"There is no item {item_id} in this dataset.")
+    found.dataset = dataset
     return found
 
 

@@ -13,7 +13,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from hoshina.api.endpoints import datasets, decisions, external, items, jobs, models, queues, transfer
+from hoshina.api.endpoints import datasets, decisions, external, history, items, jobs, models, queues, transfer
 from hoshina.core.errors import Refusal
 from hoshina.core.logs import request_id
 from hoshina.core.problems import of_refusal, problem
@@ -25,7 +25,7 @@ DESCRIPTION = (
     "Everything that pages and commands do with datasets, for programs. Send a token as `Authorization: Bearer`, which "
     "people create on the page Account. Errors are problems of RFC 9457 with a hint on what to do."
 )
-ROUTERS = [module.router for module in (datasets, items, queues, decisions, jobs, models, transfer, external)]
+ROUTERS = [module.router for module in (datasets, items, history, queues, decisions, jobs, models, transfer, external)]
 _LONGEST_MESSAGE = 500
 
 

@@ -22,6 +22,10 @@ class Program:
         more.setdefault("content_type", "application/json")
         return self.client.post(f"/api/v1/{path}", {} if body is None else body, headers=self.headers, **more)
 
+    def patch(self, path: str, body: Any) -> Any:
+        content = "application/json"
+        return self.client.patch(f"/api/v1/{path}", body, content_type=content, headers=self.headers)
+
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.text}"}

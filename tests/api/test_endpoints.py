@@ -11,7 +11,7 @@ from django.utils import timezone
 from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import me
-from labeling.models import Dataset, Lease
+from labeling.models import Dataset, LabelClass, Lease
 from modeling.models import ModelVersion
 from sampling.queues.dispatch import StillRanking
 from sampling.queues.registry import STRATEGIES
@@ -52,6 +52,26 @@ def test_classes_are_listed_and_added(dataset: Dataset, program: Program) -> Non
     for body in ({"name": "CAT"}, {"name": " "}, {"name": "x", "color": "red"}, {}, {"name": "x", "colour": "#112233"}):
         assert problem(program.post("datasets/pictures/classes", body), 422)["field"]
     assert dataset.classes.count() == 3
+
+
+def test_classes_are_changed(dataset: Dataset, program: Program) -> None:
+    decide(dataset, "assign", [0], "dog")
+    cat, dog = read(program.get("datasets/pictures/classes"))
+    path = f"datasets/pictures/classes/{dog['id']}"
+    changed = read(program.patch(path, {"name": "wolf", "color": "#112233"}))
+    assert changed == dog | {"name": "wolf", "color": "#112233"}
+    assert read(program.patch(path, {"key": "w"})) == changed | {"key": "w"}
+    assert read(program.patch(path, {"key": ""}))["key"] == ""
+    taken = problem(program.patch(path, {"key": "1"}), 422)
+    assert (taken["field"], taken["detail"]) == ("key", "Key 1 belongs to “cat”.")
+    assert read(program.patch(path, {"key": "1", "swap": True}))["key"] == "1"
+    assert [label["key"] for label in read(program.get("datasets/pictures/classes"))] == ["", "1"]
+    for body in ({"name": "CAT"}, {"name": " "}, {"color": "red"}, {"key": "10"}, {"colour": "#112233"}):
+        assert problem(program.patch(path, body), 422)["field"]
+    problem(program.patch("datasets/pictures/classes/0", {"name": "x"}), 404)
+    LabelClass.objects.filter(pk=cat["id"]).update(is_retired=True)
+    problem(program.patch(f"datasets/pictures/classes/{cat['id']}", {"name": "x"}), 404)
+    problem(Program(account(Role.LABELER)).patch(path, {"name": "x"}), 403)
 
 
 # -- Queues -----------------------------------------------------------------------------------------------

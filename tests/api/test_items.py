@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from django.db import connection
 
+from hoshina.api.endpoints import history
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
-from labeling.models import Dataset, Item, State
+from labeling.models import Annotation, Dataset, Item, State
 from sampling.queues import item_list
 from sampling.queues.item_list import ListFilters, list_items
 from tests.api.clients import Program, problem, read
-from tests.factories import count_queries, decide
+from tests.factories import MakeDataset, count_queries, decide
 from tests.sampling.factories import add_model, two_class
 
 pytestmark = pytest.mark.django_db
@@ -171,3 +172,28 @@ def test_an_item_of_another_dataset_is_not_found(dataset: Dataset, program: Prog
     other = Item.objects.get(dataset=make_dataset(1, name="other"), row=0)
     for path in (f"{PATH}/{other.pk}", f"{PATH}/{other.pk}/history", f"{PATH}/{other.pk}/similar", f"{PATH}/0"):
         problem(program.get(path), 404)
+
+
+# -- All decisions ----------------------------------------------------------------------------------------
+def test_all_decisions_page_by_page(
+    dataset: Dataset, program: Program, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_dataset(5, name="other")
+    decide(dataset, "assign", [3], "cat", rank=2, queue="random", round_id=1)
+    decide(other, "assign", range(5), "dog")
+    decide(dataset, "assign", range(4), "dog")
+    decide(dataset, "undo")
+    monkeypatch.setattr(history, "_MOST_READ", 2)
+    monkeypatch.setattr(history, "_STEP", 2)
+    path, found, following = "datasets/pictures/decisions", list[Any](), 0
+    while following is not None:
+        page = read(program.get(path, after=following, limit=2))
+        assert len(page["decisions"]) <= 2
+        found, following = found + page["decisions"], page["next_after"]
+    saved = Annotation.objects.filter(item__dataset=dataset).order_by("pk")
+    assert [decision["id"] for decision in found] == list(saved.values_list("pk", flat=True))
+    assert [decision["kind"] for decision in found] == ["assign"] * 5 + ["undo"] * 4
+    assert (found[0]["path"], found[0]["queue"], found[0]["rank"]) == ("image0003.png", "random", 2)
+    assert [decision["is_undone"] for decision in found] == [False] + [True] * 4 + [False] * 4
+    assert read(program.get(path, after=found[-1]["id"])) == {"decisions": [], "next_after": None}
+    problem(program.get(path, limit=1001), 422)

@@ -59,6 +59,15 @@ def test_own_embeddings_and_predictions(
     assert [job.kind for job in galaxies.jobs(state="succeeded")][:1] == ["import_predictions"]
 
 
+def test_a_job_is_canceled(galaxies: Dataset) -> None:
+    job = galaxies.start("scan")
+    assert galaxies.cancel(job).id == job.id
+    ended = galaxies.cancel(galaxies.cancel(job))
+    while ended.is_active:
+        ended = galaxies.cancel(job)
+    assert ended.state in ("cancelled", "succeeded")  # it may have been faster
+
+
 def test_arrays_that_do_not_fit(galaxies: Dataset) -> None:
     X = np.zeros((2, 3))
     for ids, array, message in (

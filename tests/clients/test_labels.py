@@ -112,3 +112,20 @@ def test_items_are_iterated_in_pages(galaxies: Dataset) -> None:
         list(galaxies.items(state="labelled or not"))
     with pytest.raises(Refused, match="There is no item with the path"):
         galaxies.item("nowhere.png")
+
+
+def test_classes_and_all_decisions(galaxies: Dataset) -> None:
+    try:
+        changed = galaxies.edit_class("spiral", name="barred", color="#112233", key="b")
+        assert (changed.name, changed.color, changed.key) == ("barred", "#112233", "b")
+        assert "barred" in {label.name for label in galaxies.classes}
+        with pytest.raises(Refused, match="no class 'spiral'"):
+            galaxies.edit_class("spiral", name="x")
+    finally:
+        galaxies.edit_class(next(label for label in galaxies.classes if label.key == "b"), name="spiral", key="1")
+    last = max([decision["id"] for decision in galaxies.decisions()], default=0)
+    items = galaxies.queue("random", 2)
+    galaxies.label(items, "spiral")
+    found = list(galaxies.decisions(after=last))
+    assert [decision["item_id"] for decision in found] == [item.id for item in items]
+    assert {(decision["class_name"], decision["queue"]) for decision in found} == {("spiral", "random")}

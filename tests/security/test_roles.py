@@ -79,7 +79,7 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
             "api:me", "api:datasets", "api:dataset", "api:classes", "api:items", "api:item", "api:history",
             "api:similar", "api:queues", "api:accuracy", "api:jobs", "api:job", "api:job_cancel", "api:job_retry",
             "api:models", "api:model", "api:model_activate", "api:model_release", "api:labels", "api:embeddings",
-            "api:predictions",
+            "api:predictions", "api:decisions", "api:class",
         ],
         CHANGE,
     ),

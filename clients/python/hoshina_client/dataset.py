@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from hoshina_client import arrays
 from hoshina_client.errors import Refused
 from hoshina_client.items import Item, Items, item_of
-from hoshina_client.jobs import Job, job_of, jobs_of, wait_for
+from hoshina_client.jobs import Job, cancel, job_of, jobs_of, wait_for
 from hoshina_client.labels import (
     AnyItem,
     Batch,
@@ -143,6 +143,18 @@ class Dataset:
         """Return the decisions about an item, newest first, each with how the item had been selected."""
         return list(self._get(f"items/{id_of(item)}/history", limit=200)["decisions"])
 
+    def decisions(self, *, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Iterate over every decision in the order in which they were saved, undone ones too, requested in pages.
+
+        Each has its item, class, annotator, and how the item had been selected. ``after``: the ``id`` of a decision,
+        to continue after it.
+        """
+        following: int | None = after
+        while following is not None:
+            answer = self._get("decisions", after=following, limit=LIST_PAGE)
+            yield from answer["decisions"]
+            following = answer["next_after"]
+
     def similar(self, item: AnyItem, k: int = 20, *, unlabeled: bool = False, at_least: float = -1.0) -> Items:
         """Return the items most similar to one, by the cosine of their embeddings (``score``), most similar first."""
         options = {"k": k, "at_least": at_least, "unlabelled": unlabeled}
@@ -159,6 +171,22 @@ class Dataset:
     def add_class(self, name: str, color: str | None = None) -> Class:
         """Add a class, with the next free key, and a color of its own unless one is given (``#rrggbb``)."""
         return Class(**self._transport.post(self._path("classes"), {"name": name, "color": color}, is_repeatable=False))
+
+    def edit_class(
+        self, label: Class | str, *, name: str | None = None, color: str | None = None, key: str | None = None,
+        swap: bool = False,
+    ) -> Class:  # fmt: skip
+        """Change the name, color or key of a class, and return it as it is now. Its labels stay.
+
+        Parameters
+        ----------
+        label : the class, or its name
+        key : 1 to 9, a to z, or "" for none; another class that has it keeps it, and Refused is raised, …
+        swap : … or gets the key of this class in exchange
+        """
+        class_id = label.id if isinstance(label, Class) else self._class_id(label)
+        body = {"name": name, "color": color, "key": key, "swap": swap}
+        return Class(**self._transport.patch(self._path(f"classes/{class_id}"), body))
 
     def label(
         self, items: AnyItem | Iterable[AnyItem], labels: str | Iterable[str], *, overwrite: bool = False,
@@ -207,6 +235,12 @@ class Dataset:
     def _save(self, actions: Batch, items: list[AnyItem]) -> Saved:
         return save(self._transport, _part(self.slug), actions, items, self._class_names)
 
+    def _class_id(self, name: str) -> int:
+        found = {label.name: label.id for label in self.classes}
+        if name not in found:
+            raise Refused(f"There is no class {name!r}.", f"The classes are: {', '.join(found)}.", status=404)
+        return found[name]
+
     def _class_names(self) -> dict[int, str]:
         return {found.id: found.name for found in self.classes}
 
@@ -234,6 +268,10 @@ class Dataset:
     def wait(self, job: Job, *, progress: bool = True, timeout: float | None = None) -> Job:
         """Wait until a job ends, and return it. Raises JobFailed if it did not succeed."""
         return wait_for(self._transport, job, progress=progress, timeout=timeout)
+
+    def cancel(self, job: Job) -> Job:
+        """Cancel a queued job, or ask a running one to stop, and return it. A job that ended stays as it is."""
+        return cancel(self._transport, job)
 
     def push_embeddings(
         self, ids: Iterable[Item | int | str], X: ArrayLike, *, name: str, replace: bool = False, use: bool = True
@@ -311,8 +349,9 @@ class Dataset:
     ) -> dict[str, Any]:
         """Import the labels of a file, and return what changed; with ``preview`` save nothing.
 
-        All formats of ``hoshina import_labels`` are recognized. ``options`` are those of the API: ``key_column``,
-        ``label_column``, ``encoding`` and ``same_numbers``.
+        All formats of ``hoshina import_labels`` are recognized, and an export with ``extra="annotations"``, whose
+        record of decisions is restored into a dataset without decisions. ``options`` are those of the API:
+        ``key_column``, ``label_column``, ``encoding`` and ``same_numbers``.
         """
         fields = {"create_classes": create_classes, "preview": preview} | options
         return dict(self._transport.upload(self._path("labels"), {"file": Path(path)}, fields))

@@ -43,6 +43,11 @@ def jobs_of(transport: Transport, **filters: str | None) -> list[Job]:
     return [job_of(answer) for answer in transport.get("jobs", **filters)]
 
 
+def cancel(transport: Transport, job: Job) -> Job:
+    """Cancel a queued job at once, and ask a running one to stop. Return it as it is then."""
+    return job_of(transport.post(f"jobs/{job.id}/cancel"))
+
+
 def wait_for(transport: Transport, job: Job, *, progress: bool, timeout: float | None) -> Job:
     """Wait until a job ends, and return it. Raises JobFailed."""
     deadline = None if timeout is None else time.monotonic() + timeout

@@ -71,6 +71,10 @@ class Transport:
                 raise HoshinaError(f"No answer after {patience:g} s. {answer['detail']}", hint)
             time.sleep(_seconds(response, 1.0))
 
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        """Change what is at an address, and return the JSON of the answer."""
+        return self._json(self._send("PATCH", self._api(path), json=body))
+
     def get_patiently(self, path: str, /, **params: Any) -> Any:
         """Return the JSON of an address that may have to compute its answer first."""
         deadline = time.monotonic() + LONGEST_WAIT

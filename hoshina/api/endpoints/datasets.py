@@ -1,13 +1,14 @@
-"""List datasets and their classes, add classes, and tell a program who it acts for."""
+"""List datasets and their classes, add and change classes, and tell a program who it acts for."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from ninja import Router, Status
+from django.http import Http404
+from ninja import Path, Router, Status
 from pydantic import BaseModel, Field
 
-from hoshina.api.common import JsonObject, Slug, Strict, Text, dataset_of
+from hoshina.api.common import LARGEST, JsonObject, Slug, Strict, Text, dataset_of
 from hoshina.api.models import Token
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
@@ -20,6 +21,7 @@ from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
 
 router = Router(tags=["Datasets"])
+ClassId = Annotated[int, Path(ge=0, le=LARGEST, description="The id of the class.")]
 
 
 class Me(BaseModel):
@@ -91,6 +93,17 @@ class ClassIn(Strict):
     color: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")] | None = None
 
 
+class ClassChange(Strict):
+    """Define what to change of a class; what is not sent stays."""
+
+    name: Text | None = None
+    color: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")] | None = None
+    key: Annotated[str, Field(pattern="^[1-9a-z]?$")] | None = Field(
+        None, description="The key that labels with it: 1 to 9, a to z, or empty for none."
+    )
+    swap: bool = Field(False, description="If another class has the key: give that one the key of this class.")
+
+
 @router.get("/me", url_name="me", response=Me, summary="Who am I")
 def me(request: HtmxHttpRequest) -> Me:
     """Return the account, its role, and the scope of the token."""
@@ -153,6 +166,26 @@ def add_class(request: HtmxHttpRequest, slug: Slug, body: ClassIn) -> Status[Cla
     except Refusal as refusal:
         refusal.field = refusal.field or "name"
         raise
+
+
+@router.patch(
+    "/datasets/{slug:slug}/classes/{number:pk}", url_name="class", response=ClassOut, summary="Change a class"
+)  # fmt: skip
+def change_class(request: HtmxHttpRequest, slug: Slug, pk: ClassId, body: ClassChange) -> ClassOut:
+    """Change the name, color or key of a class. Its labels stay."""
+    label = LabelClass.objects.active().filter(dataset=dataset_of(slug), pk=pk).first()
+    if label is None:
+        raise Http404(f"There is no class {pk} in this dataset.")
+    key = label.key_name if body.key is None else body.key
+    changed = classes.edit(
+        label,
+        name=label.name if body.name is None else body.name,
+        colour=body.color or label.colour,
+        key=int(key) if key.isdigit() else None,
+        letter="" if key.isdigit() else key,
+        swap=body.swap,
+    )
+    return _class(changed)
 
 
 def _class(label: LabelClass) -> ClassOut:

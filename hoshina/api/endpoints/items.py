@@ -1,23 +1,19 @@
-"""List items by filters, and show one with its probabilities, its history and similar items."""
+"""List items by filters, and show one with its probabilities and similar items."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
-from django.http import Http404
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
-from hoshina.api.common import STATES, Guess, Id, ItemId, Slug, StateName, Text, class_id_of, dataset_of, state_name
+from hoshina.api.common import STATES, Guess, Id, ItemId, Slug, StateName, Text, class_id_of, dataset_of, item_of
 from hoshina.api.item_json import Include, ItemOut, item_list
 from hoshina.api.serving import Ranking, Served, pull
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
-from labeling.models import Annotation, Dataset, Item
-from modeling.models import ModelVersion
+from labeling.models import Dataset
 from modeling.predictions import active_predictions
 from sampling.queues.field_filter import check, conditions_of
 from sampling.queues.item_list import ListFilters, list_items
@@ -59,38 +55,6 @@ class ItemDetail(ItemOut):
     probabilities: list[Guess] = Field(description="Of the active model, the most likely class first.")
 
 
-class DecisionOut(BaseModel):
-    """Represent a decision about an item, and how the item came to be shown."""
-
-    id: int
-    kind: str = Field(description="assign, unsure, skip, clear, undo, import, merge or split.")
-    action: UUID
-    decided_at: datetime
-    state: StateName
-    class_id: int | None
-    class_name: str | None
-    annotator: str | None
-    seconds: float | None
-    is_undone: bool
-    queue: str
-    round: int | None
-    rank: int | None
-    score: float | None
-    selection_probability: float | None
-    model_version: int | None
-    suggested_class_id: int | None
-    suggested_probability: float | None
-    suggestion_shown: bool | None
-    rendering: str
-
-
-class History(BaseModel):
-    """Decisions about an item, newest first."""
-
-    decisions: list[DecisionOut]
-    next_before: int | None = Field(description="Send it as `before` for older decisions; null if there are none.")
-
-
 class SimilarQuery(BaseModel):
     """Define how many similar items to list, and which."""
 
@@ -127,7 +91,7 @@ def _filters(dataset: Dataset, query: ItemQuery) -> ListFilters:
 @router.get("/datasets/{slug:slug}/items/{number:item_id}", url_name="item", response=ItemDetail, summary="Get an item")
 def item(request: HtmxHttpRequest, slug: Slug, item_id: ItemId) -> ItemDetail:
     """Return one item with its files, fields, tags and probabilities."""
-    found = _item(slug, item_id)
+    found = item_of(slug, item_id)
     (described,) = item_list(found.dataset, [found], ("prediction", "fields", "files", "tags"))
     predictions = active_predictions(found.dataset)
     by_class = predictions.by_class(predictions.of_rows([found.row])[0]) if predictions else []
@@ -137,65 +101,15 @@ def item(request: HtmxHttpRequest, slug: Slug, item_id: ItemId) -> ItemDetail:
 
 
 @router.get(
-    "/datasets/{slug:slug}/items/{number:item_id}/history", url_name="history", response=History,
-    summary="Get an item's history",
-)  # fmt: skip
-def item_history(
-    request: HtmxHttpRequest, slug: Slug, item_id: ItemId, before: Id | None = None,
-    limit: Annotated[int, Field(ge=1, le=200)] = 50,
-) -> History:  # fmt: skip
-    """Return the decisions about an item, newest first, each with the queue, round and rank at which it was shown."""
-    decisions = _item(slug, item_id).annotations.order_by("-id")
-    if before is not None:
-        decisions = decisions.filter(pk__lt=before)
-    related = decisions.select_related("label", "annotator", "action__annotator", "action__undone_by")
-    found = list(related[: limit + 1])
-    versions = {version for decision in found if (version := decision.model_version_id) is not None}
-    numbers = dict(ModelVersion.objects.filter(pk__in=versions).values_list("pk", "number"))
-    following = found[limit - 1].pk if len(found) > limit else None
-    return History(decisions=[_decision(shown, numbers) for shown in found[:limit]], next_before=following)
-
-
-def _decision(decision: Annotation, numbers: dict[int, int]) -> DecisionOut:
-    action = decision.action
-    annotator = decision.annotator or action.annotator
-    names = ("decided_at", "seconds", "queue", "rank", "score", "selection_probability", "suggested_probability")
-    same: dict[str, Any] = {name: getattr(decision, name) for name in (*names, "suggestion_shown", "rendering")}
-    return DecisionOut(
-        **same,
-        id=decision.pk,
-        kind=action.kind,
-        action=action.uuid,
-        state=state_name(decision.state),
-        class_id=decision.label_id,
-        class_name=decision.label.name if decision.label else None,
-        annotator=annotator.get_username() if annotator else None,
-        is_undone=hasattr(action, "undone_by"),
-        round=decision.round_id,
-        model_version=numbers.get(decision.model_version_id or 0),
-        suggested_class_id=decision.suggested_label_id,
-    )
-
-
-@router.get(
     "/datasets/{slug:slug}/items/{number:item_id}/similar", url_name="similar", response={200: Served, 202: Ranking},
     summary="List similar items",
 )  # fmt: skip
 def similar_items(request: HtmxHttpRequest, slug: Slug, item_id: ItemId, query: Query[SimilarQuery]) -> Any:
     """Return the items most similar to one, by the cosine of their embeddings (`score`), most similar first."""
-    found = _item(slug, item_id)
+    found = item_of(slug, item_id)
     texts = {
         "to": str(found.row),
         "at_least": str(query.at_least),
         "state": "unlabelled" if query.unlabelled else "any",
     }
     return pull(request, found.dataset, "similar", texts, n=query.k, window=None)
-
-
-def _item(slug: str, item_id: int) -> Item:
-    dataset = dataset_of(slug)
-    found = Item.objects.of(dataset).filter(pk=item_id).first()
-    if found is None:
-        raise Http404(f"There is no item {item_id} in this dataset.")
-    found.dataset = dataset
-    return found
