@@ -20,6 +20,7 @@ from hoshina.core.roles import Role, requires
 _PATH_VALUES = {"slug": "galaxies", "item_id": "17", "name": "uncertain", "number": "3", "pk": "JOB"}
 _EXAMPLES: dict[str, Any] = {
     "add_class": {"name": "spiral"},
+    "change_class": {"name": "barred spiral", "key": "b"},
     "pull_queue": {"n": 20},
     "start_job": {"kind": "retrain"},
     "annotate": {
