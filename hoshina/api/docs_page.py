@@ -168,6 +168,7 @@ def _curl(server: str, path: str, method: str, name: str, kind: str) -> str:
         parts += ["-F file=@labels.csv", "-F create_classes=true"]
     elif kind:
         body = json.dumps(_EXAMPLES[name])
+        parts += [] if method == "POST" else [f"-X {method}"]
         parts += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(body)}"]
     elif method == "POST":
         parts.append("-X POST")

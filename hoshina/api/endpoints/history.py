@@ -108,10 +108,10 @@ def decisions(
 
 
 def _next_ids(dataset: Dataset, after: int, limit: int) -> tuple[list[int], int | None]:
-    """Return the IDs of decisions of the dataset after one, and after which to continue; None after the last.
+    """Return the IDs of the next decisions of the dataset, and the last ID read, or None at the end.
 
-    Decisions of other datasets are passed over here, at most so many in a request: with a condition on the dataset,
-    databases sort all its decisions for each page.
+    The dataset is not a condition of the query, because databases may then sort all its decisions for each page. A
+    request reads a limited number of decisions of other datasets.
     """
     ids, n_read, step = list[int](), 0, limit
     while n_read < _MOST_READ:

@@ -154,9 +154,9 @@ def import_labels(
 
 
 def _import_record(request: HtmxHttpRequest, dataset: Dataset, stream: BinaryIO, options: ImportOptions) -> JsonObject:
-    given = options.model_dump(exclude={"preview"}, exclude_defaults=True)
-    if given:
-        raise Refusal("A record of decisions is imported as it is.", "Leave out the other options.", next(iter(given)))
+    unfit = options.model_dump(exclude={"preview"}, exclude_defaults=True)
+    if unfit:
+        raise Refusal("A record of decisions is imported as it is.", "Leave out the other options.", next(iter(unfit)))
     if options.preview:
         return preview_record(dataset, stream).as_json()
     return restore(dataset, stream, may_create_people=may(request.user, Role.ADMINISTRATOR)).as_json()
