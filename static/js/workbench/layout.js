@@ -7,8 +7,12 @@ const SIZES = [52, 64, 80, 100, 124, 152, 184, 224, 272, 340]; // target width o
 const DEFAULT_SIZE = 124;
 const MAX_TILES = 200;
 const BESIDE_NAME = 84; // CSS pixels in a tile's strip for the color, key and probability of the suggested class
+const USUAL_NAME = 64; // CSS pixels of a class name, for the time before there are classes
+const SMALL_CHANGE = 0.15; // of the stage's height, for which a page keeps its layout
 
 export class Layout {
+  #laidOut = new WeakMap(); // grid -> its layout and what it was made for
+
   constructor(stage) {
     this.stage = stage;
     this.hasBar = false; // whether a sweep's bar is above the tiles
@@ -39,15 +43,34 @@ export class Layout {
     return { columns, rows, n: columns * rows, isDense, isTall };
   }
 
-  // Lay out a page. The number of columns stays while the side pane opens and closes.
+  // Lay out a page. The number of columns stays while the side pane opens and closes. The number of rows and the height of
+  // the captions stay while a text below the tiles takes another line, or classes are added.
   apply(grid) {
-    const fit = this.fit();
+    const fit = this.#kept(grid) ?? this.fit();
+    this.#remember(grid, fit);
     grid.style.setProperty("--columns", fit.columns);
     grid.style.setProperty("--rows", fit.rows);
     grid.classList.toggle("dense", fit.isDense);
     grid.classList.toggle("tall", fit.isTall);
     grid.dataset.columns = fit.columns;
     return fit;
+  }
+
+  #remember(grid, fit) {
+    const height = this.#laidOut.get(grid)?.fit === fit ? this.#laidOut.get(grid).height : this.stage.clientHeight;
+    this.#laidOut.set(grid, { fit, height, width: this.stage.clientWidth, shape: this.#shape() });
+  }
+
+  // Return the page's layout if it was made for tiles of this size and a stage of about this size; else null.
+  #kept(grid) {
+    const last = this.#laidOut.get(grid);
+    if (!last || last.shape !== this.#shape() || last.width !== this.stage.clientWidth) return null;
+    return Math.abs(this.stage.clientHeight - last.height) < SMALL_CHANGE * last.height ? last.fit : null;
+  }
+
+  #shape() {
+    const { across, lines } = framesInTile();
+    return `${this.step} ${across} ${lines} ${this.hasBar}`;
   }
 
   #barHeight() {
@@ -93,5 +116,6 @@ function widestName() {
     if (!widths.has(name)) widths.set(name, pen.measureText(name).width);
     return widths.get(name);
   };
-  return Math.max(0, ...classes.all().map(({ name }) => widthOf(name)));
+  const names = classes.all().map(({ name }) => widthOf(name));
+  return names.length ? Math.max(...names) : USUAL_NAME;
 }
