@@ -40,6 +40,15 @@ SMALL = """() => {
         return `${target.outerHTML.slice(0, 90)} in ${target.parentElement.className}: ${width} x ${height}`;
     });
 }"""
+# Targets of fingers: what a person presses apart from links in text has at least 40 px. The button of a message
+# takes the space around it, and the checkboxes of the admin's lists have only their cells.
+SMALL_FOR_FINGERS = """() => [...document.querySelectorAll(
+    'button, summary, select, textarea, .button, .icon-button, .menu-list a, .nav a, input:not([type=hidden])')]
+    .filter(target => !target.closest('.toasts, .action-checkbox, .action-checkbox-column') && target.checkVisibility({ visibilityProperty: true }))
+    .map(target => [target, ['checkbox', 'radio'].includes(target.type) ? target.labels?.[0] ?? target : target])
+    .filter(([target, area]) => area.getBoundingClientRect().height < 39.5 && target.getBoundingClientRect().width > 1)
+    .map(([target, area]) =>
+        `${target.outerHTML.slice(0, 90)} in ${target.parentElement.className}: ${area.getBoundingClientRect().height}`)"""
 MOVING = """() => document.getAnimations().filter(one => one.effect.getComputedTiming().activeDuration > 1).length
     + [...document.querySelectorAll('*')].filter(one => {
         const style = getComputedStyle(one);
@@ -71,6 +80,11 @@ def require_accessible(page: Page) -> None:
 def require_large_targets(page: Page) -> None:
     found = sorted(set(page.evaluate(SMALL)))
     assert not found, "\n".join(found)
+
+
+def require_targets_for_fingers(page: Page) -> None:
+    found = sorted(set(page.evaluate(SMALL_FOR_FINGERS)))
+    assert not found, f"{page.url}\n" + "\n".join(found)
 
 
 def require_no_motion(page: Page) -> None:

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Browser, Page, expect
 
 from labeling.models import Dataset, Item
-from tests.browser.axe import require_large_targets
+from tests.browser.axe import require_large_targets, require_targets_for_fingers
 from tests.browser.bench import Bench, open_whole, tell_job_finished
 from tests.browser.conftest import Site
 from tests.browser.factories import add_falling_model
@@ -20,6 +20,11 @@ def test_targets_are_large_enough_on_a_phone(browser: Browser, site: Site, furni
     for path in PAGES.values():
         open_whole(page, site.address + path)
         require_large_targets(page)
+        require_targets_for_fingers(page)
+    page.goto(site.address + PAGES["model"])
+    page.get_by_role("button", name="Pages").tap()
+    page.locator(".nav summary").first.tap()
+    require_targets_for_fingers(page)
     context.close()
 
 

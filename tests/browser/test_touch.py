@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from labeling.models import LabelClass
 from tests.browser.axe import require_accessible
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
@@ -83,6 +84,41 @@ def test_nothing_is_wider_than_the_window(touch: Bench) -> None:
         expect(page.locator("#top .brand")).to_contain_text(touch.dataset.name)
 
 
+def test_tiles_stay_where_they_are_when_the_names_become_longer(touch: Bench) -> None:
+    page = touch.page
+    before = [tile.bounding_box() for tile in touch.tiles.all()]
+    LabelClass.objects.create(dataset=touch.dataset, name="marine invertebrates", order=9, key=4)
+    page.evaluate("htmx.trigger(document.body, 'hoshina:classes')")
+    expect(page.locator("#class-pane")).to_contain_text("marine invertebrates")
+    page.wait_for_timeout(100)  # the tiles are laid out again when their space has changed
+    height = not_none(page.locator("#stage").bounding_box())["height"]
+    after = [tile.bounding_box() for tile in touch.tiles.all()]
+    assert [not_none(box)["x"] for box in after] == [not_none(box)["x"] for box in before]
+    rows = len({round(not_none(box)["y"]) for box in after})
+    assert rows == len({round(not_none(box)["y"]) for box in before})
+    assert not_none(after[-1])["y"] + not_none(after[-1])["height"] <= not_none(after[0])["y"] + height
+
+
+def test_a_message_covers_neither_buttons_nor_tiles(touch: Bench) -> None:
+    touch.page.locator(".hints").get_by_role("button", name="undo").tap()
+    message = not_none(touch.page.locator("#toasts .toast").bounding_box())
+    header, stage = (not_none(touch.page.locator(part).bounding_box()) for part in ("#top", "#stage"))
+    assert header["y"] + header["height"] <= message["y"]
+    assert message["y"] + message["height"] <= stage["y"]
+
+
+def test_the_menu_of_a_class_stays_on_the_screen(touch: Bench) -> None:
+    page = touch.page
+    page.goto(f"{touch.url}classes/")
+    page.get_by_label("More for cat").tap()
+    menu = page.locator(".class-menu[open] .menu-list")
+    box = not_none(menu.bounding_box())
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= page.evaluate("innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(menu.get_by_role("button", name="Delete cat")).to_have_css("border-top-width", "0px")
+
+
 def test_a_swipe_turns_the_page_and_another_undoes(touch: Bench) -> None:
     first = touch.ids()[0]
     touch.page.locator('[data-do="skip"]').first.tap()
@@ -106,12 +142,16 @@ def test_a_long_press_selects_and_taps_add(touch: Bench) -> None:
 
 
 def test_a_pinch_changes_the_size_of_the_tiles(touch: Bench) -> None:
-    before = not_none(touch.tiles.first.bounding_box())["width"]
+    before = not_none(touch.tiles.first.bounding_box())
     x, y = middle(touch.page.locator("#stage"))
     send(touch.page, *([(x - 30 - 20 * step, y), (x + 30 + 20 * step, y)] for step in range(5)))
     expect(touch.selected).to_have_count(0)
     touch.page.wait_for_function(
-        "before => document.querySelector('#grid .tile').getBoundingClientRect().width > before", arg=before
+        """before => {
+            const { width, height } = document.querySelector('#grid .tile').getBoundingClientRect();
+            return width * height > before;
+        }""",
+        arg=before["width"] * before["height"],
     )
 
 

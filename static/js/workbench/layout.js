@@ -8,7 +8,7 @@ const DEFAULT_SIZE = 124;
 const MAX_TILES = 200;
 const BESIDE_NAME = 84; // CSS pixels in a tile's strip for the color, key and probability of the suggested class
 const USUAL_NAME = 64; // CSS pixels of a class name, for the time before there are classes
-const SMALL_CHANGE = 0.15; // of the stage's height, for which a page keeps its layout
+const SMALL_CHANGE = 0.3; // of the stage's height, for which a page keeps its layout
 
 export class Layout {
   #laidOut = new WeakMap(); // grid -> its layout and what it was made for
@@ -44,7 +44,7 @@ export class Layout {
   }
 
   // Lay out a page. The number of columns stays while the side pane opens and closes. The number of rows and the height of
-  // the captions stay while a text below the tiles takes another line, or classes are added.
+  // the captions stay while the introduction is closed, a text below the tiles takes another line, or classes are added.
   apply(grid) {
     const fit = this.#kept(grid) ?? this.fit();
     this.#remember(grid, fit);
