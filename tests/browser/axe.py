@@ -41,14 +41,14 @@ SMALL = """() => {
     });
 }"""
 # Targets of fingers: what a person presses apart from links in text has at least 40 px. The button of a message
-# takes the space around it, and the checkboxes of the admin's lists have only their cells.
+# takes the space around it.
 SMALL_FOR_FINGERS = """() => [...document.querySelectorAll(
     'button, summary, select, textarea, .button, .icon-button, .menu-list a, .nav a, input:not([type=hidden])')]
-    .filter(target => !target.closest('.toasts, .action-checkbox, .action-checkbox-column') && target.checkVisibility({ visibilityProperty: true }))
+    .filter(target => !target.closest('.toasts') && target.checkVisibility({ visibilityProperty: true }))
     .map(target => [target, ['checkbox', 'radio'].includes(target.type) ? target.labels?.[0] ?? target : target])
     .filter(([target, area]) => area.getBoundingClientRect().height < 39.5 && target.getBoundingClientRect().width > 1)
     .map(([target, area]) =>
-        `${target.outerHTML.slice(0, 90)} in ${target.parentElement.className}: ${area.getBoundingClientRect().height}`)"""
+        `${target.outerHTML.slice(0, 120)}: ${area.getBoundingClientRect().height} px high`)"""
 MOVING = """() => document.getAnimations().filter(one => one.effect.getComputedTiming().activeDuration > 1).length
     + [...document.querySelectorAll('*')].filter(one => {
         const style = getComputedStyle(one);

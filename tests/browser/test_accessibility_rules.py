@@ -17,10 +17,11 @@ from tests.factories import decide
 def test_targets_are_large_enough_on_a_phone(browser: Browser, site: Site, furnished: Dataset) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = context.new_page()
-    for path in PAGES.values():
+    for name, path in PAGES.items():
         open_whole(page, site.address + path)
         require_large_targets(page)
-        require_targets_for_fingers(page)
+        if not name.startswith("admin"):  # its forms are Django's
+            require_targets_for_fingers(page)
     page.goto(site.address + PAGES["model"])
     page.get_by_role("button", name="Pages").tap()
     page.locator(".nav summary").first.tap()
