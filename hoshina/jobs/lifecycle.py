@@ -182,16 +182,22 @@ def _update(run: Run, fields: Callable[[], dict[str, Any]]) -> None:
             return
 
 
-def cancel(job: Job) -> Job:
-    """Cancel a queued job at once and ask a running one to stop. Leave a job that ended as it is."""
+def cancel(job: Job, reason: str = "") -> Job:
+    """Cancel a queued job at once and ask a running one to stop. Leave a job that ended as it is.
+
+    ``reason`` is shown with the job, for one that no person cancelled.
+    """
     now = clock.now()
-    if not Job.objects.filter(pk=job.pk, state=State.QUEUED).update(state=State.CANCELLED, finished_at=now):
-        Job.objects.filter(pk=job.pk, state=State.RUNNING).update(cancel_requested=True)
+    queued = Job.objects.filter(pk=job.pk, state=State.QUEUED)
+    if not queued.update(state=State.CANCELLED, finished_at=now, error=reason):
+        Job.objects.filter(pk=job.pk, state=State.RUNNING).update(cancel_requested=True, error=reason)
     job.refresh_from_db()
     return job
 
 
-def cancel_all(jobs: QuerySet[Job], check: Callable[[], None], *, patience: float = 60.0) -> Job | None:
+def cancel_all(
+    jobs: QuerySet[Job], check: Callable[[], None], *, reason: str = "", patience: float = 60.0
+) -> Job | None:
     """Cancel the active ones of ``jobs`` and wait until they end; return one that has not after ``patience`` seconds.
 
     ``check`` is called while waiting and may raise what stops the caller.
@@ -199,7 +205,7 @@ def cancel_all(jobs: QuerySet[Job], check: Callable[[], None], *, patience: floa
     until = time.monotonic() + patience
     while active := list(jobs.filter(state__in=Job.ACTIVE)):
         for job in active:
-            cancel(job)
+            cancel(job, reason)
         if time.monotonic() > until:
             return active[0]
         check()

@@ -86,10 +86,8 @@ def sample_of(dataset: Dataset) -> Sample:
     step = max(1, dataset.n_items // SAMPLE)
     rows = range(0, dataset.n_items, step)[:SAMPLE]
     some: dict[int, Frame] = {}
-    for frame in _in_order(
-        Frame.objects.filter(item__dataset=dataset, item__row__in=rows)
-    ):  # the first of several frames
-        some.setdefault(frame.item_id, frame)
+    for frame in _in_order(Frame.objects.filter(item__dataset=dataset, item__row__in=rows), dataset.roles):
+        some.setdefault(frame.item_id, frame)  # the first of several frames
     offers: dict[str, Offer] = {}
     n_read = 0
     for frame in some.values():
@@ -232,16 +230,18 @@ def _files(dataset: Dataset, start: int, stop: int | None = None) -> Iterator[tu
     last, before = next_row(dataset) if stop is None else stop, -1
     for low in range(start, last, SHARE):
         some = frames.filter(Q(item__row__gte=low) & Q(item__row__lt=min(low + SHARE, last)))
-        for row, sha256, path in _in_order(some).values_list("item__row", "sha256", "path"):
+        for row, sha256, path in _in_order(some, dataset.roles).values_list("item__row", "sha256", "path"):
             if row != before:
                 yield row, int(sha256[:16], 16) or 1, path
             before = row
 
 
-def _in_order(frames: QuerySet[Frame]) -> QuerySet[Frame]:
-    """Return the files by row; FITS files come first among the frames of an item."""
+def _in_order(frames: QuerySet[Frame], roles: Sequence[str]) -> QuerySet[Frame]:
+    """Return the files by row; among the frames of an item, FITS files come first, in the order of the roles."""
     is_other = Case(When(format="FITS", then=0), default=1)
-    return frames.order_by("item__row", is_other, "id")
+    places = [When(role=role, then=place) for place, role in enumerate(roles)]
+    place = [Case(*places, default=len(places))] if places else []
+    return frames.order_by("item__row", is_other, *place, "id")
 
 
 def _is_stale(row: int, stamp: int, stamps: Sequence[Stamps]) -> bool:

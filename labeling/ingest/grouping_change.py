@@ -102,7 +102,8 @@ def _require_undecided(dataset: Dataset) -> None:
 def _stop_jobs(dataset: Dataset, check: Callable[[], None]) -> None:
     """Cancel all other jobs of the dataset, since they use the items' rows, and wait until they end."""
     others = Job.objects.filter(dataset_id=dataset.pk).exclude(kind="ingest")
-    if active := cancel_all(others, check):
+    reason = "The files were grouped anew, which changes the items. Start it again."
+    if active := cancel_all(others, check, reason=reason):
         raise Refusal(f"{active} has not ended.", "Cancel it on the Jobs page, then group the files again.")
 
 

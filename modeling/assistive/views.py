@@ -75,7 +75,8 @@ def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     instance = policy_of(dataset)
     if request.method != "POST":
-        context = {"dataset": dataset, "policy": instance, "form": PolicyForm(instance=instance)}
+        form, model = PolicyForm(instance=instance), active_model(dataset)
+        context = {"dataset": dataset, "policy": instance, "form": form, "model": model}
         return render(request, "modeling/assistive/policy.html", context)
     form = PolicyForm(request.POST, instance=instance)
     if not form.is_valid():

@@ -61,7 +61,7 @@ class Audited:
 
 # (dataset id, version ids) -> audited accuracies by version id, of versions that have one.
 LookUp = Callable[[int, Collection[int]], Mapping[int, Audited]]
-# dataset id -> the audited accuracy of the newest version that has one.
+# dataset id -> the audited accuracy of the version in use, or of the newest one before it that has one.
 Newest = Callable[[int], Audited | None]
 _look_ups: list[tuple[LookUp, Newest]] = []
 

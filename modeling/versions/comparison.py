@@ -16,6 +16,8 @@ from modeling.predictions import HeldOutPredictions, held_out_of
 
 Rows = NDArray[np.int64]
 # The possible outcomes where two versions disagree, as URLs name them.
+# With a wider interval of the difference, the images are too few to tell two versions apart.
+WIDE = 0.3
 SIDES = ("first", "second", "neither")
 
 
@@ -212,4 +214,6 @@ def verdict(result: Paired, first: ModelVersion, second: ModelVersion) -> str:
     low, high = result.interval()
     if low > 0 or high < 0:
         return f"{second} is {'more' if low > 0 else 'less'} often right than {first}."
+    if high - low > WIDE:
+        return f"Too few images were held out by both ({result.n}) to tell which of {first} and {second} is better."
     return f"No significant difference between {first} and {second}."

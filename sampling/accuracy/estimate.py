@@ -202,9 +202,19 @@ def estimates_of(dataset_id: int) -> QuerySet[AccuracyEstimate]:
     return AccuracyEstimate.objects.filter(dataset=dataset_id).select_related("model_version")
 
 
+def estimates_in_use(dataset_id: int) -> QuerySet[AccuracyEstimate]:
+    """Return the estimates of the version in use and of earlier ones, newest first.
+
+    A newer version that is not used says nothing about the predictions that people see. Without a version in use, all.
+    """
+    estimates = estimates_of(dataset_id)
+    active = ModelVersion.objects.filter(dataset=dataset_id, is_active=True).values_list("pk", flat=True).first()
+    return estimates if active is None else estimates.filter(model_version__lte=active)
+
+
 def latest(dataset: Dataset) -> AccuracyEstimate | None:
-    """Return the estimate of the newest version that has one."""
-    return estimates_of(dataset.pk).first()
+    """Return the estimate of the version in use, or of the newest one before it that has one."""
+    return estimates_in_use(dataset.pk).first()
 
 
 def audited(dataset_id: int, version_ids: Collection[int]) -> dict[int, Audited]:
@@ -214,8 +224,8 @@ def audited(dataset_id: int, version_ids: Collection[int]) -> dict[int, Audited]
 
 
 def newest_audited(dataset_id: int) -> Audited | None:
-    """Return the audited accuracy of the newest version that has one."""
-    newest = estimates_of(dataset_id).first()
+    """Return the audited accuracy of the version in use, or of the newest one before it that has one."""
+    newest = estimates_in_use(dataset_id).first()
     return _audited(newest) if newest else None
 
 
@@ -224,8 +234,8 @@ def _audited(estimate: AccuracyEstimate) -> Audited:
 
 
 def history(dataset: Dataset) -> list[AccuracyEstimate]:
-    """Return the newest estimates, oldest first."""
-    return list(estimates_of(dataset.pk)[:VERSIONS])[::-1]
+    """Return the newest estimates up to the version in use, oldest first."""
+    return list(estimates_in_use(dataset.pk)[:VERSIONS])[::-1]
 
 
 def outlook(estimates: list[AccuracyEstimate]) -> Outlook:

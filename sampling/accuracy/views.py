@@ -26,6 +26,7 @@ from sampling.accuracy.estimate import (
     audit_to_go,
     estimates_of,
     history,
+    latest,
     more_to_halve,
     outlook,
 )
@@ -75,12 +76,12 @@ def _held_out(model: ModelVersion | None) -> str:
 
 @require_GET
 def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Show the audited accuracy alone, of the newest version that has one or of ``?model=``, for the model's page."""
+    """Show the audited accuracy alone, of the version in use or of ``?model=``, for the model's page."""
     dataset = get_object_or_404(Dataset, slug=slug)
     number = request.GET.get("model", "")
     estimates = estimates_of(dataset.pk)
-    of_number = estimates.filter(model_version__number=whole_number(number, 9) or 0) if number else estimates
-    newest = of_number.first()
+    of_number = estimates.filter(model_version__number=whole_number(number, 9) or 0)
+    newest = of_number.first() if number else latest(dataset)
     context = {"dataset": dataset, "newest": newest, "share": share_of(newest) if newest else None}
     is_older = bool(number) and newest is None and estimates.exists()
     return render(
