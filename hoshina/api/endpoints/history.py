@@ -48,7 +48,7 @@ class DecisionOut(BaseModel):
 
 
 class History(BaseModel):
-    """Decisions about an item, newest first."""
+    """Hold decisions about an item, newest first."""
 
     decisions: list[DecisionOut]
     next_before: int | None = Field(description="Send it as `before` for older decisions; null if there are none.")
