@@ -115,7 +115,7 @@ def test_a_killed_worker_loses_what_cannot_go_on(any_store: Store) -> None:
 
 def test_a_killed_workers_restartable_job_goes_on_elsewhere(any_store: Store) -> None:
     worker = any_store.worker("interactive")
-    job = any_store.enqueue("test_again", n=40, pause=0.05)
+    job = any_store.enqueue("test_again", n=100, pause=0.05)
     wait_until(lambda: any_store.lines(job), why="its begin")
     any_store.kill(worker)
     other = any_store.worker("interactive")
