@@ -6,12 +6,15 @@ import signal
 import socket
 import sys
 import threading
+import time
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
+from django.db import DatabaseError, connection
 from django.urls import get_resolver
 
+from hoshina.core import schema
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.parent_watch import is_child_of_up
 
@@ -39,7 +42,22 @@ class Command(HoshinaCommand):
         server = create_server(application, listening, threads=threads)
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        if is_child_of_up():
+            wait_for_tables()
         server.run()  # ends with SIGTERM or Ctrl-C, after answering the current requests
+
+
+def wait_for_tables() -> None:
+    """Wait until `up` has created or migrated the tables. Connections wait meanwhile, instead of failing."""
+    while True:
+        try:
+            if schema.state() != "old":
+                break
+        except DatabaseError:  # `up` says what is wrong with the database
+            pass
+        connection.close()
+        time.sleep(0.05)
+    connection.close()
 
 
 def _warm_up() -> None:
