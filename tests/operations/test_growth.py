@@ -31,6 +31,6 @@ def test_requests_and_retrains(tmp_path: Path) -> None:
     # automatic one may have come first.
     assert whole.folders["models"].n_files <= 2 * (RETRAINS + 1) + ARRAYS_KEPT + 1
     assert whole.folders["thumbs"].n_files <= 2 * IMAGES
-    # A map, which is computed meanwhile, compiles code.
-    for name in whole.folders.keys() - {"models", "thumbs", "compiled", "maps"}:
+    # A map, which is computed meanwhile, compiles code. The check for near-duplicates may come at any time.
+    for name in whole.folders.keys() - {"models", "thumbs", "compiled", "maps", "leakage"}:
         assert whole.folders[name].n_files <= half.folders[name].n_files + 1, name
