@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from hoshina.api import tokens
 from hoshina.apps import _forget_expired_sessions
 from hoshina.jobs import lifecycle, presence, upkeep
+from labeling.importing import uploads
 from modeling.apps import forget_frozen_networks
 from sampling.queues.retention import forget_old_rankings
 
@@ -48,7 +50,7 @@ def test_an_error_stops_no_other_function(functions: list[Any], caplog: pytest.L
 def test_all_apps_have_registered(functions: list[Any]) -> None:
     wanted = {
         presence.forget_old, lifecycle.forget_old, _forget_expired_sessions, forget_old_rankings,
-        forget_frozen_networks,
+        forget_frozen_networks, tokens.forget_expired, uploads.forget_old,
     }  # fmt: skip
     assert set(functions) == wanted
 
