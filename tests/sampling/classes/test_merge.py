@@ -65,7 +65,7 @@ def test_without_a_model_only_labels_are_counted(make_dataset: MakeDataset) -> N
     assert (preview.n_labels, preview.n_joined, preview.held_out) == (4, None, None)
     assert count_predicted(cat) is None
     page = said(Client().get(f"/d/pictures/classes/{cat.pk}/merge-preview/?target={dog.pk}"), 200)
-    assert page == "4 labels move to dog."
+    assert page == "cat dog 4 labels move to dog."
     for target in ("", "x", str(cat.pk), "999999"):
         assert said(Client().get(f"/d/pictures/classes/{cat.pk}/merge-preview/?target={target}"), 200) == ""
 
