@@ -130,7 +130,7 @@ def test_the_table_goes_down_by_pages(make_dataset: MakeDataset, client: Client)
     url = f"{PAGE}versions/"
     for page in range(3):
         html = client.get(url).content.decode()
-        found = [int(number) for number in re.findall(r'<th scope="row"><a href="/d/pictures/model/(\d+)/"', html)]
+        found = [int(number) for number in re.findall(r'Version </span><a href="/d/pictures/model/(\d+)/"', html)]
         assert len(found) == (50, 50, 20)[page]
         seen += found
         following = re.search(r'hx-get="([^"]+before=\d+)" hx-target', html)
