@@ -43,7 +43,7 @@ def delete(dataset: Dataset) -> dict[str, Any]:
 def stop_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """End running jobs when they are cancelled, as their workers would."""
 
-    def end(job: Job) -> None:
+    def end(job: Job, reason: str = "") -> None:
         Job.objects.filter(pk=job.pk, state=Job.State.RUNNING).update(state=Job.State.CANCELLED)
 
     call_after(monkeypatch, lifecycle, "cancel", end)
