@@ -1,4 +1,4 @@
-"""What holds on every page: accessible by axe, large targets, no wider than the window, no motion of its own."""
+"""Check what holds on every page: accessible by axe, large targets, no wider than the window, no motion."""
 
 from typing import Any
 

@@ -58,7 +58,7 @@ def _see_tiles(page: Page, name: str, n: int) -> None:
 
 
 def test_three_ways_to_a_dataset(page: Page, picture_folder: MakeFolder) -> None:
-    """The first test of this file: the store is empty."""
+    """Begin with an empty store: this is the first test of the file."""
     page.goto("/")
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
     page.get_by_role("button", name="Choose a folder…").click()

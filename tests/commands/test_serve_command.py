@@ -1,4 +1,4 @@
-"""The web server that `up` starts beside the creation of the tables."""
+"""Test the web server that `up` starts while it creates the tables."""
 
 from unittest.mock import Mock
 

@@ -19,7 +19,7 @@ def silently(stage: str, done: int, total: int) -> None:
 
 
 def test_the_hash_is_what_its_definition_says() -> None:
-    """The 128 lowest frequencies in turns over the bands, each above the median of its band or not."""
+    """Compare the 128 lowest frequencies, in turns over the bands, each with the median of its band."""
     rng = np.random.default_rng(1)
     signatures = rng.integers(0, 256, (20, SIDE, SIDE), dtype=np.uint8)
     lowest = sorted((y * y + x * x, y, x) for y in range(SIDE) for x in range(SIDE))[1 : BANDS * 16 + 1]

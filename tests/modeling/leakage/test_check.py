@@ -38,8 +38,9 @@ EVEN = {"splits": (34, 33, 33)}
 
 
 @pytest.fixture
-def dataset(make_dataset: MakeDataset) -> Dataset:
-    """Make thirty pictures, the first three with six copies each, which come last."""
+def dataset(make_dataset: MakeDataset, settings: Any) -> Dataset:
+    """Make thirty pictures, the first three with six copies each, which come last. Checks begin by themselves."""
+    settings.AUTOMATIC_LEAKAGE_CHECKS = True
     originals = [picture(seed) for seed in range(N)]
     dataset = dataset_of(make_dataset, originals + [copy for image in originals[:3] for copy in copies(image)])
     decide(dataset, "assign", range(dataset.n_items), "cat")

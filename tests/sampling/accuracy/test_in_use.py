@@ -1,4 +1,4 @@
-"""The audited accuracy is that of the model in use, also if a newer one was trained and is not used."""
+"""Test that the audited accuracy is that of the model in use, also if a newer one was trained and is not used."""
 
 import pytest
 from django.test import Client
