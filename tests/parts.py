@@ -94,7 +94,7 @@ def free_port() -> int:
         return int(trial.getsockname()[1])
 
 
-def wait_until(true: Callable[[], object], *, seconds: float = 180, why: str = "it") -> None:
+def wait_until(true: Callable[[], object], *, seconds: float = 600, why: str = "it") -> None:
     """Wait for a condition; fails the test when it doesn't come."""
     until = time.monotonic() + seconds
     while not true():

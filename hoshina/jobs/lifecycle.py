@@ -140,7 +140,7 @@ def _execute(run: Run) -> BaseException | None:
         spec = registry.get(job.kind)
         # Converted here, so that a result that no database accepts fails this job with a message.
         result = json.loads(json.dumps(spec.function(run), allow_nan=False))
-        _end(run, State.SUCCEEDED, result=result, stage="", done=job.done, total=job.total)
+        _end(run, State.SUCCEEDED, result=result, error="", stage="", done=job.done, total=job.total)
     except (Cancelled, KeyboardInterrupt) as error:
         _end(run, State.CANCELLED)
         return error

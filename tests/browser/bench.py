@@ -95,9 +95,11 @@ class Labeler:
         expect(self.page.locator("#class-pane [data-class]")).to_have_count(len(self.classes))
 
     def label(self, n: int) -> None:
-        """Label the next ``n`` tiles, one key each."""
+        """Label the next ``n`` tiles, one key each; where a page ends, once the next one is there."""
+        here, path = self.page.locator("#grid .tile.here"), ""
         for _ in range(n):
-            path = self.page.locator("#grid .tile.here").get_attribute("data-name") or ""
+            expect(here).not_to_have_attribute("data-name", path)
+            path = here.get_attribute("data-name") or ""
             name = re.sub(r"\d+\..*", "", path)
             self.page.keyboard.press(str(self.classes.index(name) + 1))
             self.labels[path] = name

@@ -13,7 +13,7 @@ from tests.browser.factories import write_digits
 from tests.parts import free_port, wait_until
 from tests.processes import Up, run_python
 
-SLOW = 180_000  # TensorFlow alone takes many seconds to load where several processes share two cores
+SLOW = 600_000  # TensorFlow alone takes many seconds to load where several processes share two cores
 
 
 @pytest.fixture

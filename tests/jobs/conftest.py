@@ -76,7 +76,7 @@ class Store:
         notes = str(self.folder / f"notes-{name}.txt")
         return lifecycle.enqueue(kind, params={"name": name, "notes": notes, **params})
 
-    def wait(self, job: Job, *states: str, seconds: float = 180) -> Job:
+    def wait(self, job: Job, *states: str, seconds: float = 600) -> Job:
         """Wait until the job is in one of these states."""
 
         def arrived() -> bool:

@@ -202,6 +202,20 @@ def test_retry_and_cancel(queue_job: MakeJob) -> None:
     assert claimed.state == S.CANCELLED
 
 
+def test_a_job_cancelled_after_its_last_check_succeeds_without_a_reason(
+    queue_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_cancelled_late(run: Run) -> dict[str, Any]:
+        assert lifecycle.cancel(fresh(run.job), "The groups of its images changed.").error
+        return {}
+
+    kind = replace(registry.get("test_steps"), function=is_cancelled_late)
+    monkeypatch.setitem(registry._kinds, "test_steps", kind)
+    job = not_none(lifecycle.claim(queue_job().pk))
+    lifecycle.execute(job)
+    assert (job.state, job.error) == (S.SUCCEEDED, "")
+
+
 def test_chunks_that_are_done_are_kept(queue_job: MakeJob, tmp_path: Any) -> None:
     job = queue_job("test_chunks", n=4)
     Chunk.objects.create(job=job, start=10, stop=20, done=True)
