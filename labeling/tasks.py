@@ -20,6 +20,13 @@ from labeling.ingest.scan import ingest
 from labeling.models import Dataset
 
 
+def changed_files(result: dict[str, Any]) -> str:
+    """Return what a scan found: "12 new, 3 changed"; or that nothing changed."""
+    counts = {name: result.get(name, 0) for name in ("new", "changed", "moved", "missing")}
+    counts["could not be read"] = result.get("n_failed", 0)
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) or "No file changed"
+
+
 @background(
     kind="ingest",
     queue="heavy",
@@ -28,6 +35,7 @@ from labeling.models import Dataset
     key="ingest:{dataset_id}",
     unit="images",
     is_silent=True,
+    summary=changed_files,
 )
 def run_ingest(run: Run) -> dict[str, Any]:
     """Update a dataset from its folder.

@@ -34,6 +34,7 @@ class Kind:
     is_quiet : hide it from the strip, toasts and history, because a page waits for it and shows its result.
     is_silent : show no toast when it succeeds, because the page shows its result.
     unit : what it counts ("images"), if the rate per second is of interest.
+    summary : returns the result of a job that succeeded in a few words for the Jobs page ("12 new, 3 changed").
     gives_way : in a worker, it returns to the queue while other jobs wait and no worker is free. Needs ``restartable``.
     """
 
@@ -47,6 +48,7 @@ class Kind:
     is_quiet: bool = False
     is_silent: bool = False
     unit: str = ""
+    summary: Callable[[dict[str, Any]], str] | None = None
     gives_way: bool = False
 
     def key_for(self, dataset_id: int | None, params: Mapping[str, Any]) -> str:

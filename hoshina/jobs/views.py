@@ -68,6 +68,8 @@ def _line(job: Job, names: dict[int, str], now: datetime) -> Line:
         message = waiting_reason(job)
     elif job.state == Job.State.RUNNING:
         message = "Stopping…" if job.cancel_requested else job.stage
+    elif job.state == Job.State.SUCCEEDED and (summary := registry.described(job.kind).summary):
+        message = summary(job.result)
     else:
         message = job.error
     has_dataset = job.dataset_id is not None

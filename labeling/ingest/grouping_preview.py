@@ -8,12 +8,18 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
+from django.conf import settings
 from numpy.typing import NDArray
 
-from labeling.images.folder_walk import FoundFile
-from labeling.ingest.grouping_template import MAX_ROLES, Template, in_order
+from labeling.images.folder_walk import FoundFile, walk
+from labeling.images.open_image import DEFAULT_EXTENSIONS
+from labeling.ingest.dataset_folder import folder_problem
+from labeling.ingest.folder_watch import params_of_last_ingest
+from labeling.ingest.grouping_template import MAX_ROLES, Template, has_usual_roles, in_order
+from labeling.models import Dataset
 
 EXAMPLES = 5
 _USUAL_SHAPES = (
@@ -27,6 +33,9 @@ _USUAL_SHAPES = (
 )
 _LIKELY_ROLES = 8
 _SUGGESTED = 3
+# A page waits for the suggestions, so in a folder of millions they are made from the first files.
+_SUGGEST_FROM = 4000
+_SUGGEST_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +190,30 @@ def _add(examples: list[Example], example: Example) -> None:
         examples.append(example)
 
 
-def suggest(paths: Sequence[str]) -> list[str]:
-    """Return templates with 2 to 8 roles that match file names, those with most files in complete groups first."""
+def files_of(dataset: Dataset) -> Iterable[FoundFile]:
+    """Find the files of a dataset's folder, with the extensions of its last ingest."""
+    extensions = params_of_last_ingest(dataset).get("extensions") or DEFAULT_EXTENSIONS
+    return walk(dataset.data_dir, extensions, skip=settings.STORE_DIR)
+
+
+def suggestions_for(dataset: Dataset, *, is_usual: bool = False) -> list[str]:
+    """Return the templates that :func:`suggest` finds for the first files of a dataset's folder, in half a second."""
+    if folder_problem(dataset.data_dir):
+        return []
+    until = time.monotonic() + _SUGGEST_SECONDS
+    paths: list[str] = []
+    for found in islice(files_of(dataset), _SUGGEST_FROM):
+        if time.monotonic() > until:
+            break
+        paths += [] if found.problem else [found.path]
+    return suggest(paths, is_usual=is_usual)
+
+
+def suggest(paths: Sequence[str], *, is_usual: bool = False) -> list[str]:
+    """Return templates with 2 to 8 roles that match file names, those with most files in complete groups first.
+
+    With ``is_usual``, all roles have common names, such as "ref" or "g": folders may also be named after classes.
+    """
     endings = Counter(_ending(path) for path in paths)
     if not endings:
         return []
@@ -192,7 +223,8 @@ def suggest(paths: Sequence[str]) -> list[str]:
     for shape in _USUAL_SHAPES:
         preview = preview_grouping(Template.read(shape + ending), lambda: files)
         n_whole = preview.n_complete * len(preview.roles)
-        if 2 <= len(preview.roles) <= _LIKELY_ROLES and not preview.n_doubled and 2 * n_whole > len(files):
+        is_likely = 2 <= len(preview.roles) <= _LIKELY_ROLES and (not is_usual or has_usual_roles(preview.roles))
+        if is_likely and not preview.n_doubled and 2 * n_whole > len(files):
             scored.append((n_whole, preview.template))
     return [template for _, template in sorted(scored, key=lambda pair: -pair[0])][:_SUGGESTED]
 

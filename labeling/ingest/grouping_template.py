@@ -178,6 +178,11 @@ def in_order(roles: Iterable[str]) -> list[str]:
     return sorted(set(roles), key=_order_key)
 
 
+def has_usual_roles(roles: Iterable[str]) -> bool:
+    """Return whether all roles have common names."""
+    return all(role.casefold() in _USUAL_ORDER for role in roles)
+
+
 def _order_key(role: str) -> tuple[int, list[tuple[int, str]], str]:
     small = role.casefold()
     position = _USUAL_ORDER.index(small) if small in _USUAL_ORDER else len(_USUAL_ORDER)

@@ -175,7 +175,7 @@ def look_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Scan the dataset's folder for new files in the background."""
     dataset = get_object_or_404(Dataset, slug=slug)
     enqueue("ingest", dataset_id=dataset.pk, params=params_of_last_ingest(dataset), user=request.user)
-    messages.success(request, f"Looking for new files in {dataset.data_dir}. The Jobs page shows the progress.")
+    messages.success(request, f"Looking for new files in {dataset.data_dir}. The Jobs page shows what was found.")
     return redirect("labeling:datasets")
 
 

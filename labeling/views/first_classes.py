@@ -17,6 +17,7 @@ from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.roles import Role, requires
 from labeling.decisions import classes
 from labeling.ingest.folder_listing import names_of_folders
+from labeling.ingest.grouping_preview import suggestions_for
 from labeling.models import Dataset
 from labeling.views.classes import CHANGED
 
@@ -36,7 +37,9 @@ def first_classes(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """
     dataset = get_object_or_404(Dataset, slug=slug)
     if request.method == "GET":
-        return render(request, "labeling/classes/_first.html", _context(dataset))
+        is_grouped = bool(dataset.roles) or dataset.n_decided > 0
+        templates = [] if is_grouped else suggestions_for(dataset, is_usual=True)
+        return render(request, "labeling/classes/_first.html", _context(dataset) | {"templates": templates[:1]})
     problems, refused = list[str](), list[str]()
     try:
         if other := request.POST.get("copy", "").replace("\x00", ""):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from functools import partial
-from itertools import islice
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,20 +15,16 @@ from hoshina.core.roles import Role, may
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.forms import GroupingForm
-from labeling.images.folder_walk import FoundFile, walk
-from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.ingest.dataset_folder import folder_problem
 from labeling.ingest.folder_watch import params_of_last_ingest
 from labeling.ingest.grouping_change import regroup_refusal, template_of
-from labeling.ingest.grouping_preview import preview_grouping, suggest
+from labeling.ingest.grouping_preview import files_of, preview_grouping, suggestions_for
 from labeling.ingest.grouping_template import Template
 from labeling.models import Dataset
 from labeling.views.datasets import remember
 
 # A preview responds while someone types, so in a folder of millions it reads only the first files.
 _TRIAL_SECONDS = 2.0
-_SUGGEST_FROM = 4000
-_SUGGEST_SECONDS = 0.5
 # With more items than this, the job checks whether labels would be lost, and reports it.
 _ASKED_AT_ONCE = 20_000
 
@@ -51,7 +43,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if is_change and form.is_valid() and (problem := _refusal(dataset, chosen)):
         form.add_error("template", problem)
     if not is_change or not form.is_valid():
-        context = _context(request, dataset, form, chosen) | _suggestions(dataset)
+        context = _context(request, dataset, form, chosen) | {"suggestions": suggestions_for(dataset)}
         return render(request, "labeling/ingest/grouping.html", context, status=422 if is_change else 200)
     grouping = {"grouping": chosen.text if chosen else ""}
     enqueue("ingest", dataset_id=dataset.pk, params=params_of_last_ingest(dataset) | grouping, user=request.user)
@@ -83,24 +75,7 @@ def _context(request: HtmxHttpRequest, dataset: Dataset, form: GroupingForm, cho
         "may_group": may(request.user, Role.MANAGER),
         "n_decided": dataset.n_decided,
         "folder_problem": problem,
-        "trial": preview_grouping(chosen, partial(_files, dataset), seconds=_TRIAL_SECONDS)
+        "trial": preview_grouping(chosen, partial(files_of, dataset), seconds=_TRIAL_SECONDS)
         if chosen and not problem
         else None,
     }
-
-
-def _suggestions(dataset: Dataset) -> dict[str, Any]:
-    if folder_problem(dataset.data_dir):
-        return {}
-    until = time.monotonic() + _SUGGEST_SECONDS
-    paths: list[str] = []
-    for found in islice(_files(dataset), _SUGGEST_FROM):
-        if time.monotonic() > until:
-            break
-        paths += [] if found.problem else [found.path]
-    return {"suggestions": suggest(paths)}
-
-
-def _files(dataset: Dataset) -> Iterable[FoundFile]:
-    extensions = params_of_last_ingest(dataset).get("extensions") or DEFAULT_EXTENSIONS
-    return walk(dataset.data_dir, extensions, skip=settings.STORE_DIR)

@@ -20,8 +20,6 @@ from sampling.queues.registry import STRATEGIES
 from sampling.sweeps.banner import nothing_to_sweep
 from sampling.sweeps.checks import n_waiting
 
-_INGEST = "hoshina ingest --data-dir FOLDER"
-
 
 @dataclass(frozen=True)
 class Empty:
@@ -29,7 +27,6 @@ class Empty:
 
     title: str
     text: str
-    command: str = ""
     action_label: str = ""
     action_url: str = ""
     is_waiting: bool = False
@@ -162,10 +159,10 @@ def _nothing_read(dataset: Dataset) -> Empty:
     newest = Job.objects.filter(kind="ingest", dataset_id=dataset.pk).order_by("-created_at").first()
     if newest is None or newest.is_active:
         text = "The first images appear here as soon as they are read."
-        return Empty("Reading the folder", text, _INGEST, is_waiting=True)
+        return Empty("Reading the folder", text, is_waiting=True)
     if newest.state == Job.State.SUCCEEDED:
         text = f"{dataset.data_dir} has no readable images. Add some and rescan the folder."
         url = reverse("labeling:problems", args=[dataset.slug])
-        return Empty("No images found", text, _INGEST, action_label="Show problems", action_url=url)
+        return Empty("No images found", text, action_label="Show problems", action_url=url)
     why = " ".join(f"{newest.error} {newest.hint}".split()) or f"The job was {newest.get_state_display().lower()}."
     return Empty("The folder could not be read", why, action_label="Show jobs", action_url=reverse("jobs:page"))

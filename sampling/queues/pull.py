@@ -32,6 +32,8 @@ from sampling.queues.strategy import Inputs, Ranking, Strategy
 from sampling.sweeps.checks import carryover_of, deal_checks, risk_of, settle, waiting_checks
 from sampling.sweeps.queues import CHECK
 
+# The entries of a round's ``params`` beside the parameters of its queue.
+_CONTEXT = ("filters", "after", "skip", "facts", "candidates")
 # The queues of annotations given to a page by one key.
 _PAGES = ("groups", "sweep", f"sweep/{CHECK}", "checks")
 # The state that stands for ``Filters.is_changed`` in URLs and rounds.
@@ -271,6 +273,7 @@ class Order:
         ranking = strategy.rank(inputs, params, self.skip + (self.k or strategy.kept)).after_first(self.skip)
         model = active_model(dataset)
         context = {"filters": filters.as_params(), "after": self.after, "skip": self.skip}
+        context["candidates"] = len(inputs.candidates)
         context |= {"facts": dict(ranking.facts)} if ranking.facts else {}
         round_ = Round.objects.create(
             dataset=dataset,
@@ -300,7 +303,7 @@ def order_after(spent: Round, window: Window, k: int | None) -> Order:
     Labeled items stay in the pool after they were shown, so there the ranking continues where it ended.
     """
     filters, rows = spent.params["filters"], ranked_rows(spent)
-    params = {name: value for name, value in spent.params.items() if name not in {"filters", "after", "skip", "facts"}}
+    params = {name: value for name, value in spent.params.items() if name not in _CONTEXT}
     if "within" in params:
         params["within"] = ""  # the second part of a group is followed by another group
     order = Order(
@@ -324,6 +327,15 @@ def filters_from(params: dict[str, Any]) -> Filters:
     unseen, region, notes = unseen_from(params), region_from(params), note_filter_from(params)
     path = params.get("path", "")
     return Filters(state, label_id, predicted_id, unseen, region, fields, is_changed, path, notes)
+
+
+def n_matching(round_: Round) -> int | None:
+    """Return how many items passed the filters when the round was ranked; None where the queue limits them further."""
+    strategy, filters = STRATEGIES[round_.queue], round_.params["filters"]
+    if strategy.is_sweep or round_.queue in {"band", "similar"} or filters["state"] == CHANGED:
+        return None
+    candidates: int | None = round_.params.get("candidates")
+    return candidates
 
 
 def ranked_rows(round_: Round) -> NDArray[np.int64]:

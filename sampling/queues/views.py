@@ -35,7 +35,7 @@ from sampling.queues.histogram import spread_of
 from sampling.queues.lease_views import window_of
 from sampling.queues.note_filter import note_filter_from
 from sampling.queues.note_form import notes_form
-from sampling.queues.pull import CHANGED, Filters, ranked_rows
+from sampling.queues.pull import CHANGED, Filters, n_matching, ranked_rows
 from sampling.queues.query import default_state, is_narrow, path_from, query_of_page, whole_of
 from sampling.queues.registry import STRATEGIES, BandParams
 from sampling.queues.saved_views import lost_classes, views_of
@@ -63,6 +63,8 @@ class Page:
     model_version_id: int | None = None
     empty: Empty | None = None
     bar: Bar | None = None
+    # How many images pass the filters; None where the queue limits them further.
+    n_matching: int | None = None
     # What is shown in place of what the queue promises; "" if it shows that.
     note: str = ""
 
@@ -221,7 +223,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     )  # fmt: skip
     round_, page = served.round_, served.deal
     if not page.tiles:
-        return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_, me))
+        return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_, me), n_matching=0)
     coming = ranked_rows(round_)[page.next_offset : page.next_offset + n].tolist()
     make_ahead(dataset.pk, [*(tile.item.row for tile in page.tiles), *coming], me.name)
     return Page(
@@ -231,6 +233,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
         next_url=_next_url(dataset, served, n),
         model_version_id=page.model.pk if page.model else None,
         bar=bar_of(dataset, round_, len(page.tiles)),
+        n_matching=n_matching(round_),
         note=served.note,
     )
 

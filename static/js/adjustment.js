@@ -111,7 +111,7 @@ function draw(element, { brightness, contrast, gamma, inverted }) {
 }
 
 document.addEventListener("input", ({ target }) => {
-  if (!target.closest?.("#adjustment")) return;
+  if (!target.closest?.("#adjustment") || !(target.name in DEFAULTS)) return;
   change({ ...current(), [target.name]: target.type === "checkbox" ? target.checked : Number(target.value) });
 });
 

@@ -9,6 +9,8 @@ import { say, toast } from "./toast.js";
 const CYCLE = ["minmax", "linear", "asinh", "log", "sqrt", "percentile", "zscale"];
 const PICTURES = ".picture img, .examples img, .recent-list img, .compare img, .guide-picture img, [data-zoom] img";
 const COLOR = ".color img"; // has its own curve
+// Files of these formats have 8 bits per channel, PNG nearly always: no stretch changes them.
+const EIGHT_BITS = /\.(jpe?g|png|bmp|gif|webp)$/i;
 
 // The element with the data of the dataset: {slug, rendering}.
 const page = () => document.querySelector("[data-rendering]");
@@ -26,14 +28,34 @@ function chosenStretch() {
   return CYCLE.includes(name) ? name : "";
 }
 
+// Return whether a stretch changes some of the images of the page, as far as their names tell.
+function applies() {
+  const named = [...document.querySelectorAll("[data-name]")];
+  return named.length === 0 || named.some(({ dataset }) => !EIGHT_BITS.test(dataset.name));
+}
+
+function choose(name) {
+  remember(setting(), name);
+  stretchPictures(document);
+  showChoice();
+}
+
+// Show the chosen stretch in the panel View, if there is an image that it changes.
+function showChoice() {
+  const select = document.querySelector("#adjustment [name=stretch]");
+  if (!select) return;
+  select.closest("label").hidden = !applies();
+  select.replaceChildren(select.options[0], ...cycle().map((name) => new Option(name)));
+  select.value = chosenStretch();
+}
+
 // Switch all images to the next stretch. After the last one comes the dataset's own.
 export function cycleStretch() {
   const stretches = cycle();
   const next = stretches[stretches.indexOf(chosenStretch()) + 1] ?? "";
-  remember(setting(), next);
-  stretchPictures(document);
+  choose(next);
   const message = next ? `Stretch: ${next}.` : "Stretch: default.";
-  toast(`${message} It does not apply to 8-bit images.`, "", "stretch");
+  toast(applies() ? message : `${message} It does not apply to 8-bit images.`, "", "stretch");
   say(message);
 }
 
@@ -57,6 +79,10 @@ export function describeDisplay() {
   const name = chosenStretch();
   return [own, name && `seen as ${name}`, describeLayout(), describeAdjustment()].filter(Boolean).join("; ");
 }
+
+document.addEventListener("change", ({ target }) => { if (target.matches("#adjustment [name=stretch]")) choose(target.value); });
+document.body.addEventListener("hoshina:page", showChoice);
+showChoice();
 
 // Fragments loaded by htmx.
 document.addEventListener("htmx:load", ({ detail }) => stretchPictures(detail.elt.parentElement ?? detail.elt));

@@ -78,7 +78,6 @@ def test_the_workbench_to_a_screen_reader(bench: Bench, page: Page) -> None:
             - option "image0001.png, unlabeled"
     """)
     expect(page.get_by_role("banner")).to_be_visible()
-    page.get_by_role("button", name="Pages").click()
     expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
 
 

@@ -49,6 +49,23 @@ def test_a_key_goes_through_the_stretches_in_grid_and_detail_and_back(sky: Bench
     assert sky.page.evaluate("window.isSamePage")
 
 
+def test_a_stretch_is_chosen_in_the_panel_beside_brightness(sky: Bench) -> None:
+    page = sky.open().page
+    sky.press("e")
+    stretch = page.locator("#adjustment").get_by_label("Stretch")
+    stretch.select_option("asinh")
+    expect(sky.tiles.first.locator("img")).to_have_attribute("src", re.compile("[?&]s=asinh$"))
+    page.keyboard.press("Escape")
+    sky.press("f")
+    expect(stretch).to_have_value("log")
+
+
+def test_without_deeper_images_there_is_no_choice_of_a_stretch(bench: Bench) -> None:
+    bench.open().press("e")
+    expect(bench.page.get_by_label("Brightness")).to_be_visible()
+    expect(bench.page.locator("#adjustment").get_by_label("Stretch")).to_be_hidden()
+
+
 def test_the_stretch_lasts_over_pages_and_is_kept_with_the_labels(sky: Bench) -> None:
     sky.open()
     sky.press("f", "f", "f", "1")

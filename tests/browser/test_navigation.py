@@ -12,7 +12,8 @@ def test_five_groups_lead_to_the_pages_at_every_width(site: Site, page: Page, wi
     site.dataset(3, name="first")
     site.dataset(3, name="second")
     page.set_viewport_size({"width": width, "height": 800})
-    page.goto(f"{site.address}/d/first/classes/")
+    page.goto(f"{site.address}/d/first/")
+    expect(page.locator("#nav")).to_be_visible(visible=width > 1024)
     page.goto(f"{site.address}/jobs/")
     names = ["Label", "Map", "Results", "Data", "Settings"]
     nav = page.locator("#nav")

@@ -235,6 +235,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(page: Page, site: Site,
 
 
 def test_the_menu_opens_by_keyboard_and_closes(page: Page, site: Site, furnished: Dataset) -> None:
+    page.set_viewport_size({"width": 1024, "height": 700})
     _open(page, site.address + PAGES["workbench"])
     button = page.get_by_role("button", name="Pages")
     button.focus()

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.models import Dataset, Item, State
+from labeling.models import Dataset, Item, LabelClass, State
 from modeling.models import RetrainPolicy
 from modeling.predictions import active_predictions
 from sampling.queues.registry import STRATEGIES
@@ -243,9 +243,12 @@ def test_back_undoes_one_filter_and_a_button_clears_all(page: Page, site: Site, 
     page.get_by_label("Class", exact=True).select_option(label="cat")
     expect(page).to_have_url(re.compile("label="))
     expect(clear).to_be_visible()
+    n_cats = LabelClass.objects.get(name="cat").n_items
+    expect(page.locator("#n-matching")).to_have_text(f"{n_cats} images found")
     page.go_back()
     expect(page).not_to_have_url(re.compile("label="))
     expect(clear).to_be_hidden()
+    expect(page.locator("#n-matching")).to_have_text("")
     page.get_by_label("Class", exact=True).select_option(label="dog")
     page.get_by_label("State").select_option("labelled")
     expect(page).to_have_url(re.compile("state=labelled"))

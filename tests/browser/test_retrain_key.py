@@ -16,7 +16,7 @@ def dataset(bench: Bench) -> Dataset:
 
 def test_r_computes_embeddings_and_the_model_follows(bench: Bench, worker: None) -> None:
     page = bench.open().page
-    expect(page.locator("#badge")).to_contain_text("waiting for embeddings")
+    expect(page.locator("#badge")).to_contain_text("no model yet · label two classes")
     bench.press("1", "1", "1", "2", "2", "2")
     bench.settle()
     assert not Job.objects.exists()

@@ -65,7 +65,6 @@ def test_from_a_folder_to_a_data_set(browser: Browser, up: Callable[..., Up], tm
     person.labels = {path: person.labels[path] for path in kept}
     expect(page.locator("[data-count=labelled]").first).to_have_text("17")
 
-    page.get_by_role("button", name="Pages").click()
     page.locator("#nav summary", has_text="Data").click()
     page.get_by_role("link", name="Import and export").click()
     with page.expect_download() as download:

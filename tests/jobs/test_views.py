@@ -54,6 +54,21 @@ def test_page(client: Client, make_job: MakeJob, make_dataset: MakeDataset, work
 
 
 @pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (
+            {"new": 1_200, "changed": 3, "unchanged": 9, "missing": 0, "n_failed": 2},
+            "1,200 new, 3 changed, 2 could not be",
+        ),
+        ({"new": 0, "changed": 0, "unchanged": 9, "missing": 0, "n_failed": 0}, "No file changed"),
+    ],
+)
+def test_page_tells_what_a_scan_found(client: Client, make_job: MakeJob, result: dict[str, int], words: str) -> None:
+    make_job(S.SUCCEEDED, kind="ingest", dataset_id=1, result=result)
+    assert words in said(client.get(reverse("jobs:page")))
+
+
+@pytest.mark.parametrize(
     ("done", "total", "words"), [(49_600, 100_000, "49 %, 41 s left, 1,240 images/s"), (100, 0, " 2.5 images/s")]
 )
 def test_how_fast_a_folder_is_read(

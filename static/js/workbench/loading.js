@@ -35,7 +35,7 @@ export class Loading {
     this.stage.setAttribute("aria-busy", "true");
     let note = document.getElementById("loading-note");
     if (!note) {
-      note = Object.assign(document.createElement("p"), { id: "loading-note", className: "grid-note" });
+      note = Object.assign(document.createElement("p"), { id: "loading-note", className: "loading-note" });
       note.setAttribute("role", "status");
       this.stage.append(note);
     }

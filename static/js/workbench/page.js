@@ -257,6 +257,7 @@ pages.addEventListener("shown", () => {
   clock.restart();
   keysDialog.draw(); // a sweep's bar shows keys
   sweep.showMarked();
+  queueForm.showMatching(pages.grid.dataset.matching);
   setText(document.getElementById("enter-text"), pages.grid.dataset.kind === "suspects" ? "keep label" : "detail");
   if (document.activeElement === document.body) focusTile();
   side.follow(cursor.tile);

@@ -5,9 +5,9 @@ import { windowName } from "./leases.js";
 import { stretchPictures } from "../stretch.js";
 import { hasBar, isReview, isSweep } from "./sweep.js";
 import { describe, idOf, isOpen, setPending, showDecision, stateOf } from "../tiles.js";
+import { toast } from "../toast.js";
 
 const MAX_PAGES = 12;
-const NOTE_DURATION = 6000; // ms
 const MAX_AGE = 5 * 60 * 1000; // ms, of a prefetched page
 
 export class SignedOut extends Error {}
@@ -174,8 +174,8 @@ export class Pages extends EventTarget {
     stretchPictures(template.content);
     const node = template.content.querySelector("#grid");
     if (!node) throw new ServerError("The server's response was not a page of images.");
-    const [bar, note] = ["#sweep-bar", "#grid-note"].map((name) => template.content.querySelector(name));
-    return { node: document.adoptNode(node), bar: bar && document.adoptNode(bar), note: note && document.adoptNode(note) };
+    const bar = template.content.querySelector("#sweep-bar");
+    return { node: document.adoptNode(node), bar: bar && document.adoptNode(bar), note: template.content.querySelector("#grid-note")?.textContent };
   }
 
   #show(page) {
@@ -184,13 +184,11 @@ export class Pages extends EventTarget {
     this.#showUnsent(page.node);
     stretchPictures(page.node);
     this.grid.replaceWith(page.node);
-    for (const name of ["sweep-bar", "grid-note"]) document.getElementById(name)?.remove();
+    document.getElementById("sweep-bar")?.remove();
     if (page.bar) this.stage.prepend(page.bar);
     this.stage.classList.toggle("has-bar", Boolean(page.bar)); // :has() would lay all tiles out again at each key
-    if (page.note) {
-      this.stage.append(page.note);
-      setTimeout(() => page.note.remove(), NOTE_DURATION); // it lies over tiles
-    }
+    if (page.note) toast(page.note, "", "page");
+    page.note = ""; // turning back does not repeat it
     this.cursor.isMarking = Boolean(page.bar) && isSweep(page.node.dataset.kind);
     page.node.classList.toggle("marking", this.cursor.isMarking);
     this.stage.scrollTop = 0;

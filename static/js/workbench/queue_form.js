@@ -1,4 +1,5 @@
 // The form of the queue and its filters, and the queue in the page's address.
+import { counted } from "../plural.js";
 import { followSliders, REST } from "../sliders.js";
 import { setText } from "../text.js";
 
@@ -31,6 +32,7 @@ function setAddress(query, { push = false } = {}) {
 
 export class QueueForm {
   #askedAt = new Map(); // the address of a request -> when it was made; htmx may send it later
+  #nMatching = ""; // how many images pass the filters of the grid; "" if that is not known
   // `open(query)` loads the images, `focusTile()` gives the keys back to them, `onMenu()` follows a new menu of queues.
   constructor({ open, focusTile, onMenu }) {
     Object.assign(this, { open, focusTile, slot: document.getElementById("queues-slot") });
@@ -62,7 +64,13 @@ export class QueueForm {
     const projection = new URLSearchParams(location.search).get("projection"); // keep the map on the page
     if (projection && !query.has("map")) query.set("projection", projection);
     setAddress(query, { push });
+    this.#nMatching = "";
     return this.reopen(query);
+  }
+
+  showMatching(n = "") {
+    this.#nMatching = n;
+    this.#showNumber(new URLSearchParams(location.search));
   }
 
   // Load the form and the images of the page's address.
@@ -155,5 +163,7 @@ export class QueueForm {
     const n = filtersOf(query).length;
     setText(document.getElementById("open-filters"), n ? `filters (${n})` : "filters");
     document.getElementById("clear-filters")?.toggleAttribute("hidden", n === 0);
+    const found = document.getElementById("n-matching");
+    if (found) setText(found, n && this.#nMatching !== "" ? `${counted(Number(this.#nMatching), "image")} found` : "");
   }
 }

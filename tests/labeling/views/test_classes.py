@@ -93,6 +93,17 @@ def test_names_of_folders_may_have_commas(client: Client, make_dataset: MakeData
     assert sorted(dataset.classes.values_list("name", flat=True)) == sorted(names_of_folders)
 
 
+def test_the_first_classes_offer_to_group_files_that_show_one_object(client: Client, make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(0, classes=())
+    dataset.data_dir.mkdir(parents=True, exist_ok=True)
+    for number in range(4):
+        for role in ("target", "ref", "diff"):
+            (dataset.data_dir / f"sn{number}_{role}.png").touch()
+    assert_contains(client.get(url("first_classes")), "/grouping/?template=%7Bid%7D_%7Brole%7D.png")
+    Dataset.objects.update(n_labelled=1)
+    assert_contains(client.get(url("first_classes")), "Which classes are there?", lacks=["?template="])
+
+
 def test_names_are_escaped(client: Client, dataset: Dataset) -> None:
     classes.add(dataset, "<script>alert(1)</script>")
     assert_contains(client.get(url("class_list")), "&lt;script&gt;alert(1)&lt;/script&gt;", lacks=["<script>"])

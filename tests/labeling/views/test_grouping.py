@@ -137,3 +137,5 @@ def test_a_folder_that_is_gone_is_told(client: Client, dataset: Dataset) -> None
 )
 def test_templates_are_proposed_that_most_names_fit(paths: list[str], expected: list[str]) -> None:
     assert suggest(paths) == expected
+    are_common = any("{id}.{role}" in template for template in expected)  # the bands g, r and i
+    assert suggest(paths, is_usual=True) == (expected if are_common else [])

@@ -194,12 +194,14 @@ def test_it_can_be_switched_off(make_dataset: MakeDataset) -> None:
 def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(80)
     badge, page = f"/d/{dataset.slug}/model/badge/", f"/d/{dataset.slug}/model/"
-    assert "waiting for embeddings" in client.get(badge).content.decode()
-    X, y = two_clouds(80)
-    add_vectors(dataset, X)
     assert "label two classes" in client.get(badge).content.decode()
     assert "No model yet" in client.get(page).content.decode()
+    RetrainPolicy.objects.update(is_automatic=False)
+    X, y = two_clouds(80)
     import_labels(dataset, list(range(40)), y)
+    assert "waiting for embeddings" in client.get(badge).content.decode()
+    add_vectors(dataset, X)
+    assert "press R" in client.get(badge).content.decode()
     run_now("retrain", dataset_id=dataset.pk)
     import_labels(dataset, [70, 71], y)
     assert_contains(client.get(badge), "model 1", "2 new labels")
