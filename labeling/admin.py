@@ -24,12 +24,14 @@ from hoshina.core.admin import BigTableAdmin, FixedRows, ReadOnlyAdmin
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling.decisions import classes
+from labeling.decisions.class_changes import save_class
 from labeling.forms import LabelsGoForm, tidy
 from labeling.ingest.dataset_folder import folder_problem, stored_root
 from labeling.ingest.image_uploads import is_uploaded
 from labeling.models import (
     Action,
     Annotation,
+    ClassChange,
     ClassGuide,
     Dataset,
     Field,
@@ -127,6 +129,9 @@ class LabelClassAdmin(BigTableAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"colour": classes.PALETTE[0]} | super().get_changeform_initial_data(request)
 
+    def save_model(self, request: HtmxHttpRequest, obj: LabelClass, form: Any, change: bool) -> None:  # type: ignore[override]
+        save_class(obj, user=request.user)
+
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -164,6 +169,21 @@ class LabelClassAdmin(BigTableAdmin):
 
 def _is_retired(obj: Model | None) -> bool:
     return isinstance(obj, LabelClass) and obj.is_retired
+
+
+@admin.register(ClassChange)
+class ClassChangeAdmin(ReadOnlyAdmin):
+    list_display = ("label_class", "dataset", "kind", "old_name", "changed_by", "changed_at")
+    list_filter = ("kind",)
+    list_select_related = ("label_class__dataset", "changed_by")
+    page_text = "Open the classes"
+
+    def page_url(self, obj: ClassChange) -> str:
+        return reverse("labeling:classes", args=[obj.label_class.dataset.slug])
+
+    @admin.display
+    def dataset(self, change: ClassChange) -> str:
+        return change.label_class.dataset.name
 
 
 # -- Datasets and items ---------------------------------------------------------------------------

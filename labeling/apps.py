@@ -11,6 +11,7 @@ class LabelingConfig(AppConfig):
         from django.db.models.signals import post_delete
 
         import labeling.fields.export  # joins the export's registry
+        import labeling.history.class_changes
         import labeling.history.export  # noqa: F401  (and this)
         from hoshina.jobs import upkeep
         from labeling.fields.columns import forget_field

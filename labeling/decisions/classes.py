@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs import clock
+from labeling.decisions.class_changes import retire_class, save_class
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.decisions.save import Shown, Tally, write_annotations
 from labeling.decisions.sql import items_for_update
@@ -120,18 +121,18 @@ def _current(label_class: LabelClass) -> LabelClass:
     return current
 
 
-def _save(label_class: LabelClass) -> LabelClass:
+def _save(label_class: LabelClass, user: User | None) -> LabelClass:
     """Save the class. Raises Refusal if the database refuses it, whose lower() may fold more than ours."""
     try:
         with transaction.atomic():
-            label_class.save()
+            save_class(label_class, user=user)
     except IntegrityError as error:
         raise Refusal("Another class has that name or key. Choose another one.", field="name") from error
     return label_class
 
 
 @transaction.atomic
-def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
+def add(dataset: Dataset, name: str, *, colour: str = "", user: User | None = None) -> LabelClass:
     """Add a class at the end, with the next color and digit, or without a free one a letter that no command has.
 
     Raises Refusal if its name is empty, too long or taken.
@@ -149,25 +150,33 @@ def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
             key=key,
             letter="" if key else suggested_letter(name, present),
             order=max((label.order for label in present), default=-1) + 1,
-        )
+        ),
+        user,
     )
 
 
 @transaction.atomic
-def copy(source: Dataset, target: Dataset) -> list[LabelClass]:
+def copy(source: Dataset, target: Dataset, *, user: User | None = None) -> list[LabelClass]:
     """Add the classes of another dataset, with their colors, order and descriptions; keys follow from the order.
 
     Raises Refusal if one of the names is taken; none is added then.
     """
     present = LabelClass.objects.active().filter(dataset=source)
-    copied = {label: add(target, label.name, colour=label.colour) for label in present}
+    copied = {label: add(target, label.name, colour=label.colour, user=user) for label in present}
     guides.copy(copied)
     return list(copied.values())
 
 
 @transaction.atomic
 def edit(
-    label_class: LabelClass, *, name: str, colour: str, key: int | None, letter: str = "", swap: bool = False
+    label_class: LabelClass,
+    *,
+    name: str,
+    colour: str,
+    key: int | None,
+    letter: str = "",
+    swap: bool = False,
+    user: User | None = None,
 ) -> LabelClass:
     """Change the name, color and key of a class: a digit or a letter. Its labels follow a new name.
 
@@ -187,7 +196,7 @@ def edit(
     if owner is not None:
         LabelClass.objects.filter(pk=owner.pk).update(key=None, letter="")
     current.name, current.colour, current.key, current.letter = name, colour, key, letter
-    _save(current)
+    _save(current, user)
     if owner is not None:
         LabelClass.objects.filter(pk=owner.pk).update(**freed)
     return current
@@ -255,7 +264,7 @@ def _retire(source: LabelClass, target: LabelClass | None, *, user: User | None,
             # Check again, because this label may have been given to items between the query and the lock.
             is_last = not current.items.exists()
             if is_last:
-                LabelClass.objects.filter(pk=current.pk).update(is_retired=True, merged_into=into)
+                retire_class(current, into, user=user)
                 guides.forget(current) if into is None else guides.merge(current, into)
         if is_last:
             break

@@ -17,6 +17,7 @@ from labeling.exporting.rows import BATCH
 from labeling.exporting.splits import SPLITS
 from labeling.exporting.spool import Spool
 from labeling.exporting.zip_stream import Member
+from labeling.guide.guides import manifest_of
 from labeling.models import Dataset, Frame, Item
 
 ITEM_COLUMNS = ("file", "item_id", "path", "label", "split", "sha256")
@@ -128,6 +129,10 @@ class Contents:
     def content(self, image: LabeledImage) -> bytes | None:
         """Return the bytes of the image's file; None if it is missing, which the manifest says."""
         return self._files.content(image.path, image.sha256)
+
+    def class_guide(self) -> list[dict[str, object]]:
+        """Return the guides of the classes; empty if nobody has written one."""
+        return manifest_of(self.dataset, self._classes.values())
 
     def class_list(self, name: str = "classes.json") -> Member:
         """Return a file with the names of the classes in the order of their numbers."""

@@ -28,7 +28,8 @@ from labeling.exporting.labeled import SKIPPED_ID, UNDECIDED, UNSURE_ID, Classes
 from labeling.exporting.layouts import layout_named
 from labeling.exporting.near_duplicates import near_duplicates_of, require_possible
 from labeling.exporting.options import DEFAULT_LAYOUT, Options
-from labeling.exporting.past import past_of
+from labeling.exporting.past import Past, past_of
+from labeling.exporting.past_classes import classes_at
 from labeling.exporting.registry import sections
 from labeling.exporting.remarks import REMARK_COLUMNS, remark_lines
 from labeling.exporting.rows import BATCH, LabelRow, decided_items, files_of
@@ -37,7 +38,6 @@ from labeling.exporting.splits import SPLITS
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
 from labeling.fields.split_groups import Groups, named
-from labeling.guide.guides import manifest_of
 from labeling.models import Dataset, Item, LabelClass
 from labeling.notes.tags import has_remarks
 
@@ -58,9 +58,7 @@ def refusal(dataset: Dataset, options: Options) -> str:
         return problem
     if problem := reason_of(lambda: layout_named(options.layout).check(dataset, options)):
         return problem
-    if problem := _why_no_unsure(dataset, options):
-        return problem
-    if problem := reason_of(lambda: require_possible(dataset, options, past_of(dataset, options.as_of))):
+    if problem := reason_of(lambda: _require_possible(dataset, options)):
         return problem
     by_name = {section.name: section for section in sections()}
     for name in sorted(options.extras):
@@ -73,14 +71,19 @@ def refusal(dataset: Dataset, options: Options) -> str:
     return ""
 
 
-def _why_no_unsure(dataset: Dataset, options: Options) -> str:
-    """Return why unsure and skipped images can't be two more classes; "" if they can or are not asked for."""
-    if not options.with_unsure:
-        return ""
-    taken = LabelClass.objects.active().filter(dataset=dataset, name__in=UNDECIDED.values()).first()
-    if taken is None:
-        return ""
-    return f"Unsure and skipped images can't be a class, because “{taken.name}” is one already. Rename it first."
+def _require_possible(dataset: Dataset, options: Options) -> None:
+    past = past_of(dataset, options.as_of)
+    if options.with_unsure:
+        _require_free_names(dataset, past)
+    require_possible(dataset, options, past)
+
+
+def _require_free_names(dataset: Dataset, past: Past | None) -> None:
+    """Raise Refusal if unsure and skipped images can't be two more classes."""
+    for label in classes_at(dataset, past).values():
+        if not label.is_retired and label.name in UNDECIDED.values():
+            message = f"Unsure and skipped images can't be a class, because “{label.name}” is one already."
+            raise Refusal(message, "Rename it first." if past is None else "Leave them out.")
 
 
 def _escaped(member: Member) -> Member:
@@ -109,7 +112,7 @@ class Export:
             else [section.contribute(dataset, section.name in options.extras) for section in self._sections]
         )
         self._groups = Groups(named(dataset, options.group_by)) if options.group_by else None
-        self._classes = Classes.of(dataset, is_past=self._scope.past is not None)
+        self._classes = Classes.of(dataset, self._scope.past)
         self._includes_unsure = options.with_unsure and options.layout != DEFAULT_LAYOUT
         if self._includes_unsure:
             self._classes |= {pk: LabelClass(pk=pk, name=name) for pk, name in UNDECIDED.items()}
@@ -308,7 +311,7 @@ class Export:
 
     def _class_guide(self) -> dict[str, Any]:
         """Return the class guide; empty if nobody has written one."""
-        guide = manifest_of(self.dataset)
+        guide = self._contents.class_guide()
         return {"class_guide": guide} if guide else {}
 
     def _grouping(self) -> dict[str, Any]:

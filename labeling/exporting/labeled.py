@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from labeling.exporting.near_duplicates import Certificate, NearDuplicates, not_certified
 from labeling.exporting.options import Options
+from labeling.exporting.past import Past
+from labeling.exporting.past_classes import classes_at
 from labeling.exporting.rows import LabelRow, decided_items
 from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.fields.split_groups import Groups, chosen
@@ -30,10 +32,11 @@ class Classes(dict[int, LabelClass]):
         return self[pk]
 
     @classmethod
-    def of(cls, dataset: Dataset, *, is_past: bool) -> Classes:
-        """Return the classes in use. ``is_past``: also retired ones, until :meth:`drop_unused`."""
-        labels = LabelClass.objects.filter(dataset=dataset)
-        return cls((labels if is_past else labels.active()).in_bulk())
+    def of(cls, dataset: Dataset, past: Past | None = None) -> Classes:
+        """Return the classes in use. At an earlier time: also retired ones, until :meth:`drop_unused`."""
+        return cls(
+            {pk: label for pk, label in classes_at(dataset, past).items() if past or not label.is_retired}
+        )  # fmt: skip
 
     def drop_unused(self, used: Iterable[int]) -> None:
         """Remove the retired classes, all but those that were used at the time of the export."""
@@ -115,5 +118,5 @@ def splits_without_check(dataset: Dataset) -> dict[int, str]:
         for row in batch:
             if row.label_id is not None:
                 labeled.add(row, row.label_id)
-    labeled.assign(Classes.of(dataset, is_past=False))
+    labeled.assign(Classes.of(dataset))
     return {row: SPLITS[split] for row, split in zip(labeled.rows, labeled.splits, strict=True)}

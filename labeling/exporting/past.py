@@ -21,8 +21,8 @@ from labeling.models import Action, Annotation, Dataset, Item, State
 _BATCH = 900
 EXPECTED = "Give a time such as 2026-05-31 or 2026-05-31T18:00:00+02:00, or the number of a round."
 NOT_REBUILT = (
-    "Names, colors, keys, order and descriptions of classes are those of today.",
-    "Classes without a label at that time are listed if they are in use today.",
+    "Colors, keys, order and descriptions of classes are those of today.",
+    "Classes that were renamed, added or retired before the store recorded this have the names of today.",
     "The dataset has the images of today. Files that changed since have their new content and SHA-256.",
     "Tags and notes that were removed since are missing.",
     "Metadata fields, by which splits may be grouped, have the values of today.",

@@ -121,8 +121,8 @@ def _confusions_of(labels: Iterable[LabelClass]) -> QuerySet[ClassConfusion]:
     return ClassConfusion.objects.filter(Q(first__in=pks) | Q(second__in=pks))
 
 
-def manifest_of(dataset: Dataset) -> list[dict[str, object]]:
-    """Return the class guide for the manifest of an export; empty if nobody has written one."""
+def manifest_of(dataset: Dataset, classes: Iterable[LabelClass]) -> list[dict[str, object]]:
+    """Return the guide of these classes for the manifest of an export; empty if nobody has written one."""
     return [
         {
             "class": guide.label.name,
@@ -132,7 +132,7 @@ def manifest_of(dataset: Dataset) -> list[dict[str, object]]:
                 {"class": confusion.label.name, "difference": confusion.difference} for confusion in guide.confusions
             ],
         }
-        for guide in guides_of(dataset)
+        for guide in guides_of(dataset, classes=classes)
         if not guide.is_empty
     ]
 

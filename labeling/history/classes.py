@@ -9,6 +9,8 @@ import msgspec
 from django.core.exceptions import ValidationError
 
 from hoshina.core.errors import Refusal
+from labeling.exporting.past import Past
+from labeling.exporting.past_classes import classes_at
 from labeling.history.archive import NUL
 from labeling.history.ids import free_ids, reset_sequence
 from labeling.models import (
@@ -58,21 +60,25 @@ class ClassList(msgspec.Struct):
     dataset: dict[str, str]
 
 
-def class_list(dataset: Dataset) -> dict[str, Any]:
-    """Return the classes as ``history/classes.json`` has them."""
-    labels = LabelClass.objects.filter(dataset=dataset)
+def class_list(dataset: Dataset, past: Past | None) -> dict[str, Any]:
+    """Return the classes of that time as ``history/classes.json`` has them."""
+    labels = classes_at(dataset, past)
     texts = dict(ClassGuide.objects.filter(label_class__dataset=dataset).values_list("pk", "description"))
-    columns = ("id", "name", "colour", "key", "letter", "order", "is_retired", "merged_into")
-    confusions = ClassConfusion.objects.filter(first__dataset=dataset).values("first", "second", "difference")
-    examples = ClassExample.objects.filter(label_class__dataset=dataset).order_by("pk")
+    confusions = ClassConfusion.objects.filter(first__in=labels, second__in=labels).order_by("pk")
+    examples = ClassExample.objects.filter(label_class__in=labels).order_by("pk")
     return {
-        "classes": [row | {"description": texts.get(row["id"], "")} for row in labels.order_by("pk").values(*columns)],
-        "confusions": list(confusions.order_by("pk")),
+        "classes": [_row(labels[pk]) | {"description": texts.get(pk, "")} for pk in sorted(labels)],
+        "confusions": list(confusions.values("first", "second", "difference")),
         "examples": [
             {"label": label_id, "path": path} for label_id, path in examples.values_list("label_class", "item__path")
         ],
         "dataset": {name: getattr(dataset, name) for name in _TEXTS},
     }
+
+
+def _row(label: LabelClass) -> dict[str, Any]:
+    columns = ("name", "colour", "key", "letter", "order", "is_retired")
+    return {"id": label.pk, "merged_into": label.merged_into_id} | {name: getattr(label, name) for name in columns}
 
 
 def parse_class_list(content: bytes) -> ClassList:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hoshina.core.batches import batched
+from labeling.exporting.past_classes import classes_at
 from labeling.exporting.rows import combined_hash, files_of
 from labeling.exporting.scope import Scope
 from labeling.history.parts import numbers_of
-from labeling.models import Annotation, Dataset, LabelClass, State
+from labeling.models import Annotation, Dataset, State
 
 # IDs per IN (…), as for the labels.
 BATCH = 900
@@ -37,7 +38,7 @@ class Decisions:
         if self._past is not None:
             found = found.filter(action__lte=self._past.action_id)
         self.ids = array("q", found.order_by("pk").values_list("pk", flat=True).iterator(chunk_size=10_000))
-        self._classes = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))
+        self._classes = {pk: label.name for pk, label in classes_at(dataset, scope.past).items()}
         self._versions: Mapping[int, int] = numbers_of(dataset, "model_versions") or {}
 
     def rows(self) -> Iterator[list[tuple[Any, ...]]]:

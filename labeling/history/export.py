@@ -34,11 +34,11 @@ def tables(dataset: Dataset, scope: Scope) -> Iterator[Member]:
     """Yield annotations.csv, and the files of the classes, rounds and models that it refers to."""
     decisions = Decisions(dataset, scope)
     yield Member("annotations.csv", _lines(decisions), len(decisions.ids) * _LINE_BYTES >= 2**31)
-    yield Member(f"{FOLDER}/classes.json", [json_bytes(class_list(dataset))])
+    yield Member(f"{FOLDER}/classes.json", [json_bytes(class_list(dataset, scope.past))])
     yield Member(f"{FOLDER}/actions.jsonl", _json_lines(_idle_actions(dataset, decisions, scope)))
     yield Member(REMARKS, _json_lines(remark_rows(dataset, scope)))
-    for part in parts():
-        yield Member(part.file, _json_lines(part.rows(dataset, scope.past)))
+    for part in (*parts(), *parts(follow=True)):
+        yield Member(part.file, _json_lines(part.rows(dataset, scope)))
 
 
 def _lines(decisions: Decisions) -> Iterator[bytes]:

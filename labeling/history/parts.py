@@ -2,50 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import msgspec
 
+from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal
-from labeling.exporting.past import Past
-from labeling.models import Dataset
+from labeling.exporting.scope import Scope
+from labeling.models import Action, Dataset
 
 FOLDER = "history"
+_AT_ONCE = 900
+AGAIN = "Export the dataset again."
+# The UUID of an action, or "" for none.
+ActionText = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$")]
 
 
 @dataclass
 class Restored:
-    """Tell what was restored so far: the new IDs by those of the file. ``users``: by name."""
+    """Tell what was restored so far: the new IDs by those of the file. ``users``: by name.
+
+    ``decisions``: the IDs of the annotations in the order of their numbers; with the items, known after the decisions.
+    """
 
     dataset: Dataset
     users: Mapping[str, int]
     ids: dict[str, Mapping[int, int]] = field(default_factory=dict)
+    items: Mapping[int, int] = field(default_factory=dict)
+    decisions: Sequence[int] = ()
 
     def new_id(self, part: str, old: int | None) -> int | None:
         """Return the new ID; None for None and for what the file does not have."""
         return None if old is None else self.ids.get(part, {}).get(old)
+
+    def existing_id(self, part: str, old: int) -> int:
+        """Return the new ID. Raises Refusal if the file of the part does not have the old one."""
+        found = self.new_id(part, old)
+        if found is None:
+            raise Refusal(f"A line of the folder {FOLDER} refers to {old}, which {part} lacks.", AGAIN)
+        return found
+
+    def decision_id(self, number: int) -> int:
+        """Return the annotation with this number. Raises Refusal if there is none."""
+        if not 1 <= number <= len(self.decisions):
+            raise Refusal(f"A line of the folder {FOLDER} refers to decision {number}, which does not exist.", AGAIN)
+        return self.decisions[number - 1]
+
+    def action_ids(self, uuids: Collection[str]) -> Mapping[str, int]:
+        """Return the actions by their UUIDs. Raises Refusal if the record lacks one."""
+        found: dict[str, int] = {}
+        for batch in batched(sorted({UUID(uuid) for uuid in uuids}), _AT_ONCE):
+            actions = Action.objects.filter(dataset=self.dataset, uuid__in=batch)
+            found |= {str(uuid): pk for uuid, pk in actions.values_list("uuid", "pk")}
+        if missing := sorted(set(uuids) - found.keys()):
+            raise Refusal(f"A line of the folder {FOLDER} refers to the action {missing[0]}, which is missing.", AGAIN)
+        return found
+
+
+class Follower(msgspec.Struct, kw_only=True):
+    """Represent a line of a part that follows the decisions: an item and a person that it names, if any."""
+
+    item_id: int | None = None
+    path: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True)
 class Part:
     """Represent a table that decisions refer to, as one JSON object per line in the folder ``history`` of an export.
 
+    With ``line``, the table refers to decisions, and is restored after them. Records of older versions may lack it.
+
     Parameters
     ----------
     name : Name of the part and its file, in the order in which parts are restored.
-    rows : ``(dataset, past) -> objects`` of the table, with their IDs as ``id``.
+    rows : ``(dataset, scope) -> objects`` of the table, with their IDs as ``id``.
     restore : ``(restored, objects) -> new IDs`` by those of the file. Raises Refusal if an object is invalid.
     numbers : ``dataset -> {ID: number}`` where the file has numbers in place of IDs.
+    line : The type of an object, in which the import finds items and people before it saves anything.
     """
 
     name: str
     order: int
-    rows: Callable[[Dataset, Past | None], Iterator[dict[str, Any]]]
+    rows: Callable[[Dataset, Scope], Iterator[dict[str, Any]]]
     restore: Callable[[Restored, Iterable[dict[str, Any]]], Mapping[int, int]]
     numbers: Callable[[Dataset], Mapping[int, int]] | None = None
+    line: type[Follower] | None = None
 
     @property
     def file(self) -> str:
@@ -61,9 +107,10 @@ def register(part: Part) -> None:
     _parts[part.name] = part
 
 
-def parts() -> list[Part]:
-    """Return all parts in the order in which they are restored."""
-    return sorted(_parts.values(), key=lambda part: (part.order, part.name))
+def parts(*, follow: bool = False) -> list[Part]:
+    """Return the parts that precede the decisions, or those that ``follow`` them, in the order of their restoring."""
+    found = [part for part in _parts.values() if (part.line is not None) == follow]
+    return sorted(found, key=lambda part: (part.order, part.name))
 
 
 def parsed(row: dict[str, Any], kind: type[_Row]) -> _Row:
@@ -71,7 +118,7 @@ def parsed(row: dict[str, Any], kind: type[_Row]) -> _Row:
     try:
         found = msgspec.convert(row, kind)
     except msgspec.ValidationError as error:
-        raise Refusal(f"A line of the folder {FOLDER} is damaged: {error}.", "Export the dataset again.") from error
+        raise Refusal(f"A line of the folder {FOLDER} is damaged: {error}.", AGAIN) from error
     at = getattr(found, "at", None)
     if at is not None:
         time_of(at)
@@ -83,9 +130,9 @@ def time_of(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Refusal(f"{text[:40]!r} is not a time.", "Export the dataset again.") from error
+        raise Refusal(f"{text[:40]!r} is not a time.", AGAIN) from error
     if found.tzinfo is None:
-        raise Refusal(f"The time {text[:40]!r} has no time zone.", "Export the dataset again.")
+        raise Refusal(f"The time {text[:40]!r} has no time zone.", AGAIN)
     return found
 
 

@@ -25,7 +25,7 @@ from labeling.history.archive import CSV, ExportFiles, opened_export
 from labeling.history.classes import ClassList, parse_class_list, refuse_classes, restore_classes, restore_examples
 from labeling.history.lines import Line, read_lines
 from labeling.history.matching import Items
-from labeling.history.parts import FOLDER, Restored, parsed, parts
+from labeling.history.parts import AGAIN, FOLDER, ActionText, Part, Restored, parsed, parts
 from labeling.history.people import accounts_of, check_names, restore_people
 from labeling.history.remarks import FILE as REMARKS
 from labeling.history.remarks import parsed_remarks, restore_remarks
@@ -34,7 +34,6 @@ from labeling.models import Action, Dataset
 
 CLASSES, IDLE = f"{FOLDER}/classes.json", f"{FOLDER}/actions.jsonl"
 BATCH = 500
-_AGAIN = "Export the dataset again."
 Progress = Callable[[int, int], None]
 
 
@@ -151,7 +150,7 @@ def _refuse_decided(dataset: Dataset) -> None:
 
 # -- Reading and checking ---------------------------------------------------------------------------
 def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
-    for name in (CSV, CLASSES, IDLE, REMARKS, *(part.file for part in parts())):
+    for name in (CSV, CLASSES, IDLE, REMARKS, *(part.file for part in (*parts(), *_followers(files)))):
         files.check(name)
     record = _Record(files, parse_class_list(files.read(CLASSES)), Items(dataset), set(), {})
     class_ids = {label.id for label in record.classes.classes}
@@ -162,7 +161,7 @@ def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
         for line in batch:
             actions.add(line)
             if line["label_id"] is not None and line["label_id"] not in class_ids:
-                raise Refusal(f"Decision {line['number']} has a class that {CLASSES} lacks.", _AGAIN)
+                raise Refusal(f"Decision {line['number']} has a class that {CLASSES} lacks.", AGAIN)
         record.n_decisions += len(batch)
     for row in files.objects(IDLE):
         actions.add_idle(row)
@@ -171,6 +170,7 @@ def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
     for remark in parsed_remarks(files.objects(REMARKS)):
         record.items.find({remark.item_id: (remark.path, "")})
         record.people.update([remark.by] if remark.by else [])
+    _check_followers(record)
     if record.items.missing.lines:
         examples = ", ".join(list(record.items.missing.names)[:3])
         raise Refusal(
@@ -182,6 +182,22 @@ def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
     check_names(record.people)
     actions.refuse_known()
     return record
+
+
+def _followers(files: ExportFiles) -> list[Part]:
+    """Return the parts that follow the decisions and that the record has: those of older versions lack them."""
+    return [part for part in parts(follow=True) if files.has(part.file)]
+
+
+def _check_followers(record: _Record) -> None:
+    """Find the items and people of the parts that follow the decisions. Raises Refusal if a line is damaged."""
+    for part in _followers(record.files):
+        assert part.line is not None
+        for row in record.files.objects(part.file):
+            line = parsed(row, part.line)
+            if line.item_id is not None:
+                record.items.find({line.item_id: (line.path, "")})
+            record.people.update([line.by] if line.by else [])
 
 
 def _batches(files: ExportFiles) -> Iterator[list[Line]]:
@@ -199,7 +215,7 @@ class _Idle(msgspec.Struct):
     at: str
     by: Annotated[str, msgspec.Meta(max_length=150)]
     holder: Annotated[str, msgspec.Meta(max_length=64)]
-    undoes: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$")]
+    undoes: ActionText
 
 
 class _Actions:
@@ -213,7 +229,7 @@ class _Actions:
     def add(self, line: Line) -> None:
         if line["action"] != self._last:
             if line["undoes"] is not None and line["undoes"].int not in self._seen:
-                raise Refusal(f"Decision {line['number']} undoes an action that is not before it.", _AGAIN)
+                raise Refusal(f"Decision {line['number']} undoes an action that is not before it.", AGAIN)
             self._last = line["action"]
             self._add(line["action"], line["undoes"])
 
@@ -223,7 +239,7 @@ class _Actions:
 
     def _add(self, action: UUID, undoes: UUID | None) -> None:
         if action.int in self._seen or (undoes is not None and undoes.int in self._undone):
-            raise Refusal(f"The action {action} occurs twice, or undoes what was undone.", _AGAIN)
+            raise Refusal(f"The action {action} occurs twice, or undoes what was undone.", AGAIN)
         self._seen.add(action.int)
         if undoes is not None:
             self._undone.add(undoes.int)
@@ -231,7 +247,7 @@ class _Actions:
     def refuse_known(self) -> None:
         """Raise Refusal if this store has some of the actions, or one that is undone is missing."""
         if not self._undone <= self._seen:
-            raise Refusal("An action undoes another one that the record lacks.", _AGAIN)
+            raise Refusal("An action undoes another one that the record lacks.", AGAIN)
         for batch in batched(sorted(self._seen), BATCH):
             saved = Action.objects.filter(uuid__in=[UUID(int=value) for value in batch]).select_related("dataset")
             if (first := saved.first()) is not None:
@@ -253,6 +269,10 @@ def _saved(dataset: Dataset, record: _Record, progress: Progress) -> tuple[Resto
         writer.write(batch)
         progress(writer.n_decisions, record.n_decisions)
     counters = writer.finish(record.items.changed)
+    restored.items, restored.decisions = record.items.ids, writer.decision_ids
+    followers = _followers(record.files)
+    for part in followers:
+        restored.ids[part.name] = part.restore(restored, record.files.objects(part.file))
     restore_examples(dataset, record.classes, restored.ids["classes"])
     remarks = parsed_remarks(record.files.objects(REMARKS))
     n_remarks = restore_remarks(dataset, remarks, record.items.ids, users)
@@ -265,6 +285,6 @@ def _saved(dataset: Dataset, record: _Record, progress: Progress) -> tuple[Resto
         changed=len(record.items.changed),
         remarks=n_remarks,
         people=created,
-        parts={part.name: len(restored.ids[part.name]) for part in parts()},
+        parts={part.name: len(restored.ids[part.name]) for part in (*parts(), *followers)},
     )
     return report, counters

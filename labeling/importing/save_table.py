@@ -63,7 +63,7 @@ def import_labels(
         count_unknown(plan, checked.label_ids, report)
         report.applied = report.unchanged = 0
         with transaction.atomic():  # all classes and fields, or none
-            label_ids = _with_created(dataset, checked) if create_classes else checked.label_ids
+            label_ids = _with_created(dataset, checked, user) if create_classes else checked.label_ids
             report.fields = checked.fields.save()
     _save(dataset, plan, label_ids, user, report, progress)
     report.n_remarks = save_remarks(dataset, plan.remarks, user)
@@ -153,13 +153,13 @@ def _class_refusal(name: str, problem: Refusal) -> Refusal:
     return Refusal(f"The class {name[:100]!r} can't be created: {problem}")
 
 
-def _with_created(dataset: Dataset, checked: _Checked) -> dict[int, int]:
+def _with_created(dataset: Dataset, checked: _Checked, user: User | None) -> dict[int, int]:
     """Create all missing classes, or none of them, and return the class ID of each label index."""
     created: dict[int, LabelClass] = {}
     with transaction.atomic():
         for number, name in checked.names.items():
             try:
-                created[number] = classes.add(dataset, name)
+                created[number] = classes.add(dataset, name, user=user)
             except Refusal as problem:
                 raise _class_refusal(name, problem) from problem
     checked.report.created_classes = [label.name for label in created.values()]

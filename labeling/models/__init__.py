@@ -1,7 +1,7 @@
 """Store the data of record: datasets, classes, items, frames, and every decision ever made about them."""
 
 from labeling.models.class_guides import MAX_DESCRIPTION, MAX_DIFFERENCE, ClassConfusion, ClassExample, ClassGuide
-from labeling.models.classes import LabelClass, LabelClassQuerySet
+from labeling.models.classes import ClassChange, LabelClass, LabelClassQuerySet
 from labeling.models.datasets import MAX_PATH, Dataset, DatasetQuerySet, Field, Problem
 from labeling.models.decisions import Action, Annotation, Lease
 from labeling.models.items import MAX_NOTE, Frame, Item, ItemQuerySet, State, is_older
@@ -17,6 +17,7 @@ __all__ = [
     "MAX_TAG",
     "Action",
     "Annotation",
+    "ClassChange",
     "ClassConfusion",
     "ClassExample",
     "ClassGuide",

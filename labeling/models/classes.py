@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 from labeling.models.datasets import Dataset
 
@@ -74,3 +76,29 @@ class LabelClass(models.Model):
     def key_name(self) -> str:
         """Return the digit or letter that assigns the class; "" without a key."""
         return self.letter if self.key is None else str(self.key)
+
+
+class ClassChange(models.Model):
+    """Record that a class was added, renamed or retired, append-only, so that earlier lists can be rebuilt."""
+
+    class Kind(models.TextChoices):
+        ADDED = "added"
+        RENAMED = "renamed"
+        RETIRED = "retired"
+
+    label_class = models.ForeignKey(LabelClass, on_delete=models.CASCADE, related_name="changes")
+    kind = models.CharField(max_length=10, choices=Kind)
+    # Of a renamed class.
+    old_name = models.CharField(max_length=80, blank=True, default="")
+    # The dataset's newest action before the change, 0 without one: an action orders what several machines do.
+    after_id = models.BigIntegerField(default=0)
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.label_class}: {self.kind}"

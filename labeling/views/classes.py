@@ -20,6 +20,7 @@ from django_htmx.http import trigger_client_event
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
 from labeling.decisions import classes
+from labeling.decisions.class_changes import earlier_names
 from labeling.forms import ClassForm, LabelsGoForm, NewClassForm
 from labeling.models import Dataset, LabelClass
 from labeling.views.datasets import remember
@@ -59,7 +60,7 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         return _list(request, dataset, add_form=form, status=422)
     try:
-        added = classes.add(dataset, form.cleaned_data["name"])
+        added = classes.add(dataset, form.cleaned_data["name"], user=request.user)
     except Refusal as problem:
         form.add_error(problem.field, str(problem))
         return _list(request, dataset, add_form=form, status=422)
@@ -96,7 +97,9 @@ def edit(request: HtmxHttpRequest, label: LabelClass) -> HttpResponse:
     if form.is_valid():
         try:
             name, color = form.cleaned_data["name"], form.cleaned_data["colour"]
-            classes.edit(label, name=name, colour=color, **form.key_and_letter(), swap="swap" in request.POST)
+            classes.edit(
+                label, name=name, colour=color, **form.key_and_letter(), swap="swap" in request.POST, user=request.user
+            )
         except classes.ClassGone:
             raise
         except Refusal as problem:
@@ -174,4 +177,5 @@ def _context(dataset: Dataset, opened: Open | None = None, **context: object) ->
         "add_form": NewClassForm(),
         "opened": opened,
         "suggested_letter": classes.suggested_letter(opened.label_class.name, present) if opened else "",
+        "earlier_names": earlier_names(opened.label_class) if opened and opened.mode == "edit" else [],
     } | context

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -43,10 +44,10 @@ def first_classes(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     problems, refused = list[str](), list[str]()
     try:
         if other := request.POST.get("copy", "").replace("\x00", ""):
-            classes.copy(get_object_or_404(Dataset, slug=other), dataset)
+            classes.copy(get_object_or_404(Dataset, slug=other), dataset, user=request.user)
         else:
             text = request.POST.get("names", "")
-            problems, refused = _add(dataset, request.POST.getlist("folder") or _SEPARATORS.split(text))
+            problems, refused = _add(dataset, request.POST.getlist("folder") or _SEPARATORS.split(text), request.user)
     except Refusal as problem:
         problems = [str(problem)]
     status = 422 if problems else 200
@@ -55,7 +56,7 @@ def first_classes(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return trigger_client_event(response, CHANGED)
 
 
-def _add(dataset: Dataset, names: list[str]) -> tuple[list[str], list[str]]:
+def _add(dataset: Dataset, names: list[str], user: User) -> tuple[list[str], list[str]]:
     """Add classes. Return why some were not added, and their names."""
     names = [name.strip() for name in names if name.strip()]
     if not names:
@@ -65,7 +66,7 @@ def _add(dataset: Dataset, names: list[str]) -> tuple[list[str], list[str]]:
     problems, refused = list[str](), list[str]()
     for name in names:
         try:
-            classes.add(dataset, name)
+            classes.add(dataset, name, user=user)
         except Refusal as problem:
             problems.append(str(problem))
             refused.append(name)

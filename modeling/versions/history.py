@@ -9,7 +9,7 @@ import msgspec
 from django.utils.dateparse import parse_datetime
 
 from labeling.exporting.canonical_text import moment
-from labeling.exporting.past import Past
+from labeling.exporting.scope import Scope
 from labeling.history.parts import Part, Restored, parsed, register
 from labeling.models import Dataset
 from modeling.models import ModelVersion
@@ -47,11 +47,11 @@ def numbers(dataset: Dataset) -> Mapping[int, int]:
     return dict(ModelVersion.objects.filter(dataset=dataset).values_list("pk", "number"))
 
 
-def rows(dataset: Dataset, past: Past | None) -> Iterator[dict[str, Any]]:
+def rows(dataset: Dataset, scope: Scope) -> Iterator[dict[str, Any]]:
     """Yield the versions, with their numbers as ``id``."""
     versions = ModelVersion.objects.filter(dataset=dataset).order_by("number")
-    if past is not None:
-        versions = versions.filter(created_at__lte=past.until)
+    if scope.past is not None:
+        versions = versions.filter(created_at__lte=scope.past.until)
     for version in versions.iterator(chunk_size=200):
         row = {name: getattr(version, name) for name in _COPIED}
         yield row | {"id": version.number, "at": moment(version.created_at), "class_ids": version.class_ids}

@@ -9,7 +9,7 @@ import msgspec
 from django.utils.dateparse import parse_datetime
 
 from labeling.exporting.canonical_text import moment
-from labeling.exporting.past import Past
+from labeling.exporting.scope import Scope
 from labeling.history.parts import Part, Restored, parsed, register
 from labeling.models import Dataset
 from sampling.models import AccuracyEstimate
@@ -43,11 +43,11 @@ class _Estimate(msgspec.Struct):
     per_class: list[_OfClass]
 
 
-def rows(dataset: Dataset, past: Past | None) -> Iterator[dict[str, Any]]:
+def rows(dataset: Dataset, scope: Scope) -> Iterator[dict[str, Any]]:
     """Yield the estimates, with the numbers of their model versions as ``id``."""
     estimates = AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version")
-    if past is not None:
-        estimates = estimates.filter(created_at__lte=past.until)
+    if scope.past is not None:
+        estimates = estimates.filter(created_at__lte=scope.past.until)
     for estimate in estimates.order_by("model_version__number"):
         row = {name: getattr(estimate, name) for name in (*_COPIED, "per_class")}
         yield row | {"id": estimate.model_version.number, "at": moment(estimate.created_at)}

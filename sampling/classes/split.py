@@ -303,7 +303,7 @@ def apply_split(split: ClassSplit, names: Sequence[str], share: float, *, user: 
     for name in names:
         label = _existing(split, name)
         if label is None:
-            label = add(split.dataset, name)
+            label = add(split.dataset, name, user=user)
             split.added_ids.append(label.pk)
         labels.append(label)
     split.class_ids = [label.pk for label in labels]

@@ -9,7 +9,7 @@ import msgspec
 from django.utils.dateparse import parse_datetime
 
 from labeling.exporting.canonical_text import moment
-from labeling.exporting.past import Past
+from labeling.exporting.scope import Scope
 from labeling.history.ids import free_ids, reset_sequence
 from labeling.history.parts import Part, Restored, numbers_of, parsed, register
 from labeling.models import Annotation, Dataset
@@ -32,11 +32,11 @@ class _Round(msgspec.Struct):
     reasons: list[Any]
 
 
-def rows(dataset: Dataset, past: Past | None) -> Iterator[dict[str, Any]]:
+def rows(dataset: Dataset, scope: Scope) -> Iterator[dict[str, Any]]:
     """Yield the rounds that led to a decision."""
     led_to = Annotation.objects.filter(item__dataset=dataset, round_id__isnull=False)
-    if past is not None:
-        led_to = led_to.filter(action__lte=past.action_id)
+    if scope.past is not None:
+        led_to = led_to.filter(action__lte=scope.past.action_id)
     versions = numbers_of(dataset, "model_versions") or {}
     found = Round.objects.filter(dataset=dataset, pk__in=led_to.order_by().values("round_id").distinct())
     columns = ("pk", "created_at", "model_version_id", *_COPIED)

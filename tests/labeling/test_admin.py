@@ -17,7 +17,7 @@ from hoshina.core.roles import Role
 from hoshina.jobs.models import Job
 from labeling.decisions import classes
 from labeling.ingest.image_uploads import new_uploads
-from labeling.models import Annotation, ClassGuide, Dataset, Field, Item, LabelClass, Note, Problem, Tag
+from labeling.models import Annotation, ClassChange, ClassGuide, Dataset, Field, Item, LabelClass, Note, Problem, Tag
 from modeling.models import EmbeddingSet, Projection, RetrainPolicy
 from sampling.models import AccuracyEstimate, Check, ClassSplit, Round, SavedView, ServedPage
 from tests.factories import MakeDataset, assign, call_before, count_queries, fresh, not_none, text
@@ -28,7 +28,8 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = ["labeling.item", "labeling.annotation", "labeling.action", "labeling.problem", "sampling.round",
              "modeling.embeddingset", "modeling.modelversion", "modeling.projection", "jobs.job", "labeling.field",
-             "labeling.tag", "labeling.note", "labeling.classguide", "sampling.servedpage", "sampling.savedview",
+             "labeling.tag", "labeling.note", "labeling.classguide",
+             "labeling.classchange", "sampling.servedpage", "sampling.savedview",
              "sampling.accuracyestimate", "sampling.check", "sampling.classsplit"]  # fmt: skip
 OURS = [*READ_ONLY, "labeling.dataset", "labeling.labelclass", "modeling.retrainpolicy", "jobs.worker"]
 
@@ -58,6 +59,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     Tag.objects.create(dataset=dataset, name="blurred")
     Note.objects.create(dataset=dataset, item=item, row=item.row, text="Look again")
     ClassGuide.objects.create(label_class=cat, description="Has whiskers.")
+    ClassChange.objects.create(label_class=cat, kind="renamed", old_name="kitten")
     RetrainPolicy.objects.get_or_create(dataset=dataset)
     Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key="ingest:1")
     return dataset
@@ -187,6 +189,7 @@ def test_a_class_is_added(client: Client, dataset: Dataset) -> None:
     data = {"dataset": dataset.pk, "name": " bird ", "colour": "#123456", "key": "3", "order": "2"}
     assert client.post(url("labeling.labelclass", "add"), data).status_code == 302
     assert LabelClass.objects.get(name="bird").key == 3
+    assert ClassChange.objects.get(label_class__name="bird").kind == "added"
 
 
 @pytest.mark.parametrize(
@@ -217,6 +220,9 @@ def test_a_class_keeps_its_dataset_and_its_labels_when_changed(
     assert client.post(url("labeling.labelclass", "change", cat.pk), data).status_code == 302
     cat.refresh_from_db()
     assert (cat.dataset, cat.name, cat.order, cat.n_items) == (dataset, "Cat", 5, 3)
+    change = ClassChange.objects.filter(label_class=cat).latest("pk")
+    assert (change.kind, change.old_name) == ("renamed", "cat")
+    assert change.changed_by is not None
 
 
 def test_deleting_a_class_in_use_asks_where_its_labels_go(client: Client, dataset: Dataset) -> None:

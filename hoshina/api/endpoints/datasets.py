@@ -162,10 +162,11 @@ def class_list(request: HtmxHttpRequest, slug: Slug) -> list[ClassOut]:
 def add_class(request: HtmxHttpRequest, slug: Slug, body: ClassIn) -> Status[ClassOut]:
     """Add a class at the end of the list, with the next free key, and a color of its own unless one is given."""
     try:
-        return Status(201, _class(classes.add(dataset_of(slug), body.name, colour=body.color or "")))
+        added = classes.add(dataset_of(slug), body.name, colour=body.color or "", user=request.user)
     except Refusal as refusal:
         refusal.field = refusal.field or "name"
         raise
+    return Status(201, _class(added))
 
 
 @router.patch(
@@ -184,6 +185,7 @@ def change_class(request: HtmxHttpRequest, slug: Slug, pk: ClassId, body: ClassC
         key=int(key) if key.isdigit() else None,
         letter="" if key.isdigit() else key,
         swap=body.swap,
+        user=request.user,
     )
     return _class(changed)
 

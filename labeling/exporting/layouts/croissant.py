@@ -15,8 +15,6 @@ from labeling.exporting.splits import SPLITS
 from labeling.exporting.spool import Spool
 from labeling.exporting.version import app_version
 from labeling.exporting.zip_stream import Member
-from labeling.guide.guides import manifest_of
-from labeling.models import Dataset
 
 MLCROISSANT = """
 import mlcroissant as mlc
@@ -120,17 +118,18 @@ def _metadata(contents: Contents, table_sha256: str, formats: list[str]) -> dict
         metadata["license"] = dataset.license
     if dataset.citation:
         metadata["citeAs"] = dataset.citation
-    return metadata | _responsible_ai(dataset)
+    return metadata | _responsible_ai(contents)
 
 
-def _responsible_ai(dataset: Dataset) -> dict[str, Any]:
+def _responsible_ai(contents: Contents) -> dict[str, Any]:
     """Return what is on record about the annotation."""
     fields: dict[str, Any] = {
         "rai:dataAnnotationPlatform": [f"HOSHINA {app_version()}"],
         "rai:annotationsPerItem": "The newest decision of a person counts; manifest.json has the numbers.",
     }
-    guide = manifest_of(dataset)
-    described = [f"{entry['class']}: {entry['description']}" for entry in guide if entry.get("description")]
+    described = [
+        f"{entry['class']}: {entry['description']}" for entry in contents.class_guide() if entry.get("description")
+    ]
     if described:
         fields["rai:dataAnnotationProtocol"] = ["\n\n".join(described)]
     return fields

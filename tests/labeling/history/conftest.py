@@ -81,6 +81,9 @@ def recorded(make_dataset: MakeDataset, empty_store: Callable[[], None]) -> Data
     guides.save(cat, "A *cat*.", {dog.pk: "It barks."})
     guides.add_examples(dataset, [Item.objects.get(row=1).pk])
     classes.merge(fox, cat, user=ana)
+    for name in ("hound", "=dog"):
+        classes.edit(LabelClass.objects.get(pk=dog.pk), name=name, colour=dog.colour, key=dog.key, user=ben)
+    classes.add(dataset, "owl")
     decide(dataset, "assign", [30], "cat", holder="")
     item = Item.objects.get(row=2)
     add_note(item, "blurred; =1", ana)

@@ -16,11 +16,11 @@ from hoshina.core.errors import Refusal
 from labeling.decisions.random_draws import random_draws
 from labeling.exporting import Export, Options
 from labeling.history.restore import restore
-from labeling.models import Action, Annotation, ClassExample, Dataset, Item, LabelClass, Note
+from labeling.models import Action, Annotation, ClassChange, ClassExample, Dataset, Item, LabelClass, Note
 from modeling.models import ModelVersion
 from sampling.accuracy.estimate import newest_audited
 from sampling.models import Round
-from tests.factories import MakeDataset, archive_bytes, command_json, command_output, decide, fresh, opened
+from tests.factories import MakeDataset, archive_bytes, command_json, command_output, decide, fresh, not_none, opened
 from tests.labeling.history.conftest import EVERYTHING
 
 pytestmark = pytest.mark.django_db
@@ -64,7 +64,7 @@ def test_an_export_of_the_import_has_the_same_bytes(
     counters = {name: getattr(recorded, name) for name in ("n_labelled", "n_unsure", "n_skipped", "n_decisions")}
     dataset = new_dataset()
     report = restore(dataset, path)
-    assert (report.decisions, report.items, report.classes) == (Annotation.objects.count(), 27, 3)
+    assert (report.decisions, report.items, report.classes) == (Annotation.objects.count(), 27, 4)
     again = contents_of(archive_bytes(dataset, extras=EVERYTHING, escapes_formulas=escape_formulas))
     before = contents_of(first)
     assert manifest_without_model(again.pop("manifest.json")) == manifest_without_model(before.pop("manifest.json"))
@@ -100,6 +100,33 @@ def test_an_earlier_time_can_be_rebuilt_in_the_new_store(
     dataset = new_dataset()
     restore(dataset, exported)
     assert opened(archive_bytes(dataset, as_of=until)).read("labels.csv") == before
+
+
+def test_earlier_names_are_known_in_the_new_store(
+    recorded: Dataset, new_dataset: Callable[[], Dataset], exported: Path
+) -> None:
+    until = not_none(ClassChange.objects.filter(kind="renamed").first()).changed_at.isoformat()
+    before = contents_of(archive_bytes(recorded, as_of=until, extras=frozenset({"annotations"})))
+    assert b'"hound"' in before["history/classes.json"]
+    assert b'"owl"' not in before["history/classes.json"]
+    dataset = new_dataset()
+    assert restore(dataset, exported).parts["class_changes"] == 4
+    again = contents_of(archive_bytes(dataset, as_of=until, extras=frozenset({"annotations"})))
+    del again["manifest.json"], before["manifest.json"]  # the first store has the encoder's libraries
+    assert again == before
+
+
+def test_a_record_of_an_older_version_has_no_changes_of_classes(
+    exported: Path, new_dataset: Callable[[], Dataset]
+) -> None:
+    def older(files: dict[str, bytes]) -> None:
+        del files["history/class_changes.jsonl"]
+        manifest = json.loads(files["manifest.json"])
+        del manifest["files"]["history/class_changes.jsonl"]
+        files["manifest.json"] = json.dumps(manifest).encode()
+
+    assert restore(new_dataset(), rewritten(exported, older)).classes == 4
+    assert not ClassChange.objects.exists()
 
 
 def test_nobody_gains_access(exported: Path, new_dataset: Callable[[], Dataset]) -> None:
@@ -214,6 +241,13 @@ def without(name: str) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
+def other_action(name: str) -> Callable[[dict[str, bytes]], None]:
+    def change(files: dict[str, bytes]) -> None:
+        files[name] = re.sub(rb'"(after|accept)":"\w{8}-', rb'"\1":"00000000-', files[name])
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -232,6 +266,13 @@ def without(name: str) -> Callable[[dict[str, bytes]], None]:
         (replaced("history/rounds.jsonl", b"{", b"["), "is no JSON object"),
         (replaced("history/model_versions.jsonl", b'"kind":"assistive"', b'"kind":"best"'), "is damaged"),
         (replaced("history/actions.jsonl", b'"kind":"undo"', b'"kind":"redo"'), "is damaged"),
+        (replaced("history/class_changes.jsonl", b'"kind":"added"', b'"kind":"lost"'), "is damaged"),
+        (replaced("history/class_changes.jsonl", b'"old_name":"hound"', b'"old_name":""'), "Change 3 .* is impossible"),
+        (replaced("history/class_changes.jsonl", b'"label":2', b'"label":77'), "refers to 77, which classes lacks"),
+        (replaced("history/class_changes.jsonl", b'"after":"', b'"after":"x'), "is damaged"),
+        (other_action("history/class_changes.jsonl"), "refers to the action .*, which is missing"),
+        (replaced("history/class_changes.jsonl", b'"by":"ben"', b'"by":"a/b"'), "can't be the name of a person"),
+        (without("history/class_changes.jsonl"), "class_changes.jsonl is missing"),
         (without("annotations.csv"), "annotations.csv is missing"),
         (without("history/remarks.jsonl"), "remarks.jsonl is missing"),
     ],

@@ -11,7 +11,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from labeling.decisions import classes
-from labeling.models import Action, Dataset, Item, LabelClass
+from labeling.models import Action, ClassChange, Dataset, Item, LabelClass
 from tests.factories import MakeDataset, assert_contains, assign, call_before, fresh, not_none, text
 
 pytestmark = pytest.mark.django_db
@@ -182,6 +182,9 @@ def test_an_edit_is_kept(client: Client, cat: LabelClass) -> None:
     assert (cat.name, cat.colour, cat.key) == ("lion", "#010203", 9)
     client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#010203", "key": ""})
     assert fresh(cat).key is None
+    change = ClassChange.objects.get()
+    assert (change.old_name, change.changed_by) == ("cat", User.objects.get())
+    assert "Earlier names: cat" in text(client.get(url("class_edit", cat.pk)))
 
 
 @pytest.mark.parametrize(
