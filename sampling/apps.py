@@ -12,7 +12,8 @@ class SamplingConfig(AppConfig):
 
         import sampling.accuracy.history
         import sampling.queues.export  # joins the export's registry
-        import sampling.queues.history  # noqa: F401  (and this)
+        import sampling.queues.history
+        import sampling.sweeps.history  # noqa: F401  (and this)
         from hoshina.core import links
         from hoshina.jobs import upkeep
         from labeling.decisions import provenance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -13,7 +13,7 @@ import msgspec
 from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal
 from labeling.exporting.scope import Scope
-from labeling.models import Action, Dataset
+from labeling.models import MAX_PATH, Action, Dataset
 
 FOLDER = "history"
 _AT_ONCE = 900
@@ -26,14 +26,13 @@ ActionText = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{8}(-[0-9a-f]{4}){3}
 class Restored:
     """Tell what was restored so far: the new IDs by those of the file. ``users``: by name.
 
-    ``decisions``: the IDs of the annotations in the order of their numbers; with the items, known after the decisions.
+    ``items``: the IDs of the items, known after the decisions.
     """
 
     dataset: Dataset
     users: Mapping[str, int]
     ids: dict[str, Mapping[int, int]] = field(default_factory=dict)
     items: Mapping[int, int] = field(default_factory=dict)
-    decisions: Sequence[int] = ()
 
     def new_id(self, part: str, old: int | None) -> int | None:
         """Return the new ID; None for None and for what the file does not have."""
@@ -45,12 +44,6 @@ class Restored:
         if found is None:
             raise Refusal(f"A line of the folder {FOLDER} refers to {old}, which {part} lacks.", AGAIN)
         return found
-
-    def decision_id(self, number: int) -> int:
-        """Return the annotation with this number. Raises Refusal if there is none."""
-        if not 1 <= number <= len(self.decisions):
-            raise Refusal(f"A line of the folder {FOLDER} refers to decision {number}, which does not exist.", AGAIN)
-        return self.decisions[number - 1]
 
     def action_ids(self, uuids: Collection[str]) -> Mapping[str, int]:
         """Return the actions by their UUIDs. Raises Refusal if the record lacks one."""
@@ -67,7 +60,8 @@ class Follower(msgspec.Struct, kw_only=True):
     """Represent a line of a part that follows the decisions: an item and a person that it names, if any."""
 
     item_id: int | None = None
-    path: str = ""
+    path: Annotated[str, msgspec.Meta(max_length=MAX_PATH)] = ""
+    sha256: Annotated[str, msgspec.Meta(max_length=64)] = ""
     by: str = ""
 
 

@@ -193,11 +193,10 @@ def _check_followers(record: _Record) -> None:
     """Find the items and people of the parts that follow the decisions. Raises Refusal if a line is damaged."""
     for part in _followers(record.files):
         assert part.line is not None
-        for row in record.files.objects(part.file):
-            line = parsed(row, part.line)
-            if line.item_id is not None:
-                record.items.find({line.item_id: (line.path, "")})
-            record.people.update([line.by] if line.by else [])
+        rows = record.files.objects(part.file)
+        while batch := [parsed(row, part.line) for row in islice(rows, BATCH)]:
+            record.items.find({line.item_id: (line.path, line.sha256) for line in batch if line.item_id is not None})
+            record.people.update(line.by for line in batch if line.by)
 
 
 def _batches(files: ExportFiles) -> Iterator[list[Line]]:
@@ -269,7 +268,7 @@ def _saved(dataset: Dataset, record: _Record, progress: Progress) -> tuple[Resto
         writer.write(batch)
         progress(writer.n_decisions, record.n_decisions)
     counters = writer.finish(record.items.changed)
-    restored.items, restored.decisions = record.items.ids, writer.decision_ids
+    restored.items = record.items.ids
     followers = _followers(record.files)
     for part in followers:
         restored.ids[part.name] = part.restore(restored, record.files.objects(part.file))

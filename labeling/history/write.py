@@ -35,7 +35,7 @@ class Writer:
         self._dataset = restored.dataset
         self._item_ids = item_ids
         self._idle = idle
-        self.decision_ids = array("q")
+        self._pks = array("q")
         self._lines: list[Line] = []
         # Actions that are not saved yet, with the UUID of the one that each undoes.
         self._new: list[tuple[Action, UUID | None]] = []
@@ -45,15 +45,15 @@ class Writer:
 
     @property
     def n_decisions(self) -> int:
-        return len(self.decision_ids)
+        return len(self._pks)
 
     def write(self, lines: Sequence[Line]) -> None:
         """Save some lines, those that follow the ones before."""
-        if not self.decision_ids:
+        if not self._pks:
             self._add_idle(0)
         for line in lines:
             previous = line["previous"]
-            if previous is not None and previous > len(self.decision_ids):
+            if previous is not None and previous > len(self._pks):
                 self._flush()
             if self._action is None or line["action"] != self._action.uuid:
                 self._add_idle(line["number"] - 1)
@@ -87,7 +87,7 @@ class Writer:
         annotations = [self._annotation(line, pk_of[line["action"]]) for line in self._lines]
         Annotation.objects.bulk_create(annotations, batch_size=_AT_ONCE)
         for line, annotation in zip(self._lines, annotations, strict=True):
-            self.decision_ids.append(annotation.pk)
+            self._pks.append(annotation.pk)
             if line["content_changed_after"]:
                 self._changed_after[annotation.item_id] = annotation.pk
         self._undo(pk_of)
@@ -100,7 +100,7 @@ class Writer:
             item_id=self._item_ids[line["item_id"]],
             action_id=action_id,
             label_id=restored.new_id("classes", line["label_id"]),
-            previous_id=None if previous is None else self.decision_ids[previous - 1],
+            previous_id=None if previous is None else self._pks[previous - 1],
             annotator_id=restored.users.get(line["annotator"]),
             round_id=restored.new_id("rounds", line["round"]),
             model_version_id=restored.new_id("model_versions", line["model_version"]),
@@ -122,10 +122,10 @@ class Writer:
 
     def finish(self, changed: Collection[int]) -> dict[str, int]:
         """Derive the state of the items and the counters, and return these. ``changed``: whose files differ."""
-        if not self.decision_ids:
+        if not self._pks:
             self._add_idle(0)
         elif self._action is not None:
-            self._add_idle(len(self.decision_ids))
+            self._add_idle(len(self._pks))
         self._flush()
         decision_sql.settle_dataset(self._dataset)
         for batch in batched(list(self._changed_after.items()), _AT_ONCE):
@@ -139,4 +139,4 @@ class Writer:
         states = dict(items.order_by().values_list("state").annotate(n=Count("pk")))
         changes = {name: states.get(state, 0) for state, name in _COUNTERS.items()}
         labels = dict(items.filter(label__isnull=False).order_by().values_list("label").annotate(n=Count("pk")))
-        return decision_sql.add_to_counters(self._dataset, {"n_decisions": len(self.decision_ids), **changes}, labels)
+        return decision_sql.add_to_counters(self._dataset, {"n_decisions": len(self._pks), **changes}, labels)

@@ -15,7 +15,7 @@ from labeling.models import Annotation, Dataset
 from modeling.models import ModelVersion
 from sampling.accuracy.estimate import latest, recalls_by_name
 from sampling.models import Round
-from sampling.sweeps.checks import measured
+from sampling.sweeps.checks import measured, settle
 
 _HEADER = ("round_id", "queue", "seed", "params", "model_version", "labels")
 
@@ -64,6 +64,7 @@ def _audited_accuracy(dataset: Dataset) -> dict[str, Any] | None:
 
 def _checks(dataset: Dataset) -> dict[str, Any]:
     """Return the outcome of the hidden checks of sweeps; empty if none is decided."""
+    settle(dataset.pk)
     found = measured(dataset)
     if not found.n:
         return {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
+from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
 from labeling.exporting.canonical_text import moment
@@ -32,13 +33,18 @@ class _Round(msgspec.Struct):
     reasons: list[Any]
 
 
-def rows(dataset: Dataset, scope: Scope) -> Iterator[dict[str, Any]]:
-    """Yield the rounds that led to a decision."""
+def recorded_rounds(dataset: Dataset, scope: Scope) -> QuerySet[Round]:
+    """Return the rounds that led to a decision."""
     led_to = Annotation.objects.filter(item__dataset=dataset, round_id__isnull=False)
     if scope.past is not None:
         led_to = led_to.filter(action__lte=scope.past.action_id)
+    return Round.objects.filter(dataset=dataset, pk__in=led_to.order_by().values("round_id").distinct())
+
+
+def rows(dataset: Dataset, scope: Scope) -> Iterator[dict[str, Any]]:
+    """Yield the rounds that led to a decision."""
     versions = numbers_of(dataset, "model_versions") or {}
-    found = Round.objects.filter(dataset=dataset, pk__in=led_to.order_by().values("round_id").distinct())
+    found = recorded_rounds(dataset, scope)
     columns = ("pk", "created_at", "model_version_id", *_COPIED)
     for pk, at, version_id, *copied in found.order_by("pk").values_list(*columns).iterator(chunk_size=_AT_ONCE):
         row = dict(zip(_COPIED, copied, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.core.management.color import no_style
@@ -18,6 +19,7 @@ from labeling.notes.entries import add_note
 from labeling.notes.tags import tag_items
 from modeling.models import ModelVersion
 from sampling.models import AccuracyEstimate, Round
+from sampling.sweeps.checks import deal_checks, settle
 from tests.factories import MakeDataset, archive_bytes, decide
 
 EVERYTHING = frozenset({"annotations", "rounds"})
@@ -85,12 +87,29 @@ def recorded(make_dataset: MakeDataset, empty_store: Callable[[], None]) -> Data
         classes.edit(LabelClass.objects.get(pk=dog.pk), name=name, colour=dog.colour, key=dog.key, user=ben)
     classes.add(dataset, "owl")
     decide(dataset, "assign", [30], "cat", holder="")
+    sweep(dataset, dog)
     item = Item.objects.get(row=2)
     add_note(item, "blurred; =1", ana)
     tag_items(dataset, [item.pk, Item.objects.get(row=35).pk], "ring", ben, is_on=True)
     Dataset.objects.filter(pk=dataset.pk).update(license="CC0-1.0", description="Cats, and dogs.")
     dataset.refresh_from_db()
     return dataset
+
+
+def sweep(dataset: Dataset, label: LabelClass) -> None:
+    """Accept a page, and decide on some of its hidden checks: right, wrong, disputed and waiting."""
+    rows = np.array([31, 32, 33, 34, 36, 37, 38, 39])
+    page = Round.objects.create(
+        dataset=dataset, queue="sweep", params={"facts": {"promised_error": 0.02, "model_wrong": 0.5}}, seed=3,
+        n_ranked=len(rows), rows=rows.astype("<i8").tobytes(),
+    )  # fmt: skip
+    deal_checks(page, label.pk, [31, 32, 33, 34], [0.9, 0.8, 0.95, 0.7])
+    decide(dataset, "assign", rows[4:].tolist(), label.name, round_id=page.pk, queue="sweep", holder="sweep")
+    settle(dataset.pk)
+    decide(dataset, "assign", [31], label.name, holder="check")
+    for row in (32, 32, 33):
+        decide(dataset, "assign", [row], "cat", holder="check")
+        settle(dataset.pk)
 
 
 @pytest.fixture

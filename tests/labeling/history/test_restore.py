@@ -19,7 +19,8 @@ from labeling.history.restore import restore
 from labeling.models import Action, Annotation, ClassChange, ClassExample, Dataset, Item, LabelClass, Note
 from modeling.models import ModelVersion
 from sampling.accuracy.estimate import newest_audited
-from sampling.models import Round
+from sampling.models import Check, Round
+from sampling.sweeps.checks import carryover_of, measured, settle, waiting_rows
 from tests.factories import MakeDataset, archive_bytes, command_json, command_output, decide, fresh, not_none, opened
 from tests.labeling.history.conftest import EVERYTHING
 
@@ -64,9 +65,10 @@ def test_an_export_of_the_import_has_the_same_bytes(
     counters = {name: getattr(recorded, name) for name in ("n_labelled", "n_unsure", "n_skipped", "n_decisions")}
     dataset = new_dataset()
     report = restore(dataset, path)
-    assert (report.decisions, report.items, report.classes) == (Annotation.objects.count(), 27, 4)
+    assert (report.decisions, report.items, report.classes) == (Annotation.objects.count(), 35, 4)
     again = contents_of(archive_bytes(dataset, extras=EVERYTHING, escapes_formulas=escape_formulas))
     before = contents_of(first)
+    assert json.loads(before["manifest.json"])["checks"]["wrong"] == 1
     assert manifest_without_model(again.pop("manifest.json")) == manifest_without_model(before.pop("manifest.json"))
     assert card_without_model(again.pop("data_card.md")) == card_without_model(before.pop("data_card.md"))
     assert again == before
@@ -116,17 +118,43 @@ def test_earlier_names_are_known_in_the_new_store(
     assert again == before
 
 
-def test_a_record_of_an_older_version_has_no_changes_of_classes(
+def test_hidden_checks_go_on_in_the_new_store(
+    recorded: Dataset, new_dataset: Callable[[], Dataset], exported: Path
+) -> None:
+    before, carryover = measured(recorded), carryover_of(recorded)
+    assert (before.n, before.n_wrong, before.n_waiting) == (2, 1, 2)
+    dataset = new_dataset()
+    Item.objects.filter(row=34).update(path="elsewhere.png")  # its check waits, so it is in no decision
+    assert restore(dataset, exported).parts["checks"] == 4
+    settle(dataset.pk)
+    assert (measured(dataset), carryover_of(dataset)) == (before, carryover)
+    assert waiting_rows(dataset).tolist() == [33, 34]
+    decide(dataset, "assign", [34], "=dog", holder="check")
+    decide(dataset, "assign", [33], "cat", holder="check")  # the second look confirms it
+    settle(dataset.pk)
+    assert (measured(dataset).n, measured(dataset).n_wrong, measured(dataset).n_waiting) == (4, 2, 0)
+
+
+def test_a_page_of_a_sweep_can_be_undone_in_the_new_store(exported: Path, new_dataset: Callable[[], Dataset]) -> None:
+    dataset = new_dataset()
+    restore(dataset, exported)
+    decide(dataset, "undo", holder="sweep")
+    settle(dataset.pk)
+    assert set(Check.objects.values_list("outcome", flat=True)) == {Check.Outcome.DEALT}
+
+
+def test_a_record_of_an_older_version_has_neither_changes_of_classes_nor_checks(
     exported: Path, new_dataset: Callable[[], Dataset]
 ) -> None:
     def older(files: dict[str, bytes]) -> None:
-        del files["history/class_changes.jsonl"]
         manifest = json.loads(files["manifest.json"])
-        del manifest["files"]["history/class_changes.jsonl"]
+        for name in ("history/class_changes.jsonl", "history/checks.jsonl"):
+            del files[name], manifest["files"][name]
         files["manifest.json"] = json.dumps(manifest).encode()
 
     assert restore(new_dataset(), rewritten(exported, older)).classes == 4
     assert not ClassChange.objects.exists()
+    assert not Check.objects.exists()
 
 
 def test_nobody_gains_access(exported: Path, new_dataset: Callable[[], Dataset]) -> None:
@@ -241,6 +269,14 @@ def without(name: str) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
+def disputed_by_acceptance(files: dict[str, bytes]) -> None:
+    """Let the action that accepted a page be the one that disagreed."""
+    text = files["history/checks.jsonl"].decode()
+    files["history/checks.jsonl"] = re.sub(
+        r'("accept":"([\w-]+)","disputed_by":")[\w-]+', r"\1\2", text
+    ).encode()  # fmt: skip
+
+
 def other_action(name: str) -> Callable[[dict[str, bytes]], None]:
     def change(files: dict[str, bytes]) -> None:
         files[name] = re.sub(rb'"(after|accept)":"\w{8}-', rb'"\1":"00000000-', files[name])
@@ -266,13 +302,6 @@ def other_action(name: str) -> Callable[[dict[str, bytes]], None]:
         (replaced("history/rounds.jsonl", b"{", b"["), "is no JSON object"),
         (replaced("history/model_versions.jsonl", b'"kind":"assistive"', b'"kind":"best"'), "is damaged"),
         (replaced("history/actions.jsonl", b'"kind":"undo"', b'"kind":"redo"'), "is damaged"),
-        (replaced("history/class_changes.jsonl", b'"kind":"added"', b'"kind":"lost"'), "is damaged"),
-        (replaced("history/class_changes.jsonl", b'"old_name":"hound"', b'"old_name":""'), "Change 3 .* is impossible"),
-        (replaced("history/class_changes.jsonl", b'"label":2', b'"label":77'), "refers to 77, which classes lacks"),
-        (replaced("history/class_changes.jsonl", b'"after":"', b'"after":"x'), "is damaged"),
-        (other_action("history/class_changes.jsonl"), "refers to the action .*, which is missing"),
-        (replaced("history/class_changes.jsonl", b'"by":"ben"', b'"by":"a/b"'), "can't be the name of a person"),
-        (without("history/class_changes.jsonl"), "class_changes.jsonl is missing"),
         (without("annotations.csv"), "annotations.csv is missing"),
         (without("history/remarks.jsonl"), "remarks.jsonl is missing"),
     ],
@@ -281,6 +310,30 @@ def test_a_damaged_record_is_refused_as_a_whole(
     exported: Path, new_dataset: Callable[[], Dataset], change: Callable[[dict[str, bytes]], None], message: str
 ) -> None:
     refuse(new_dataset(), rewritten(exported, change), message)
+
+
+def test_damaged_changes_of_classes_and_checks_are_refused_as_a_whole(
+    exported: Path, new_dataset: Callable[[], Dataset]
+) -> None:
+    dataset = new_dataset()
+    for change, message in (
+        (replaced("history/class_changes.jsonl", b'"kind":"added"', b'"kind":"lost"'), "is damaged"),
+        (replaced("history/class_changes.jsonl", b'"old_name":"hound"', b'"old_name":""'), "Change 3 .* is impossible"),
+        (replaced("history/class_changes.jsonl", b'"label":2', b'"label":77'), "refers to 77, which classes lacks"),
+        (replaced("history/class_changes.jsonl", b'"after":"', b'"after":"x'), "is damaged"),
+        (other_action("history/class_changes.jsonl"), "refers to the action .*, which is missing"),
+        (replaced("history/class_changes.jsonl", b'"by":"ben"', b'"by":"a/b"'), "can't be the name of a person"),
+        (replaced("history/checks.jsonl", b'"outcome":"wrong"', b'"outcome":"fine"'), "is damaged"),
+        (replaced("history/checks.jsonl", b'"promised":0.02', b'"promised":NaN'), "is damaged"),
+        (replaced("history/checks.jsonl", b'"round":3', b'"round":77'), "refers to 77, which rounds lacks"),
+        (other_action("history/checks.jsonl"), "refers to the action .*, which is missing"),
+        (disputed_by_acceptance, "Check 2 .* is disputed by another image's decision"),
+        (without("history/checks.jsonl"), "checks.jsonl is missing"),
+        (without("history/class_changes.jsonl"), "class_changes.jsonl is missing"),
+    ):
+        refuse(dataset, rewritten(exported, change), message)
+    assert not ClassChange.objects.exists()
+    assert not Check.objects.exists()
 
 
 def test_a_changed_file_is_refused(exported: Path, new_dataset: Callable[[], Dataset]) -> None:

@@ -53,14 +53,14 @@ def test_the_page_shows_a_record_and_imports_it_on_request(
     page = previewed(client, dataset, sent)
     said = " ".join(text(page, 200).split())
     assert_contains(
-        said, "export.zip: record of decisions", "about 27 images", "<dd>cat, =dog, owl</dd>", "<dd>ana, ben</dd>",
+        said, "export.zip: record of decisions", "about 35 images", "<dd>cat, =dog, owl</dd>", "<dd>ana, ben</dd>",
         "1 of these people have no account", "with which nobody can sign in: ben.",
     )  # fmt: skip
     assert Annotation.objects.count() == dataset.classes.count() == 0
     done = client.post(url(dataset, "import_apply"), {"upload": page.context["token"]}, headers=HTMX)
     n_decisions = Annotation.objects.count()
     assert_contains(
-        " ".join(text(done, 200).split()), f"{n_decisions} decisions about 27 images were restored, with 4 classes.",
+        " ".join(text(done, 200).split()), f"{n_decisions} decisions about 35 images were restored, with 4 classes.",
         "Inactive accounts created, with which nobody can sign in: ben.",
     )  # fmt: skip
     assert n_decisions > 30
@@ -106,7 +106,7 @@ def test_programs_import_a_record(dataset: Dataset, sent: SimpleUploadedFile, se
 
     manager, administrator = Program(account(Role.MANAGER, "ana")), Program(account(Role.ADMINISTRATOR, "root"))
     found = read(post(manager, preview=True))
-    assert (found["items"], found["classes"], found["new_people"]) == (27, ["cat", "=dog", "owl"], ["ben"])
+    assert (found["items"], found["classes"], found["new_people"]) == (35, ["cat", "=dog", "owl"], ["ben"])
     assert "1 person without an account" in problem(post(manager), 422)["detail"]
     assert problem(post(administrator, create_classes=True), 422)["field"] == "create_classes"
     assert Annotation.objects.count() == 0
