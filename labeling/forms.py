@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 
 from hoshina.core.errors import Refusal
 from labeling.decisions import classes
-from labeling.images.composite import Composition
+from labeling.images.composite import COLOURS, Composition
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.ingest.dataset_folder import folder_problem, url_problem
 from labeling.ingest.grouping_template import MAX_TEMPLATE, GroupingProblem, Template
@@ -22,7 +22,6 @@ from labeling.models import Dataset, LabelClass
 UNLABELLED = "unlabelled"
 # Attributes of inputs that are not prose.
 _NO_PROSE = {"autocomplete": "off", "spellcheck": "false"}
-COLOURS = ("red", "green", "blue")
 
 
 class NewClassForm(forms.Form):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, sqrt
 
-from labeling.images.composite import Composition, side_by_side
+from labeling.images.composite import COLOURS, Composition, side_by_side
 from labeling.models import Dataset, Frame
 
 
@@ -55,11 +55,12 @@ class ItemFrames:
         return ceil(sqrt(len(self.parts)))
 
     @property
-    def black_bands(self) -> str:
-        """Describe the bands that are black in the color image because they are missing; "" for none."""
-        wanted = dict.fromkeys(self.composition.bands_of(self.dataset.roles))
-        absent = [role for role in wanted if role not in self.bands]
-        return f"{', '.join(absent)} missing: black here" if absent else ""
+    def color_legend(self) -> str:
+        """Return which role each color of the color image shows, and which are black because they are missing."""
+        wanted = self.composition.bands_of(self.dataset.roles)
+        legend = ", ".join(f"{color}: {role}" for color, role in zip(COLOURS, wanted, strict=True))
+        absent = [role for role in dict.fromkeys(wanted) if role not in self.bands]
+        return f"{legend} ({', '.join(absent)} missing: black here)" if absent else legend
 
     @property
     def is_small(self) -> bool:

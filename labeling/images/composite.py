@@ -12,7 +12,8 @@ from labeling.images.params import Params, is_number, require
 
 LAYOUTS = ("side", "blink", "rgb")
 VECTORS = ("concatenate", "average")
-_BANDS = 3
+COLOURS = ("red", "green", "blue")
+_BANDS = len(COLOURS)
 # Largest number of frames in a row.
 _MOST_ACROSS = 4
 

@@ -20,7 +20,7 @@ function pages() {
   return [...document.querySelectorAll(".nav a[href]")].filter(isAllowed).map((link) => {
     const group = link.closest(".nav-group")?.querySelector("summary").textContent.trim() ?? "";
     const words = [group, link.dataset.words ?? ""].join(" ");
-    return { name: link.textContent.trim(), kind: "page", words, run: () => link.click() };
+    return { name: link.textContent.trim(), kind: group || "page", words, run: () => link.click() };
   });
 }
 

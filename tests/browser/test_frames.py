@@ -245,7 +245,7 @@ def test_the_pointer_tells_pixel_value_and_place_in_the_sky(triplets: Bench) -> 
     for column, row in ((10, 30), (33, 5)):
         page.mouse.move(left + (column + 0.5) * side / 40, top + (row + 0.5) * side / 40)
         # The value and the coordinates are requested apart, and either may come first.
-        complete = re.compile(rf"x {column + 1}\.0 y {40 - row}\.0 · ([-\d.]+) · RA .* \((.*)°, (.*)°\)$")
+        complete = re.compile(rf"^ref · x {column + 1}\.0 y {40 - row}\.0 · ([-\d.]+) · RA .* \((.*)°, (.*)°\)$")
         expect(line).to_have_text(complete)
         value, longitude, latitude = not_none(complete.search(line.inner_text())).groups()
         assert float(value) == pytest.approx(values[39 - row, column], rel=1e-5)

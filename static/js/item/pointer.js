@@ -101,6 +101,8 @@ function showValues({ image, x, y }) {
     if (grid.error >= 0.1) parts.push(`accurate to ${grid.error} pixels`);
     line.title = `Within ${grid.error} pixels of the coordinates in the file's header`;
   } else line.removeAttribute("title");
+  const frame = image.closest(".frame")?.querySelector(".frame-name");
+  if (frame) parts.unshift(frame.textContent.trim());
   line.textContent = parts.join(" · ");
 }
 

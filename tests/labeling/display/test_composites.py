@@ -184,7 +184,8 @@ def test_frames_come_in_the_order_of_the_roles_with_what_is_missing(shown: Datas
     whole, holed = (seen(shown.items.get(path=path)) for path in ("m31", "m33"))
     assert [part.role for part in whole.parts] == ["g", "r", "i"]
     assert (whole.missing, holed.missing) == ([], ["r"])
-    assert holed.black_bands == "r missing: black here"
+    assert whole.color_legend == "red: i, green: r, blue: g"
+    assert holed.color_legend == "red: i, green: r, blue: g (r missing: black here)"
     assert (whole.no_colour, holed.no_colour) == ("", "")
     assert whole.key != holed.key
     assert whole.colour_hash != holed.colour_hash
