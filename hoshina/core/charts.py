@@ -143,6 +143,8 @@ class Plot:
     # The diagonal, on which x and y are equal.
     has_diagonal: bool = False
     has_intervals: bool = False
+    # An interval reaches beyond the plot.
+    is_cut: bool = False
     # What will be drawn, shown in place of a plot that would be a single dot; "" draws the plot.
     waiting: str = ""
 
@@ -186,6 +188,13 @@ def plot(
         is_square=is_square,
         has_diagonal=has_diagonal,
         has_intervals=any(point.interval for point in points),
+        is_cut=any(
+            not up.low <= end <= up.high
+            for curve in every
+            if curve.interval
+            for point in curve.points
+            for end in point.interval or ()
+        ),
         waiting=waiting if len({point.x for point in points}) < 2 else "",
     )
 

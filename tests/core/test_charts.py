@@ -46,6 +46,7 @@ def test_first_intervals_may_end_at_the_edge_but_the_last_one_is_shown_whole() -
     first, last = (numbers(dot.bar) for dot in made.curves[0].dots)
     assert first[2] == 100, "it would have reached far below"
     assert 0 < last[1] < last[2] < 100
+    assert (made.is_cut, drawn(0.6, 0.6).is_cut) == (True, False)
 
 
 @example([0.9999999999999999], 0.0)
