@@ -147,6 +147,9 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
 def _nothing_at_path(dataset: Dataset, round_: Round) -> Empty:
     filters = round_.params["filters"]
     text = f"No image whose path contains “{filters['path']}” matches the other filters."
+    others = (value for name, value in filters.items() if name not in {"path", "state"})
+    if filters["state"] == "any" and not any(others):
+        return Empty("No matches", f"No path contains “{filters['path']}”.")
     if filters["state"] == "any":
         return Empty("No matches", text)
     query = urlencode({"queue": "all", "state": "any", "path": filters["path"]})

@@ -54,6 +54,7 @@ def test_labeled_images_are_found_too(dataset: Dataset, client: Client) -> None:
     empty = client.get("/d/pictures/grid/?queue=all&path=night 1&state=unlabelled")
     assert "No image whose path contains “night 1” matches the other filters." in text(empty)
     assert "state=any&amp;path=night+1" in text(empty)
+    assert "No path contains “venus”." in text(client.get("/d/pictures/grid/?queue=all&path=venus"))
     assert "characters. Use at most 200" in text(client.get("/d/pictures/grid/?queue=all&path=" + "x" * 201))
 
 
