@@ -62,7 +62,7 @@ def test_a_stretch_is_chosen_in_the_panel_beside_brightness(sky: Bench) -> None:
 
 def test_without_deeper_images_there_is_no_choice_of_a_stretch(bench: Bench) -> None:
     bench.open().press("e")
-    expect(bench.page.get_by_label("Brightness")).to_be_visible()
+    expect(bench.page.get_by_role("slider", name="Brightness")).to_be_visible()
     expect(bench.page.locator("#adjustment").get_by_label("Stretch")).to_be_hidden()
 
 
