@@ -29,9 +29,7 @@ def retire_class(label: LabelClass, into: LabelClass | None, *, user: User | Non
 def _record(label: LabelClass, kind: ClassChange.Kind, user: User | None, old_name: str = "") -> None:
     actions = Action.objects.filter(dataset=label.dataset_id).order_by("-pk")
     newest = actions.values_list("pk", flat=True).first()
-    ClassChange.objects.create(
-        label_class=label, kind=kind, old_name=old_name, after_id=newest or 0, changed_by=user
-    )  # fmt: skip
+    ClassChange.objects.create(label_class=label, kind=kind, old_name=old_name, after_id=newest or 0, changed_by=user)
 
 
 def earlier_names(label: LabelClass) -> list[str]:

@@ -34,9 +34,8 @@ class Classes(dict[int, LabelClass]):
     @classmethod
     def of(cls, dataset: Dataset, past: Past | None = None) -> Classes:
         """Return the classes in use. At an earlier time: also retired ones, until :meth:`drop_unused`."""
-        return cls(
-            {pk: label for pk, label in classes_at(dataset, past).items() if past or not label.is_retired}
-        )  # fmt: skip
+        labels = classes_at(dataset, past)
+        return cls({pk: label for pk, label in labels.items() if past or not label.is_retired})
 
     def drop_unused(self, used: Iterable[int]) -> None:
         """Remove the retired classes, all but those that were used at the time of the export."""
