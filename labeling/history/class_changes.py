@@ -12,13 +12,13 @@ from hoshina.core.errors import Refusal
 from labeling.exporting.canonical_text import moment
 from labeling.exporting.past_classes import changes_at
 from labeling.exporting.scope import Scope
-from labeling.history.parts import AGAIN, ActionText, Follower, Part, Restored, parsed, register, time_of
+from labeling.history.parts import AGAIN, ActionText, LaterLine, Part, Restored, parsed, register, time_of
 from labeling.models import Action, ClassChange, Dataset
 
 _AT_ONCE = 500
 
 
-class _Change(Follower, kw_only=True):
+class _Change(LaterLine, kw_only=True):
     id: int
     label: int
     kind: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(ClassChange.Kind.values)})$")]

@@ -37,7 +37,7 @@ def tables(dataset: Dataset, scope: Scope) -> Iterator[Member]:
     yield Member(f"{FOLDER}/classes.json", [json_bytes(class_list(dataset, scope.past))])
     yield Member(f"{FOLDER}/actions.jsonl", _json_lines(_idle_actions(dataset, decisions, scope)))
     yield Member(REMARKS, _json_lines(remark_rows(dataset, scope)))
-    for part in (*parts(), *parts(follow=True)):
+    for part in (*parts(), *parts(after_decisions=True)):
         yield Member(part.file, _json_lines(part.rows(dataset, scope)))
 
 

@@ -56,7 +56,7 @@ class Restored:
         return found
 
 
-class Follower(msgspec.Struct, kw_only=True):
+class LaterLine(msgspec.Struct, kw_only=True):
     """Represent a line of a part that follows the decisions: an item and a person that it names, if any."""
 
     item_id: int | None = None
@@ -85,7 +85,7 @@ class Part:
     rows: Callable[[Dataset, Scope], Iterator[dict[str, Any]]]
     restore: Callable[[Restored, Iterable[dict[str, Any]]], Mapping[int, int]]
     numbers: Callable[[Dataset], Mapping[int, int]] | None = None
-    line: type[Follower] | None = None
+    line: type[LaterLine] | None = None
 
     @property
     def file(self) -> str:
@@ -101,9 +101,9 @@ def register(part: Part) -> None:
     _parts[part.name] = part
 
 
-def parts(*, follow: bool = False) -> list[Part]:
-    """Return the parts that precede the decisions, or those that ``follow`` them, in the order of their restoring."""
-    found = [part for part in _parts.values() if (part.line is not None) == follow]
+def parts(*, after_decisions: bool = False) -> list[Part]:
+    """Return the parts that precede the decisions, or those that are restored ``after_decisions``, in order."""
+    found = [part for part in _parts.values() if (part.line is not None) == after_decisions]
     return sorted(found, key=lambda part: (part.order, part.name))
 
 

@@ -150,7 +150,7 @@ def _refuse_decided(dataset: Dataset) -> None:
 
 # -- Reading and checking ---------------------------------------------------------------------------
 def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
-    for name in (CSV, CLASSES, IDLE, REMARKS, *(part.file for part in (*parts(), *_followers(files)))):
+    for name in (CSV, CLASSES, IDLE, REMARKS, *(part.file for part in (*parts(), *_later_parts(files)))):
         files.check(name)
     record = _Record(files, parse_class_list(files.read(CLASSES)), Items(dataset), set(), {})
     class_ids = {label.id for label in record.classes.classes}
@@ -170,7 +170,7 @@ def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
     for remark in parsed_remarks(files.objects(REMARKS)):
         record.items.find({remark.item_id: (remark.path, "")})
         record.people.update([remark.by] if remark.by else [])
-    _check_followers(record)
+    _check_later_parts(record)
     if record.items.missing.lines:
         examples = ", ".join(list(record.items.missing.names)[:3])
         raise Refusal(
@@ -184,14 +184,14 @@ def _checked(dataset: Dataset, files: ExportFiles) -> _Record:
     return record
 
 
-def _followers(files: ExportFiles) -> list[Part]:
+def _later_parts(files: ExportFiles) -> list[Part]:
     """Return the parts that follow the decisions and that the record has: those of older versions lack them."""
-    return [part for part in parts(follow=True) if files.has(part.file)]
+    return [part for part in parts(after_decisions=True) if files.has(part.file)]
 
 
-def _check_followers(record: _Record) -> None:
+def _check_later_parts(record: _Record) -> None:
     """Find the items and people of the parts that follow the decisions. Raises Refusal if a line is damaged."""
-    for part in _followers(record.files):
+    for part in _later_parts(record.files):
         assert part.line is not None
         rows = record.files.objects(part.file)
         while batch := [parsed(row, part.line) for row in islice(rows, BATCH)]:
@@ -269,8 +269,8 @@ def _saved(dataset: Dataset, record: _Record, progress: Progress) -> tuple[Resto
         progress(writer.n_decisions, record.n_decisions)
     counters = writer.finish(record.items.changed)
     restored.items = record.items.ids
-    followers = _followers(record.files)
-    for part in followers:
+    later_parts = _later_parts(record.files)
+    for part in later_parts:
         restored.ids[part.name] = part.restore(restored, record.files.objects(part.file))
     restore_examples(dataset, record.classes, restored.ids["classes"])
     remarks = parsed_remarks(record.files.objects(REMARKS))
@@ -284,6 +284,6 @@ def _saved(dataset: Dataset, record: _Record, progress: Progress) -> tuple[Resto
         changed=len(record.items.changed),
         remarks=n_remarks,
         people=created,
-        parts={part.name: len(restored.ids[part.name]) for part in (*parts(), *followers)},
+        parts={part.name: len(restored.ids[part.name]) for part in (*parts(), *later_parts)},
     )
     return report, counters

@@ -12,7 +12,7 @@ from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal
 from labeling.exporting.rows import combined_hash, files_of
 from labeling.exporting.scope import Scope
-from labeling.history.parts import AGAIN, ActionText, Follower, Part, Restored, parsed, register
+from labeling.history.parts import AGAIN, ActionText, LaterLine, Part, Restored, parsed, register
 from labeling.models import Annotation, Dataset
 from sampling.models import Check
 from sampling.queues.history import recorded_rounds
@@ -23,7 +23,7 @@ _OUTCOMES = {outcome: outcome.name.lower() for outcome in Check.Outcome}
 _OUTCOME_OF = {name: outcome for outcome, name in _OUTCOMES.items()}
 
 
-class _Check(Follower, kw_only=True):
+class _Check(LaterLine, kw_only=True):
     """Represent a check. ``accept``: the action that accepted its page; ``disputed_by``: the first that disagreed."""
 
     id: int
