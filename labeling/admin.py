@@ -331,7 +331,7 @@ class AnnotationAdmin(ReadOnlyAdmin):
     sortable_by = ()
     raw_id_fields = ("item", "action", "previous", "label")
     search_fields = ("item__path",)
-    search_help_text = f"The beginning of the path; of the first {SEARCHED_ITEMS:,} such items."
+    search_help_text = f"The beginning of a path. At most {SEARCHED_ITEMS:,} items with such paths are considered."
     page_text = "View item"
 
     def page_url(self, obj: Annotation) -> str:

@@ -40,6 +40,7 @@ urlpatterns = [
     path("d/<slug:slug>/items/<number:row>/compare/", compare_views.comparison, name="compare"),
     path("d/<slug:slug>/accuracy/", accuracy_views.page, name="accuracy"),
     path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
+    path("d/<slug:slug>/accuracy/audit/", accuracy_views.audit_progress, name="audit_progress"),
     path("d/<slug:slug>/accuracy/plot/", accuracy_views.accuracy_plot, name="plot"),
     path("d/<slug:slug>/accuracy/share/", accuracy_views.share, name="share"),
     path("d/<slug:slug>/map/", map_views.page, name="map"),

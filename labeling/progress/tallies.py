@@ -22,6 +22,7 @@ OVERLAP = 500
 # Decisions of people, one by one; imports, merges and splits are not.
 DECISIONS = (Action.Kind.ASSIGN, Action.Kind.UNSURE, Action.Kind.SKIP)
 BY_PEOPLE = (*DECISIONS, Action.Kind.CLEAR, Action.Kind.UNDO)
+_NOT_BY_PEOPLE = tuple(kind for kind in Action.Kind if kind not in BY_PEOPLE)
 _DECIDED = (State.LABELLED, State.UNSURE, State.SKIPPED)
 
 # Dataset id, day as text, user id, kind of action.
@@ -136,8 +137,13 @@ def _summed(annotations: QuerySet[Annotation]) -> list[tuple[_Key, Tally]]:
         annotations.annotate(
             day=_Day(Case(When(is_undo, then=F("action__created_at")), default=F("decided_at"))),
             before=Coalesce(before, int(State.UNLABELLED)),
+            # What undoes an import belongs to imports too, so that the counts of the person don't fall.
+            kind=Case(
+                When(is_undo & Q(action__undoes__kind__in=_NOT_BY_PEOPLE), then=F("action__undoes__kind")),
+                default=F("action__kind"),
+            ),
         )
-        .values("action__dataset", "day", "action__annotator", "action__kind")
+        .values("action__dataset", "day", "action__annotator", "kind")
         .order_by()
         .annotate(
             n=Count("pk"),
@@ -149,7 +155,7 @@ def _summed(annotations: QuerySet[Annotation]) -> list[tuple[_Key, Tally]]:
     )
     return [
         (
-            (row["action__dataset"], row["day"], row["action__annotator"], row["action__kind"]),
+            (row["action__dataset"], row["day"], row["action__annotator"], row["kind"]),
             Tally(row["n"], row["labels"], row["decided"], row["time"], row["timed"]),
         )
         for row in rows

@@ -65,7 +65,12 @@ class Judged:
 
 def audit_to_go(dataset: Dataset) -> int:
     """Return how many more images of a random sample have to be labeled before the accuracy is estimated from it."""
-    return max(0, MIN_AUDIT - len(random_draws(dataset.pk).labeled))
+    return max(0, MIN_AUDIT - n_audited(dataset))
+
+
+def n_audited(dataset: Dataset) -> int:
+    """Return how many images of a random sample are labeled."""
+    return len(random_draws(dataset.pk).labeled)
 
 
 def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) -> None:

@@ -28,6 +28,7 @@ from sampling.accuracy.estimate import (
     history,
     latest,
     more_to_halve,
+    n_audited,
     outlook,
 )
 from sampling.accuracy.stopping import stopping
@@ -89,6 +90,14 @@ def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "sampling/accuracy/_audited.html",
         context | {"audit_to_go": audit_to_go(dataset), "is_older": is_older},
     )
+
+
+@require_GET
+def audit_progress(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Show how many images of a random sample are labeled, beside the queue Audit."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    context = {"dataset": dataset, "n_labeled": n_audited(dataset), "min_audit": MIN_AUDIT}
+    return render(request, "sampling/accuracy/_audit_progress.html", context)
 
 
 @require_GET

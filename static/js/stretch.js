@@ -30,7 +30,7 @@ function chosenStretch() {
 
 // Return whether a stretch changes some of the images of the page, as far as their names tell.
 function applies() {
-  const named = [...document.querySelectorAll("[data-name]")];
+  const named = [...document.querySelectorAll(".tile[data-name]")];
   return named.length === 0 || named.some(({ dataset }) => !EIGHT_BITS.test(dataset.name));
 }
 
@@ -47,6 +47,7 @@ function showChoice() {
   select.closest("label").hidden = !applies();
   select.replaceChildren(select.options[0], ...cycle().map((name) => new Option(name)));
   select.value = chosenStretch();
+  document.body.classList.toggle("stretched", chosenStretch() !== "");
 }
 
 // Switch all images to the next stretch. After the last one comes the dataset's own.
@@ -81,6 +82,7 @@ export function describeDisplay() {
 }
 
 document.addEventListener("change", ({ target }) => { if (target.matches("#adjustment [name=stretch]")) choose(target.value); });
+document.addEventListener("click", ({ target }) => { if (target.closest("#adjustment [data-reset]")) choose(""); });
 document.body.addEventListener("hoshina:page", showChoice);
 showChoice();
 

@@ -14,7 +14,7 @@ from labeling.guide import guides
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass
 from modeling.models import EmbeddingSet
 from tests.browser.axe import require_accessible, serious_violations
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, tell_job_finished
 from tests.browser.conftest import Site
 from tests.factories import assign, new_folder, not_none, opened, table
 from tests.modeling.factories import add_vectors
@@ -271,3 +271,14 @@ def test_triplets_are_labelled_embedded_exported_and_split_as_single_items(tripl
     assert {row["path"]: row["label"] for row in labels} == expected
     assert len(splits) == len({row["item_id"] for row in splits}) == N
     assert len(frames) == len(pictures) == Frame.objects.count() == 3 * N - 1
+
+
+def test_the_page_is_shown_anew_once_files_are_grouped_otherwise(triplets: Bench) -> None:
+    page = triplets.open().page
+    page.evaluate("window.isSamePage = true")
+    tell_job_finished(page)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("window.isSamePage")
+    Dataset.objects.update(grouping="{id}_{role}.png")
+    tell_job_finished(page)
+    page.wait_for_function("() => window.isSamePage === undefined")

@@ -58,6 +58,10 @@ def test_a_stretch_is_chosen_in_the_panel_beside_brightness(sky: Bench) -> None:
     page.keyboard.press("Escape")
     sky.press("f")
     expect(stretch).to_have_value("log")
+    sky.press("e")
+    page.get_by_role("button", name="Reset").click()
+    expect(stretch).to_have_value("")
+    expect(sky.tiles.first.locator("img")).not_to_have_attribute("src", re.compile("[?&]s="))
 
 
 def test_without_deeper_images_there_is_no_choice_of_a_stretch(bench: Bench) -> None:

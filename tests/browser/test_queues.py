@@ -257,6 +257,16 @@ def test_back_undoes_one_filter_and_a_button_clears_all(page: Page, site: Site, 
     expect(page.get_by_label("Class", exact=True)).to_have_value("")
 
 
+def test_audit_tells_how_many_images_are_missing(page: Page, site: Site, dataset: Dataset) -> None:
+    bench = Bench(page, site.address, dataset).open("queue=audit")
+    progress = page.locator("#audit-progress")
+    expect(progress).to_have_text("0 of 20 random images labeled.")
+    bench.press("1", "2")
+    expect(progress).to_have_text("2 of 20 random images labeled.")
+    bench.press(*"12" * 9)
+    expect(progress).to_contain_text("20 random images labeled, enough to estimate the accuracy")
+
+
 def test_a_job_that_ends_does_not_move_the_slider_back(page: Page, site: Site, dataset: Dataset) -> None:
     Bench(page, site.address, dataset).open("queue=band&low=0.3&high=0.8")
     high = page.locator("#band-high")

@@ -55,7 +55,7 @@ TABLE: dict[str, tuple[Role | None, Role | None]] = {
             "sampling:class_split", "sampling:class_split_state", "sampling:class_split_propose",
             "sampling:class_split_preview", "sampling:class_split_apply", "sampling:class_split_learn",
             "sampling:class_split_update", "sampling:class_split_undo", "sampling:class_split_close",
-            "sampling:merge_preview", "sampling:review_progress", "sampling:compare",
+            "sampling:merge_preview", "sampling:review_progress", "sampling:audit_progress", "sampling:compare",
             "sampling:guide_suggestions", "sampling:item_guide", "labeling:guide", "labeling:examples",
             "labeling:class_guide", "labeling:class_guide_edit",
             "modeling:model", "modeling:version", "modeling:head", "modeling:use", "modeling:release",

@@ -277,6 +277,23 @@ setInterval(() => {
   else if ("waiting" in grid.dataset) open(pages.query);
 }, POLL);
 
+// The items are others once files are grouped otherwise: show the page anew. A new model has other probabilities.
+const seen = { grouping: groupingNow(), model: modelNow() };
+document.addEventListener("htmx:afterSettle", () => {
+  if (groupingNow() !== seen.grouping) return location.reload();
+  if (modelNow() === seen.model) return;
+  seen.model = modelNow();
+  side.refresh();
+});
+
+function groupingNow() {
+  return document.getElementById("header").dataset.grouping;
+}
+
+function modelNow() {
+  return document.getElementById("badge")?.dataset.model ?? "";
+}
+
 document.body.addEventListener("hoshina:job-finished", ({ detail }) => {
   if (detail?.states?.retrain === "succeeded") say("A new model is ready.");
   side.refresh(); // its probabilities are those of the model in use

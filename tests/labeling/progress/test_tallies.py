@@ -76,6 +76,7 @@ def test_imports_and_merges_belong_to_nobody(make_dataset: MakeDataset) -> None:
     assert [row.kind for row in tallies_of(dataset) if row.is_by_person] == [Action.Kind.ASSIGN]
     undo_import(dataset, "last", user=None)
     totals(dataset)
+    assert [row.kind for row in tallies_of(dataset) if row.is_by_person] == [Action.Kind.ASSIGN]
 
 
 steps = st.lists(
