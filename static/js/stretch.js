@@ -9,8 +9,8 @@ import { say, toast } from "./toast.js";
 const CYCLE = ["minmax", "linear", "asinh", "log", "sqrt", "percentile", "zscale"];
 const PICTURES = ".picture img, .examples img, .recent-list img, .compare img, .guide-picture img, [data-zoom] img";
 const COLOR = ".color img"; // has its own curve
-// Files of these formats have 8 bits per channel, PNG nearly always: no stretch changes them.
-const EIGHT_BITS = /\.(jpe?g|png|bmp|gif|webp)$/i;
+// Files of these formats have 8 bits per channel: no stretch changes them. PNG may have 16.
+const EIGHT_BITS = /\.(jpe?g|bmp|gif|webp)$/i;
 
 // The element with the data of the dataset: {slug, rendering}.
 const page = () => document.querySelector("[data-rendering]");

@@ -3,10 +3,12 @@
 import re
 
 import pytest
+from django.db.models import Value
+from django.db.models.functions import Concat
 from playwright.sync_api import Locator, expect
 
 from labeling.images.rendering import Rendering
-from labeling.models import Annotation, Frame
+from labeling.models import Annotation, Frame, Item
 from tests.browser.bench import Bench
 from tests.factories import fresh
 
@@ -65,6 +67,7 @@ def test_a_stretch_is_chosen_in_the_panel_beside_brightness(sky: Bench) -> None:
 
 
 def test_without_deeper_images_there_is_no_choice_of_a_stretch(bench: Bench) -> None:
+    Item.objects.update(path=Concat("path", Value(".jpg")))
     bench.open().press("e")
     expect(bench.page.get_by_role("slider", name="Brightness")).to_be_visible()
     expect(bench.page.locator("#adjustment").get_by_label("Stretch")).to_be_hidden()
