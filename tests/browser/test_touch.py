@@ -1,5 +1,6 @@
 """The workbench under fingers: a phone and a tablet, by real touch events."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -43,14 +44,23 @@ def middle(element: Locator) -> Point:
 
 
 def send(page: Page, *frames: Sequence[Point], hold: int = 0) -> None:
-    """Put fingers down at the first points, move them along, and lift them after ``hold`` ms."""
+    """Put fingers down at the first points, move them along, and lift them after ``hold`` ms.
+
+    The events are 20 ms apart by their own times: sending them may take longer than a swipe.
+    """
     session = page.context.new_cdp_session(page)
-    for number, points in enumerate(frames):
+    at = time.time()
+
+    def touch(kind: str, points: Sequence[Point] = ()) -> None:
         touches = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
-        kind = "touchStart" if number == 0 else "touchMove"
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches, "timestamp": at})
+
+    for number, points in enumerate(frames):
+        touch("touchStart" if number == 0 else "touchMove", points)
+        at += 0.02
     page.wait_for_timeout(hold)
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    at += hold / 1000
+    touch("touchEnd")
     session.detach()
 
 
