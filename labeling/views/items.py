@@ -57,7 +57,8 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
     item = Item.objects.of(dataset).filter(row=row).select_related("label").first() if row < 2**63 else None
     if item is None:
         return render(request, template, context, status=404)
-    context |= _neighbours(dataset, item, on_page)
+    if on_page:
+        context |= {"neighbours": _neighbours(dataset, item)}
     context |= _picture(dataset, item)
     context |= _history(item, whole_number(request.GET.get("before")))
     context |= panel_context(request, dataset, item)
@@ -85,21 +86,15 @@ def file_header(request: HtmxHttpRequest, frame_id: int) -> HttpResponse:
     return render(request, "labeling/items/_file_header.html", context)
 
 
-def _neighbours(dataset: Dataset, item: Item, on_page: bool) -> dict[str, object]:
+def _neighbours(dataset: Dataset, item: Item) -> dict[str, str]:
+    """Return the URLs of the previous and the next item's page; "" where there is none."""
     others = Item.objects.of(dataset)
     before = others.filter(row__lt=item.row).order_by("-row").values_list("row", flat=True).first()
     after = others.filter(row__gt=item.row).order_by("row").values_list("row", flat=True).first()
-    name = "labeling:item" if on_page else "labeling:detail"
-    links = {
-        key: None
-        if neighbour is None
-        else {
-            "page": reverse("labeling:item", args=[dataset.slug, neighbour]),
-            "fragment": reverse(name, args=[dataset.slug, neighbour]),
-        }
-        for key, neighbour in (("previous", before), ("next", after))
+    return {
+        key: "" if row is None else reverse("labeling:item", args=[dataset.slug, row])
+        for key, row in (("previous", before), ("next", after))
     }
-    return {"neighbours": links}
 
 
 def _guide(dataset: Dataset, item: Item, classes: list[LabelClass]) -> dict[str, object]:

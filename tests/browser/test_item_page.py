@@ -232,3 +232,17 @@ def test_a_class_takes_the_letter_of_skip(item_page: Page) -> None:
     expect(item_page.locator(".detail-decide [aria-pressed=true] [data-name]")).to_have_text("dog")
     expect(item_page.locator("#confirm-changed")).to_have_count(0)
     assert Item.objects.get(row=2).state == State.LABELLED
+
+
+def test_a_class_goes_to_the_image_that_the_arrows_of_the_detail_show(bench: Bench, page: Page) -> None:
+    """Not in the order of the folder: the tiles have another one."""
+    bench.open("queue=random&seed=3")
+    bench.press("Enter")
+    names = [tile.get_attribute("data-name") or "" for tile in bench.tiles.all()[:2]]
+    title = page.locator("#side-body .detail-title")
+    expect(title).to_have_text(names[0])
+    page.get_by_role("button", name="Next image").click()
+    expect(title).to_have_text(names[1])
+    page.locator("#class-pane .class").nth(1).click()
+    bench.settle()
+    assert list(Item.objects.exclude(label=None).values_list("path", flat=True)) == [names[1]]
