@@ -35,7 +35,7 @@ def test_labels_pace_finish_and_people(make_dataset: MakeDataset, client: Client
     shown = said(html)
     assert_contains(shown, "40 of 100 images with a decision", "36 labeled, 4 unsure, 0 skipped, 60 left of 100 images")
     assert_contains(shown, "20.0 decisions per minute", "3 min of labeling for the remaining 60")
-    assert_contains(shown, "of labeling a day, the mean of the last")
+    assert_contains(shown, "of labeling a day, the mean since the first label")
     day = now.date() + timedelta(days=6)
     assert f"About {day.day} {day:%B %Y} 95 % range" in shown
     assert_contains(html, "ana &lt;b&gt;", lacks=["ana <b>"])
