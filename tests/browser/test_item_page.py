@@ -235,7 +235,7 @@ def test_a_class_takes_the_letter_of_skip(item_page: Page) -> None:
 
 
 def test_a_class_goes_to_the_image_that_the_arrows_of_the_detail_show(bench: Bench, page: Page) -> None:
-    """Not in the order of the folder: the tiles have another one."""
+    """Use a queue whose order is not that of the folder."""
     bench.open("queue=random&seed=3")
     bench.press("Enter")
     names = [tile.get_attribute("data-name") or "" for tile in bench.tiles.all()[:2]]

@@ -349,7 +349,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
 
 
 def test_a_training_that_is_given_up_keeps_its_best_epoch(place: Place) -> None:
-    """As when the machine slept for longer than a silent worker is waited for."""
+    """Give a job up as if the machine had slept for longer than a silent worker is waited for."""
     job = place.begin(ENDLESS)
     place.wait_for_epochs(job)
     Job.objects.filter(pk=job.pk).update(state=S.LOST, finished_at=timezone.now(), error=lifecycle.SILENT)
