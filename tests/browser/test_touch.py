@@ -4,8 +4,11 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from hoshina.jobs import presence
+from hoshina.jobs.models import Job
 from labeling.models import LabelClass
 from tests.browser.axe import require_accessible
 from tests.browser.bench import Bench
@@ -209,3 +212,17 @@ def test_no_serious_finding_on_a_touch_screen(touch: Bench) -> None:
     touch.page.goto(f"{touch.url}?queue=sweep")
     touch.ready()
     require_accessible(touch.page)
+
+
+def test_a_running_job_is_cancelled_in_the_header_and_widens_nothing(touch: Bench) -> None:
+    now = timezone.now()
+    Job.objects.create(
+        kind="embed", queue="heavy", key="embed", dataset_id=touch.dataset.pk, state=Job.State.RUNNING, total=448,
+        done=34, stage="Computing", stage_started_at=now, started_at=now, heartbeat_at=now, worker=presence.me(),
+    )  # fmt: skip
+    page = touch.open().page
+    cancel = page.locator(".strip-job").get_by_role("button", name="Cancel")
+    expect(cancel).to_be_visible()
+    slot, button = not_none(page.locator("#strip-slot").bounding_box()), not_none(cancel.bounding_box())
+    assert button["x"] + button["width"] <= slot["x"] + slot["width"] + 1
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
