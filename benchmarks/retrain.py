@@ -9,7 +9,7 @@ over all of it, and probabilities are written to another file. With --cold, the 
 before each part that reads it. Every round times all parts in turn, so that other load affects them alike. Prints
 medians over the rounds; a ratio is the median of the rounds' ratios. *Warm start* starts from a classifier of nine
 tenths of the labels, as a retrain in the product does. With --smoothed, the number of smoothing steps is chosen as
-well, and four are taken for the predictions, over neighbors at random: the slowest for the memory.
+well, and four are taken for the predictions, over the approximate k-NN graph of the rows.
 
 There are two baselines. The *bare minimum* is one cold fit and one product, neither of which chooses a penalty, holds
 labels out or calibrates. The *same work* is scikit-learn's choice of the penalty by held-out log loss among three
@@ -41,7 +41,8 @@ from threadpoolctl import threadpool_limits
 from hoshina.core.storage import PageReleaser
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import fit_head, predict_in_blocks
-from modeling.algorithms.neighbors import Graph
+from modeling.algorithms.ivf_neighbors import approximate_knn_graph
+from modeling.algorithms.neighbors import project
 from modeling.algorithms.smoothing import N_NEIGHBORS, Smoothing, smoothed_rows
 from modeling.algorithms.train import Trained, train
 
@@ -50,6 +51,8 @@ Labels = NDArray[np.int64]
 # Seconds of each part, one for each round.
 Times = defaultdict[str, list[float]]
 
+# Cells searched for the neighbors of a row: fewer than the product searches, since only their places matter here.
+PROBES = 4
 # Penalties between which scikit-learn chooses: as many as HOSHINA tries if the first is the best.
 PENALTIES = (0.1, 1.0, 10.0)
 PARTS = {
@@ -90,14 +93,14 @@ def empty(shape: tuple[int, int], file: Path | None) -> Float32:
     return np.lib.format.open_memmap(file, "w+", np.float32, shape)
 
 
-def random_smoothing(n: int) -> Smoothing:
-    """Return a smoothing over 15 neighbors at random of each of ``n`` rows."""
-    rng = np.random.default_rng(3)
-    indices = rng.integers(0, n, (n, N_NEIGHBORS), dtype=np.int32)
-    distances = np.sort(rng.random((n, N_NEIGHBORS), dtype=np.float32), axis=1)
+def smoothing_of(X: Float32) -> Smoothing:
+    """Return the smoothing over the approximate neighbors of each row of ``X`` (n, d)."""
     begun = time.perf_counter()
-    smoothing = Smoothing.of(Graph(indices, distances))
-    print(f"weights of the graph, once for all embeddings: {time.perf_counter() - begun:.1f} s")
+    rng = np.random.default_rng(3)
+    graph = approximate_knn_graph(project(X, rng=rng), N_NEIGHBORS, rng=rng, most_probes=PROBES).graph
+    found = time.perf_counter()
+    smoothing = Smoothing.of(graph)
+    print(f"once for all embeddings: graph {found - begun:.1f} s, its weights {time.perf_counter() - found:.1f} s")
     return smoothing
 
 
@@ -192,7 +195,7 @@ class Retrain:
         earlier = np.arange(arguments.labels) % 10 > 0
         first = train(self.labeled[earlier], self.labels[earlier], n_classes=arguments.classes, start=before)
         self.start, self.n_folds = first.head, first.metrics["n_folds"] or 5
-        self.smoothing = random_smoothing(arguments.rows) if arguments.smoothed else None
+        self.smoothing = smoothing_of(self.X) if arguments.smoothed else None
         self.needed = [0.0, 0.0]
 
     def measure(self) -> None:

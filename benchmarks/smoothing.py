@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from scipy.sparse import eye_array
+from scipy.sparse import csr_array, eye_array
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.semi_supervised import SelfTrainingClassifier
@@ -40,6 +41,12 @@ N_ROWS = 6000
 
 def smoothing_of(X: Floats) -> Smoothing:
     return Smoothing.of(knn_graph(project(X, rng=np.random.default_rng(0)), 15))
+
+
+def step_of(smoothing: Smoothing) -> csr_array[Any]:
+    """Return the weights of a step (n, n) in the order of the rows."""
+    places = np.argsort(smoothing.order)
+    return smoothing.step[places][:, places]
 
 
 def pool_of(name: str, seed: int) -> Split:
@@ -160,7 +167,7 @@ def _spread(alpha: float) -> Callable[[Floats, Rows, Rows, Smoothing], np.ndarra
     """Return label spreading (Zhou et al., 2004) with this weight of the neighbors."""
 
     def predict(X: Floats, y: Rows, labeled: Rows, smoothing: Smoothing) -> np.ndarray:
-        P = 2 * smoothing.step - eye_array(len(X))
+        P = 2 * step_of(smoothing) - eye_array(len(X))
         Y = np.zeros((len(X), int(y.max()) + 1))
         Y[labeled, y[labeled]] = 1
         F = Y
@@ -173,7 +180,7 @@ def _spread(alpha: float) -> Callable[[Floats, Rows, Rows, Smoothing], np.ndarra
 
 def _poisson(X: Floats, y: Rows, labeled: Rows, smoothing: Smoothing) -> np.ndarray:
     """Predict by Poisson learning (Calder et al., 2020), 150 iterations."""
-    P = 2 * smoothing.step - eye_array(len(X))
+    P = 2 * step_of(smoothing) - eye_array(len(X))
     B = np.zeros((len(X), int(y.max()) + 1))
     B[labeled, y[labeled]] = 1
     B[labeled] -= B[labeled].mean(axis=0)

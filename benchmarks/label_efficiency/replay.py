@@ -150,10 +150,10 @@ class NewRows:
 
     def smooth(self, smoothing: Smoothing, pool: Floats, own: Floats, steps: int) -> tuple[Floats, Floats]:
         """Return the smoothed logits of the pool and of the new rows, given both before smoothing."""
-        smoothed = own
+        smoothed, pool = own, pool.copy()
         for _ in range(steps):
             smoothed = (smoothed + np.einsum("ij,ijk->ik", self.weights, pool[self.near])) / 2
-            pool = smoothing.step @ pool
+            smoothing.smooth(pool, 1)
         return pool, np.asarray((own + smoothed) / 2, np.float32)
 
 

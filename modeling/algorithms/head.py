@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modeling.algorithms.features import Float32, Rows, StandardizedRows, standardize
-from modeling.algorithms.rows import single_blas_thread
+from modeling.algorithms.rows import run_in_threads, single_blas_thread
 from modeling.algorithms.scaling import Calibration
 from modeling.algorithms.smoothing import Smoothing
 
@@ -314,15 +314,19 @@ def predict_in_blocks(
             block[~valid[part]] = np.nan
 
     is_smoothed = smoothing is not None and steps > 0
-    for part in blocks:
+
+    def fill(part: slice) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
             np.matmul(X[part], weights, out=out[part])
             out[part] += bias
         if not is_smoothed:
             finish(part)
+
+    def report(part: slice) -> None:
         if on_progress is not None:
             on_progress(part.stop, n)
+
+    run_in_threads(fill, blocks, report)
     if smoothing is not None and is_smoothed:
         smoothing.smooth(out, steps)
-        for part in blocks:
-            finish(part)
+        run_in_threads(finish, blocks, lambda _: None)

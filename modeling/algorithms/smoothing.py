@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from modeling.algorithms.neighbors import Graph
 from modeling.algorithms.rows import Floats, Rows, run_in_threads
@@ -41,10 +42,13 @@ class SmoothedRows(Protocol):
 class Smoothing:
     """A step of smoothing: half a row, half the weighted mean of its neighbors.
 
-    ``step`` (n, n) holds the weights of a step; its rows sum to 1. Rows without neighbors stay as they are.
+    ``step`` (n, n) holds the weights of a step; its rows sum to 1. Rows without neighbors stay as they are. Its row and
+    column i are those of row ``order[i]``: neighbors are close to each other in memory (reverse Cuthill-McKee), which
+    makes a product with a million rows several times faster than in the order of the items.
     """
 
     step: csr_array[Any]
+    order: NDArray[np.int32]
 
     @classmethod
     def of(cls, graph: Graph, n_neighbors: int = N_NEIGHBORS) -> Smoothing:
@@ -65,40 +69,43 @@ class Smoothing:
         totals = near.sum(axis=1)
         near.data *= np.repeat((0.5 / np.where(totals > 0, totals, 1)).astype(np.float32), np.diff(near.indptr))
         own = np.where(totals > 0, 0.5, 1).astype(np.float32)
-        return cls((near + csr_array((own, np.arange(n), np.arange(n + 1)), shape=(n, n))).tocsr())
+        step = (near + csr_array((own, np.arange(n), np.arange(n + 1)), shape=(n, n))).tocsr()
+        order = reverse_cuthill_mckee(step, symmetric_mode=True)
+        step = step[order][:, order].tocsr()
+        step.sort_indices()
+        return cls(step, order)
 
     def smooth(self, values: Floats, steps: int) -> None:
         """Replace ``values`` (n, c), which may be memory-mapped, by those after a number of steps."""
         n = self.step.shape[0]
-        bands = [(slice(start, min(start + BAND, n)), self._band(start)) for start in range(0, n, BAND)]
+        bands = [slice(start, min(start + BAND, n)) for start in range(0, n, BAND)]
         for first in range(0, values.shape[1], COLUMNS):
-            part = np.ascontiguousarray(values[:, first : first + COLUMNS])
+            part = np.ascontiguousarray(values[self.order, first : first + COLUMNS])
             smoothed = np.empty_like(part)
             for _ in range(steps):
 
-                def multiply(
-                    band: tuple[slice, csr_array[Any]], before: Floats = part, after: Floats = smoothed
-                ) -> None:
-                    after[band[0]] = band[1] @ before
+                def multiply(band: slice, before: Floats = part, after: Floats = smoothed) -> None:
+                    after[band] = self._rows(band) @ before
 
                 run_in_threads(multiply, bands, lambda _: None)
                 part, smoothed = smoothed, part
-            values[:, first : first + COLUMNS] = part
+            values[self.order, first : first + COLUMNS] = part
 
-    def _band(self, start: int) -> csr_array[Any]:
-        """Return rows of ``step`` from ``start`` on, without a copy."""
-        starts = self.step.indptr[start : start + BAND + 1]
+    def _rows(self, band: slice) -> csr_array[Any]:
+        """Return rows of ``step`` without a copy, which the constructor of a sparse array would make."""
+        starts = self.step.indptr[band.start : band.stop + 1]
         inside = slice(starts[0], starts[-1])
-        return csr_array(
-            (self.step.data[inside], self.step.indices[inside], starts - starts[0]),
-            shape=(len(starts) - 1, self.step.shape[1]),
-        )
+        rows = csr_array((len(starts) - 1, self.step.shape[1]), dtype=self.step.dtype)
+        rows.data, rows.indices, rows.indptr = self.step.data[inside], self.step.indices[inside], starts - starts[0]
+        return rows
 
     def weights(self, rows: Rows, steps: int) -> csr_array[Any]:
         """Return the weights (m, n) with which ``rows`` (m,) mix all rows, without those below `MIN_WEIGHT`."""
         n = self.step.shape[0]
+        places = np.empty(n, np.int32)
+        places[self.order] = np.arange(n, dtype=np.int32)
         mixed = csr_array(
-            (np.ones(len(rows), np.float32), np.asarray(rows, np.int64), np.arange(len(rows) + 1)), shape=(len(rows), n)
+            (np.ones(len(rows), np.float32), places[rows], np.arange(len(rows) + 1)), shape=(len(rows), n)
         )
         for _ in range(steps):
             mixed = mixed @ self.step
@@ -106,7 +113,7 @@ class Smoothing:
             mixed.eliminate_zeros()
         totals: NDArray[np.float32] = mixed.sum(axis=1)
         mixed.data /= np.repeat(totals, np.diff(mixed.indptr))
-        return mixed
+        return csr_array((mixed.data, self.order[mixed.indices], mixed.indptr), shape=(len(rows), n))
 
 
 def smoothed_rows(smoothing: Smoothing, X: Floats, rows: Rows) -> SmoothedRows:

@@ -6,6 +6,7 @@ load them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -77,17 +78,20 @@ def smoothing_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = sil
     from modeling.algorithms.smoothing import Smoothing
 
     cache, generation = cache_of(embedding_set), embedding_set.generation
-    files = [cache.file(name, generation, "npz") for name in ("smoothing", _graph_name(is_unit=False))]
+    files = [cache.file("smoothing", generation), cache.file(_graph_name(is_unit=False), generation, "npz")]
     if len(vectors) > AT_ONCE and not any(file.exists() for file in files):
         return None
 
-    def made() -> dict[str, NDArray[Any]]:
-        step = Smoothing.of(graph_of(embedding_set, vectors, tell)).step
-        return {"data": step.data, "indices": step.indices, "indptr": step.indptr}
+    @functools.cache
+    def made() -> Smoothing:
+        return Smoothing.of(graph_of(embedding_set, vectors, tell))
 
-    arrays = cache.arrays_of("smoothing", generation, made)
-    n = len(arrays["indptr"]) - 1
-    return Smoothing(csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(n, n)))
+    # Each in a file of its own, which is mapped: the weights of a million images take 250 MB.
+    order = cache.array_of("smoothing_order", generation, lambda: made().order)
+    indptr = cache.array_of("smoothing_indptr", generation, lambda: made().step.indptr)
+    indices = cache.array_of("smoothing_indices", generation, lambda: made().step.indices)
+    data = cache.array_of("smoothing", generation, lambda: made().step.data)
+    return Smoothing(csr_array((data, indices, indptr), shape=(len(order), len(order))), order)
 
 
 def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, float]:

@@ -36,10 +36,20 @@ def rows() -> np.ndarray:
 def test_a_step_is_half_a_row_and_half_its_neighbors(rows: np.ndarray) -> None:
     rows[7] = np.nan  # without an embedding
     graph = knn_graph(rows, 30)
-    step = Smoothing.of(graph, 15).step.toarray()
+    smoothing = Smoothing.of(graph, 15)
+    step = np.zeros((60, 60), np.float32)
+    step[np.ix_(smoothing.order, smoothing.order)] = smoothing.step.toarray()
     np.testing.assert_allclose(step, dense_step(graph, 15), atol=1e-6)
     np.testing.assert_allclose(step.sum(axis=1), 1, atol=1e-6)
     assert step[7, 7] == 1
+
+
+def test_neighbors_are_close_in_the_order_of_the_weights() -> None:
+    """Rows on a line, shuffled: neighbors have to lie next to each other again."""
+    X = np.random.default_rng(2).permutation(2000).astype(np.float32)[:, None]
+    smoothing = Smoothing.of(knn_graph(X, 4))
+    rows, columns = smoothing.step.nonzero()
+    assert np.abs(rows - columns).max() < 20
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 8])

@@ -113,11 +113,14 @@ def test_a_retrain_does_not_wait_for_the_graph_of_many_images(
     np.testing.assert_array_equal(model_files.open_probabilities(version), found)  # by the weights, kept on their own
 
 
-def test_damaged_weights_of_the_graph_are_computed_again(clusters: tuple[Dataset, np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("name", ["smoothing", "smoothing_indices", "smoothing_indptr", "smoothing_order"])
+def test_damaged_weights_of_the_graph_are_computed_again(
+    clusters: tuple[Dataset, np.ndarray, np.ndarray], name: str
+) -> None:
     dataset, _, _ = clusters
     _, found, _ = retrained(dataset)
     embedding_set, _ = assistive_pipeline.store.active_vectors(dataset.pk)
-    (file,) = neighbor_cache.cache_of(embedding_set).folder.glob("smoothing*")
+    (file,) = neighbor_cache.cache_of(embedding_set).folder.glob(f"{name}-*")
     file.write_bytes(b"damaged")
     _, again, _ = retrained(dataset)
     np.testing.assert_allclose(again, found, atol=0.05)
