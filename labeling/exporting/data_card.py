@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hoshina.core.plural import counted
+from labeling.exporting.small_classes import split_warnings
 from labeling.exporting.splits import SPLITS
 
 Facts = Mapping[str, Any]
@@ -93,7 +94,10 @@ def _counts(facts: Facts) -> str:
     how = f"Splits are stratified by class, with the seed {seed}. Identical files share a split" + (
         f", and so do images with the same {_text(group)}." if group else "."
     )
-    return "\n\n".join(["## Images", sentence, _table(("class", *SPLITS), rows), how])
+    numbers = {name: row for name, *row in rows[:-1]}
+    shares = [splits[split]["items"] for split in SPLITS]
+    warnings = [_text(warning) for warning in split_warnings(numbers, shares)]
+    return "\n\n".join(["## Images", sentence, _table(("class", *SPLITS), rows), how, *warnings])
 
 
 def _selection(facts: Facts) -> str:

@@ -20,6 +20,7 @@ from labeling.exporting.form import ExportForm
 from labeling.exporting.images import ImagesSize, images_size
 from labeling.exporting.layouts import layouts
 from labeling.exporting.options import DEFAULT_LAYOUT
+from labeling.exporting.small_classes import split_warnings
 from labeling.exporting.splits import SPLITS, quotas
 from labeling.importing.columns import EXPECTED
 from labeling.importing.formats.registry import importers
@@ -114,5 +115,6 @@ def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
     return {
         "splits": list(zip(SPLITS, shares, table.sum(axis=0).tolist(), strict=True)),
         "class_rows": [_ClassRow(label, counts[label.pk]) for label in labels],
+        "split_warnings": split_warnings({label.name: counts[label.pk] for label in labels}, shares),
         "train": shares[0],
     }

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from labeling.exporting.small_classes import split_warnings
 from labeling.exporting.splits import assign_splits, joined, quotas, split_key
 from tests.processes import run_python
 
@@ -186,3 +187,22 @@ def test_groups_of_several_classes_keep_every_class_near_its_quota() -> None:
     counts = np.array([np.bincount(splits[classes == label], minlength=3) for label in range(3)])
     assert np.abs(counts - expected).max() <= 12
     assert np.abs(counts.sum(axis=0) - expected.sum(axis=0)).max() <= 20
+
+
+def test_classes_with_too_few_images_are_named() -> None:
+    counts = {"cat": (70, 10, 20), "dog": (3, 0, 1), "eel": (2, 0, 0), "fox": (0, 0, 0)}
+    assert split_warnings(counts, (70, 10, 20)) == [
+        "No image is labeled fox.",
+        "No image of dog or eel is in the split val: label more of them.",
+        "No image of eel is in the split test: label more of them.",
+        "Accuracy by class will be imprecise: fewer than 10 test images of dog (1).",
+    ]
+
+
+def test_a_split_of_no_images_is_no_warning() -> None:
+    assert split_warnings({"cat": (80, 0, 20), "dog": (80, 0, 20)}, (80, 0, 20)) == []
+
+
+def test_many_classes_without_labels_are_not_all_named() -> None:
+    (warning,) = split_warnings(dict.fromkeys("abcdefgh", (0, 0, 0)), (70, 10, 20))
+    assert warning == "No image is labeled a, b, c, d, e, f or 2 others."

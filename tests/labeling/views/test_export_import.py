@@ -54,6 +54,13 @@ def text_of(response: HttpResponse, status: int | None = None) -> str:
 
 
 # -- The page ---------------------------------------------------------------------------------------
+def test_the_page_names_classes_with_too_few_images(client: Client, dataset: Dataset) -> None:
+    page = text_of(client.get(export_url(dataset)))
+    assert "No image of dog is in the split test: label more of them." in page
+    assert "Accuracy by class will be imprecise: fewer than 10 test images of cat (1)." in page
+    assert "Accuracy by class will be imprecise" in opened(archive_bytes(dataset)).read("data_card.md").decode()
+
+
 def test_the_page_says_what_will_be_in_it(client: Client, dataset: Dataset) -> None:
     response = client.get(export_url(dataset))
     assert response.status_code == 200
