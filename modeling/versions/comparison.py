@@ -13,6 +13,7 @@ from labeling.models import LabelClass
 from modeling.algorithms.paired import Paired, paired
 from modeling.models import ModelVersion
 from modeling.predictions import HeldOutPredictions, held_out_of
+from modeling.versions.options import option_texts
 
 Rows = NDArray[np.int64]
 # The possible outcomes where two versions disagree, as URLs name them.
@@ -180,10 +181,11 @@ def differences(
         ("Calibration", calibration_text(before), calibration_text(after)),
     ]
     # The options of a quick training have no counterpart in an assistive model.
-    named = before.options.keys() | after.options.keys() if before.kind == after.kind else set()
-    for name in sorted(named):
-        was, now = (str(version.options.get(name, "default")) for version in (before, after))
-        pairs.append((option_label(name), was, now))
+    if before.kind == after.kind:
+        texts_before, texts_after = option_texts(before), option_texts(after)
+        for name in texts_after | texts_before:
+            was, now = (texts.get(name, ("", "default"))[1] for texts in (texts_before, texts_after))
+            pairs.append(((texts_after.get(name) or texts_before[name])[0], was, now))
     for version, other, texts in ((after, before, ("without", "with")), (before, after, ("with", "without"))):
         ids = [class_id for class_id in version.class_ids if class_id not in other.class_ids]
         names = ", ".join(label.name if (label := labels.get(at)) else "a deleted class" for at in ids)
@@ -202,11 +204,6 @@ def calibration_text(version: ModelVersion) -> str:
         "vector": "vector scaling",
     }
     return texts.get(version.calibration_method, "no correction needed")
-
-
-def option_label(name: str) -> str:
-    """Format an option's name for a page: ``is_fine_tuned`` becomes "Fine tuned"."""
-    return name.removeprefix("is_").replace("_", " ").capitalize()
 
 
 def verdict(result: Paired, first: ModelVersion, second: ModelVersion) -> str:

@@ -23,7 +23,7 @@ from modeling.models import ModelVersion
 from modeling.versions import active as active_version
 from modeling.versions import model_files
 from modeling.versions.audited_accuracy import audited
-from modeling.versions.comparison import SIDES, calibration_text, changes, differences, option_label, shared, verdict
+from modeling.versions.comparison import SIDES, calibration_text, changes, differences, shared, verdict
 from modeling.versions.facts import (
     ClassLine,
     class_lines,
@@ -35,6 +35,7 @@ from modeling.versions.facts import (
     other_choice,
     survivors,
 )
+from modeling.versions.options import option_texts
 from modeling.versions.plots import (
     PLOTTED,
     accuracy_plot,
@@ -153,7 +154,7 @@ def _quality(dataset: Dataset, shown: ModelVersion, classes: Mapping[int, LabelC
         "calibration": calibration_text(shown),
         "together": groups_text(shown),
         "other_choice": other_choice(shown, dataset) if shown.is_active else "",
-        "options": [(option_label(name), value) for name, value in shown.options.items()],
+        "options": list(option_texts(shown).values()),
         "files": [file.name for file in model_files.quick_files(shown)],
     }
 

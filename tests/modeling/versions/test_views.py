@@ -273,7 +273,7 @@ def test_versions_of_quick_training_show_their_options_curves_and_files(
 ) -> None:
     version = some_versions(make_dataset(3), 2)[1]
     version.kind = ModelVersion.Kind.QUICK
-    version.options = {"backbone": "mobilenet_v2", "is_fine_tuned": True}
+    version.options = {"backbone": "mobilenet_v2", "is_fine_tuned": True, "validation_share": 0.2, "is_used": False}
     version.metrics |= {
         "epochs": [{"epoch": n, "loss": 1 / n, "accuracy": 0.5, "val_loss": 2 / n, "val_accuracy": 0.4} for n in (1, 2)]
     }
@@ -283,7 +283,8 @@ def test_versions_of_quick_training_show_their_options_curves_and_files(
     (folder / "model.tflite").write_bytes(b"model")
     html = client.get(PAGE).content.decode()
     shown = words(client, PAGE)
-    assert_contains(shown, "quick training", "Backbone mobilenet_v2; Fine tuned yes")
+    assert_contains(shown, "quick training", "Network MobileNetV2 Fine-tune yes Held out 20 %")
+    assert "as soon as it is trained" not in shown
     assert "epoch 2 validation: 1.000" in html.replace("\n", " ")
     assert 'href="/d/pictures/model/2/files/model.tflite"' in html
     assert "Kind assistive → quick training" in shown
