@@ -313,7 +313,7 @@ class ProblemAdmin(ReadOnlyAdmin):
 # -- Decisions: append-only -----------------------------------------------------------------------
 @admin.register(Action)
 class ActionAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "kind", "dataset", "annotator", "uuid")
+    list_display = ("created_at", "kind", "dataset", "annotator")
     list_filter = ("dataset", "kind")
     list_select_related = ("dataset", "annotator")
     sortable_by = ()
@@ -327,6 +327,7 @@ class ActionAdmin(ReadOnlyAdmin):
 @admin.register(Annotation)
 class AnnotationAdmin(ReadOnlyAdmin):
     list_display = ("decided_at", "item", "dataset", "state_name", "label", "annotator", "queue", "rank")
+    list_filter = ("annotator", "label")
     list_select_related = ("item__dataset", "label", "annotator")
     sortable_by = ()
     raw_id_fields = ("item", "action", "previous", "label")

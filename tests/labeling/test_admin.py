@@ -334,3 +334,12 @@ def test_a_list_counts_no_further_than_it_shows(dataset: Dataset, monkeypatch: p
 def test_everything_of_ours_is_registered() -> None:
     registered = {model._meta.label_lower for model in admin.site._registry}
     assert set(OURS) <= registered
+
+
+def test_decisions_are_filtered_by_person_and_class(client: Client, dataset: Dataset) -> None:
+    ana, cat = account(Role.LABELER, "ana"), LabelClass.objects.get(name="cat")
+    Annotation.objects.filter(item__row=0).update(annotator=ana)
+    address = reverse("admin:labeling_annotation_changelist")
+    assert text(client.get(address)).count("field-decided_at") == 3
+    assert text(client.get(address, {"annotator__id__exact": ana.pk})).count("field-decided_at") == 1
+    assert text(client.get(address, {"label__id__exact": cat.pk})).count("field-decided_at") == 3
