@@ -112,12 +112,27 @@ def test_tiles_stay_where_they_are_when_the_names_become_longer(touch: Bench) ->
     assert not_none(after[-1])["y"] + not_none(after[-1])["height"] <= not_none(after[0])["y"] + height
 
 
-def test_a_message_covers_neither_buttons_nor_tiles(touch: Bench) -> None:
+def test_a_message_covers_neither_the_queue_nor_tiles(touch: Bench) -> None:
     touch.page.locator(".hints").get_by_role("button", name="undo").tap()
     message = not_none(touch.page.locator("#toasts .toast").bounding_box())
-    header, stage = (not_none(touch.page.locator(part).bounding_box()) for part in ("#top", "#stage"))
-    assert header["y"] + header["height"] <= message["y"]
+    queue, stage = (not_none(touch.page.locator(part).bounding_box()) for part in ("#queue-menu", "#stage"))
+    assert queue["y"] + queue["height"] <= message["y"]
     assert message["y"] + message["height"] <= stage["y"]
+
+
+def test_the_header_tells_the_count_and_the_model_and_opens_training(touch: Bench) -> None:
+    header = touch.page.locator("#top")
+    expect(header.locator(".of-items")).to_be_visible()
+    expect(header.locator("#badge-slot")).to_contain_text("model 1")
+    header.get_by_role("button", name="Train…").tap()
+    expect(touch.page.locator("#dialog")).to_contain_text("Quick training")
+
+
+def test_a_phone_has_no_empty_line_between_header_and_tiles(touch: Bench) -> None:
+    if not_none(touch.page.viewport_size)["width"] > 480:
+        touch.page.set_viewport_size({"width": 390, "height": 844})
+    header, stage = (not_none(touch.page.locator(part).bounding_box()) for part in ("#top", "#stage"))
+    assert abs(header["y"] + header["height"] - stage["y"]) <= 1
 
 
 def test_the_menu_of_a_class_stays_on_the_screen(touch: Bench) -> None:
