@@ -1,4 +1,4 @@
-"""Describe the options with which a model version was made, in words."""
+"""Describe the options with which a model version was made."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _IMPORTED = {"sha256": "SHA-256", "imported_at": "Imported at", "by": "Imported 
 
 def option_texts(version: ModelVersion) -> dict[str, tuple[str, str]]:
     """Return the label and the value of each option as texts, by its name."""
-    known = options_of(QuickOptions) if version.kind == ModelVersion.Kind.QUICK else {}
+    declared = options_of(QuickOptions) if version.kind == ModelVersion.Kind.QUICK else {}
     return {
-        name: (_label(name, known.get(name)), _value(name, value, known.get(name)))
+        name: (_label(name, declared.get(name)), _value(name, value, declared.get(name)))
         for name, value in version.options.items()
         if name not in _LEFT_OUT
     }

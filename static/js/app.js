@@ -97,7 +97,9 @@ document.addEventListener("htmx:afterSettle", (event) => {
   opener = event.detail.requestConfig?.elt ?? null;
   if (opener?.dataset?.label) dialog.setAttribute("aria-label", opener.dataset.label);
   if (!dialog.open) dialog.showModal();
-  dialog.querySelector("#dialog-body [autofocus]")?.focus();
+  const first = dialog.querySelector("#dialog-body [autofocus]");
+  if (first?.matches("input") && matchMedia("(pointer: coarse)").matches) first.blur(); // no keyboard over the dialog
+  else first?.focus();
 });
 
 document.getElementById("dialog")?.addEventListener("close", () => {
