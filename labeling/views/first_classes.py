@@ -16,6 +16,7 @@ from django_htmx.http import trigger_client_event
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.roles import Role, requires
+from hoshina.jobs.models import Job
 from labeling.decisions import classes
 from labeling.ingest.folder_listing import names_of_folders
 from labeling.ingest.grouping_preview import suggestions_for
@@ -38,7 +39,7 @@ def first_classes(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """
     dataset = get_object_or_404(Dataset, slug=slug)
     if request.method == "GET":
-        is_grouped = bool(dataset.roles) or dataset.n_decided > 0
+        is_grouped = bool(dataset.roles) or dataset.n_decided > 0 or _is_being_grouped(dataset)
         templates = [] if is_grouped else suggestions_for(dataset, is_usual=True)
         return render(request, "labeling/classes/_first.html", _context(dataset) | {"templates": templates[:1]})
     problems, refused = list[str](), list[str]()
@@ -54,6 +55,11 @@ def first_classes(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     context = _context(dataset) | {"problems": problems, "refused": refused}
     response = render(request, "labeling/classes/_first.html", context, status=status)
     return trigger_client_event(response, CHANGED)
+
+
+def _is_being_grouped(dataset: Dataset) -> bool:
+    jobs = Job.objects.filter(kind="ingest", dataset_id=dataset.pk, state__in=Job.ACTIVE)
+    return any(params.get("grouping") for params in jobs.values_list("params", flat=True))
 
 
 def _add(dataset: Dataset, names: list[str], user: User) -> tuple[list[str], list[str]]:

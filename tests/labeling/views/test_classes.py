@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from hoshina.jobs.models import Job
 from labeling.decisions import classes
 from labeling.models import Action, ClassChange, Dataset, Item, LabelClass
 from tests.factories import MakeDataset, assert_contains, assign, call_before, fresh, not_none, text
@@ -100,6 +101,10 @@ def test_the_first_classes_offer_to_group_files_that_show_one_object(client: Cli
         for role in ("target", "ref", "diff"):
             (dataset.data_dir / f"sn{number}_{role}.png").touch()
     assert_contains(client.get(url("first_classes")), "/grouping/?template=%7Bid%7D_%7Brole%7D.png")
+    job = Job.objects.create(kind="ingest", dataset_id=dataset.pk, state=Job.State.RUNNING)
+    assert_contains(client.get(url("first_classes")), "/grouping/")
+    Job.objects.filter(pk=job.pk).update(params={"grouping": "{id}_{role}.png"})
+    assert_contains(client.get(url("first_classes")), lacks=["/grouping/"])
     Dataset.objects.update(n_labelled=1)
     assert_contains(client.get(url("first_classes")), "Which classes are there?", lacks=["?template="])
 
