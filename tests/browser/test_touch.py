@@ -169,6 +169,30 @@ def test_a_long_press_selects_and_taps_add(touch: Bench) -> None:
     assert touch.states()[0] == "0"
 
 
+def test_a_finger_that_moved_while_the_page_was_busy_selects_nothing(touch: Bench) -> None:
+    page = touch.page
+    x, y = middle(touch.tiles.nth(1))
+    session = page.context.new_cdp_session(page)
+
+    def send_touch(kind: str, *points: Point) -> None:
+        touches = [{"x": x, "y": y} for x, y in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    send_touch("touchStart", (x, y))
+    page.evaluate("""() => {
+        window.moves = [];
+        document.addEventListener("pointermove", ({ timeStamp }) => window.moves.push(timeStamp), true);
+        setTimeout(() => { const end = performance.now() + 900; while (performance.now() < end); }, 50);
+    }""")
+    page.wait_for_timeout(100)
+    send_touch("touchMove", (x + 40, y))  # returns once the page has handled it
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.moves.length") > 0
+    expect(touch.selected).to_have_count(0)
+    send_touch("touchEnd")
+    session.detach()
+
+
 def test_a_pinch_changes_the_size_of_the_tiles(touch: Bench) -> None:
     before = not_none(touch.tiles.first.bounding_box())
     x, y = middle(touch.page.locator("#stage"))

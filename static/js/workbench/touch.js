@@ -9,7 +9,7 @@ const PINCH = 1.3; // ratio of distances for one step of the tiles' size
 export class Touch {
   // `run(name)` runs a command, `select(tile)` adds a tile to the selection or removes it, `nextImage()` shows the next one.
   constructor({ stage, side, run, select, nextImage }) {
-    Object.assign(this, { stage, side, run, select, nextImage, fingers: new Map(), start: null, longPress: null, pinched: 0 });
+    Object.assign(this, { stage, side, run, select, nextImage, fingers: new Map(), start: null, pinched: 0 });
     for (const area of [stage, side]) {
       area.addEventListener("pointerdown", (event) => this.#down(event));
       area.addEventListener("pointermove", (event) => this.#move(event));
@@ -30,15 +30,17 @@ export class Touch {
     if (event.pointerType !== "touch") return;
     this.isHandled = false;
     this.fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    clearTimeout(this.longPress);
     if (this.fingers.size > 1) {
       this.start = null;
       this.pinched = this.#distance();
       return;
     }
-    this.start = { x: event.clientX, y: event.clientY, at: event.timeStamp, target: event.target };
+    const start = { x: event.clientX, y: event.clientY, at: event.timeStamp, target: event.target, hasMoved: false };
+    this.start = start;
     const tile = event.target.closest("#grid .tile");
-    if (tile) this.longPress = setTimeout(() => this.#press(tile), LONG);
+    if (!tile) return;
+    // While the page is busy, the timer may fire before events that are older. They arrive before the next frame.
+    setTimeout(() => requestAnimationFrame(() => { if (this.start === start && !start.hasMoved) this.#press(tile); }), LONG);
   }
 
   #press(tile) {
@@ -52,7 +54,7 @@ export class Touch {
     const finger = this.fingers.get(event.pointerId);
     if (!finger) return;
     Object.assign(finger, { x: event.clientX, y: event.clientY });
-    if (this.start && Math.hypot(event.clientX - this.start.x, event.clientY - this.start.y) > STILL) clearTimeout(this.longPress);
+    if (this.start && Math.hypot(event.clientX - this.start.x, event.clientY - this.start.y) > STILL) this.start.hasMoved = true;
     if (this.fingers.size === 2 && this.stage.contains(event.target)) this.#pinch();
   }
 
@@ -84,7 +86,7 @@ export class Touch {
   }
 
   #end(event) {
-    if (this.fingers.delete(event.pointerId)) clearTimeout(this.longPress);
+    this.fingers.delete(event.pointerId);
     this.start = null;
   }
 }
