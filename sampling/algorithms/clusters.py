@@ -20,7 +20,10 @@ from sampling.algorithms.regions import points_in_polygon
 Doubles = NDArray[np.float64]
 Cells = NDArray[np.int64]
 Corners = NDArray[np.int64]
-SIDE, CELL, BITS = 256, 256, 8
+CELL, BITS = 256, 8
+# The grid extends beyond the points, so that smoothing fits on it and no outline is cut at its edge.
+PAD = 20
+SIDE = 256 + 2 * PAD
 LAST = 65534
 # Smoothing widths in cells; the narrowest one under which a typical point has at least this many others is used.
 WIDTHS = (2.0, 3.0, 4.0, 6.0)
@@ -55,8 +58,8 @@ def clusters(
 ) -> list[Corners]:
     """Return the outlines of the clusters of ``points`` (n, 2) with places, largest first.
 
-    Each is an implicitly closed polygon (v <= MAX_CORNERS, 2) in the points' units. Deterministic; O(n + SIDE**2).
-    Fewer than MIN_POINTS points have no clusters.
+    Each is an implicitly closed polygon (v <= MAX_CORNERS, 2) in the points' units, which may extend beyond 0 … LAST
+    around points at the edge. Deterministic; O(n + SIDE**2). Fewer than MIN_POINTS points have no clusters.
 
     Parameters
     ----------
@@ -100,7 +103,8 @@ def gaps(points: NDArray[np.uint16], is_decided: NDArray[np.bool_]) -> list[Corn
 
 # -- Density --------------------------------------------------------------------------------------
 def _counted(points: NDArray[np.uint16]) -> Doubles:
-    cells = (points[:, 1] >> BITS << BITS) + (points[:, 0] >> BITS)
+    x, y = (points >> BITS).astype(np.int64).T + PAD
+    cells = y * SIDE + x
     return np.bincount(cells, minlength=SIDE * SIDE).reshape(SIDE, SIDE).astype(np.float64)
 
 
@@ -130,7 +134,8 @@ def _at_points(values: Doubles, counts: Doubles) -> float:
 
 def _noise(density: Density) -> float:
     """Return the rise that noise reaches somewhere, in square roots of the sum of the heights of peak and saddle."""
-    n_cells = np.count_nonzero(density.values * density.window >= MIN_POINTS_AT_EDGE)
+    on_map = density.values[PAD:-PAD, PAD:-PAD]
+    n_cells = np.count_nonzero(on_map * density.window >= MIN_POINTS_AT_EDGE)
     n_windows = max(2.0, n_cells / density.window)
     return float(np.sqrt(2 * np.log(n_windows) / density.window))
 
@@ -232,9 +237,8 @@ def outline(mask: NDArray[np.bool_]) -> Corners:
     tolerance = 0.2
     while len(simple := simplify(line, tolerance)) > MAX_CORNERS:
         tolerance *= 1.4
-    corners = np.rint((simple[:, ::-1] - 3 + 0.5) * CELL)
-    limited: Corners = np.clip(corners, 0, LAST).astype(np.int64)
-    return limited
+    corners: Corners = np.rint((simple[:, ::-1] - 3 + 0.5 - PAD) * CELL).astype(np.int64)
+    return corners
 
 
 def simplify(line: Doubles, tolerance: float) -> Doubles:

@@ -50,5 +50,5 @@ def _parts(points: Points, min_points: int) -> list[Corners]:
     for prominence in PROMINENCES:
         parts = clusters(stretched, prominence=prominence, is_significant=True, min_points=min_points)
         if len(parts) > 1:
-            return [np.clip(np.rint(part * step + low), 0, LAST).astype(np.int64) for part in parts]
+            return [np.rint(part * step + low).astype(np.int64) for part in parts]
     return []

@@ -18,7 +18,7 @@ from sampling.algorithms.clusters import GAP_SHARE, Corners, gaps
 from sampling.algorithms.regions import points_in_polygon
 from sampling.algorithms.subclusters import divided_clusters
 from sampling.maps.colors import Indexes, by_prediction, for_pool, label_indexes
-from sampling.maps.quantized import Drawn, drawn_of
+from sampling.maps.quantized import LAST, Drawn, drawn_of
 from sampling.maps.region_filter import text_of
 from sampling.queues.pool import UNAVAILABLE, Pool
 
@@ -50,8 +50,8 @@ class Part:
 
     @property
     def region(self) -> str:
-        """Return the outline as URLs have it (:mod:`sampling.maps.region_filter`)."""
-        return text_of([(int(x), int(y)) for x, y in self.corners])
+        """Return the outline as URLs have it (:mod:`sampling.maps.region_filter`), without what is beyond the map."""
+        return text_of([(int(x), int(y)) for x, y in np.clip(self.corners, 0, LAST)])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from django.test import Client
 
 from labeling.models import Dataset, Item
 from modeling.models import Projection
+from sampling.maps.quantized import LAST
 from tests.factories import MakeDataset, count_queries, not_none
 from tests.modeling.factories import import_labels
 from tests.sampling.factories import add_model
@@ -60,6 +61,7 @@ def test_opening_a_cluster_shows_what_it_says_to_have(drawn_map: Projection, cli
     Dataset.objects.update(n_missing=1)
     found = told(drawn_map)
     assert [one["kind"] for one in found] == ["cluster"] * 4
+    lowest = []
     for one in found:
         query = f"queue=all&state=any&n=240&map={drawn_map.pk}&region={one['region']}"
         page = client.get(f"/d/pictures/grid/?{query}").content.decode()
@@ -68,7 +70,10 @@ def test_opening_a_cluster_shows_what_it_says_to_have(drawn_map: Projection, cli
         assert len({row % 4 for row in rows}) == 1
         assert len(one["thumbs"]) == 4
         assert {thumb["row"] for thumb in one["thumbs"]} <= set(rows)
-        assert one["region"] == "_".join(f"{x}-{y}" for x, y in one["outline"])
+        corners = np.array(one["outline"])
+        assert one["region"] == "_".join(f"{x}-{y}" for x, y in np.clip(corners, 0, LAST).tolist())
+        lowest.append(corners.min())
+    assert min(lowest) < 0, "outlines at the edge are not cut there"
     assert 394 <= sum(one["n"] for one in found) <= 398
 
 
