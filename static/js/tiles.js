@@ -28,6 +28,29 @@ export function isOpen(tile) {
   return "review" in tile.dataset ? tile.dataset.review === "open" : isUndecided(tile);
 }
 
+// Whether a label would only repeat the tile's decision. It confirms the decision where labels are reviewed, after the file
+// changed, against a label of someone else, and where the image was only accepted.
+export function isRepeated(tile, label) {
+  const { state, label: current, changed } = stateOf(tile);
+  return state === LABELED && current === label.id && !changed && !("review" in tile.dataset) && tile.dataset.conflict === undefined && !isAccepted(tile);
+}
+
+// Accepting a page of a sweep labels all of its images but the hidden checks. So that none looks labeled that is not, and
+// nothing tells which ones are checks, all of them look accepted.
+export function setAccepted(tile, label) {
+  if (label) tile.dataset.accepted = String(label.id);
+  else delete tile.dataset.accepted;
+}
+
+export function isAccepted({ dataset: { accepted, state, label } }) {
+  return accepted !== undefined && Number(state) === LABELED && label === accepted;
+}
+
+// Whether the tile is a check that was accepted, which has no label yet.
+export function isKeptBack(tile) {
+  return tile.dataset.later !== undefined && isAccepted(tile);
+}
+
 // Record on a tile of a review whether it was decided on this page.
 export function setReviewed(tile, isReviewed) {
   if ("review" in tile.dataset) tile.dataset.review = isReviewed ? "done" : "open";
@@ -45,13 +68,14 @@ export function drawChip(tile) {
   const { state, label } = stateOf(tile);
   const labelClass = label === null ? null : classes.ofId(label);
   const chip = tile.querySelector(".chip");
+  const isOnlyAccepted = isAccepted(tile);
   const name = state === LABELED ? (labelClass?.name ?? chip.querySelector(".name").textContent) : STATES[state];
-  setText(chip.querySelector("kbd"), state === LABELED ? (labelClass?.key ?? "").toUpperCase() : "");
-  setText(chip.querySelector(".name"), name);
-  if (state === LABELED && labelClass) {
+  setText(chip.querySelector("kbd"), state === LABELED && !isOnlyAccepted ? (labelClass?.key ?? "").toUpperCase() : "");
+  setText(chip.querySelector(".name"), isOnlyAccepted ? "accepted" : name);
+  if (state === LABELED && labelClass && !isOnlyAccepted) {
     chip.style.setProperty("--c", labelClass.color);
     tile.style.setProperty("--mark", labelClass.color);
-  } else if (state !== LABELED) {
+  } else if (state !== LABELED || isOnlyAccepted) {
     chip.style.removeProperty("--c");
     tile.style.removeProperty("--mark");
   }
@@ -61,7 +85,7 @@ export function drawChip(tile) {
 // Name the tile for screen readers: its file, decision and suggestion.
 export function describe(tile) {
   const { state } = stateOf(tile);
-  const stateText = state === LABELED ? `labeled ${tile.querySelector(".chip .name").textContent}` : STATES[state];
+  const stateText = isAccepted(tile) ? "accepted" : state === LABELED ? `labeled ${tile.querySelector(".chip .name").textContent}` : STATES[state];
   const change = tile.dataset.changed === undefined ? "" : ", file changed since";
   const remarks = remarksText(tile).map((text) => `, ${text}`).join("");
   tile.setAttribute("aria-label", `${tile.dataset.name}, ${stateText}${change}${remarks}${suggestionText(tile)}`);

@@ -71,6 +71,23 @@ def test_marked_tiles_keep_the_page_until_they_have_a_class(sweep: Bench, page: 
     expect(page.locator('#grid .tile[data-state="0"]')).to_have_count(1)
     expect(sweep.selected).to_have_count(1)
     assert sweep.ids() == ids
+    n_kept = page.locator("#grid .tile[data-later]").count()
+    accepted = page.locator('#grid .tile[data-state="1"]')
+    chips = accepted.locator(".chip").all_inner_texts()
+    assert chips == ["accepted"] * (n - 1), "no check looks labeled, and nothing tells them from the others"
+    for tile in accepted.all():
+        expect(tile).to_have_attribute("aria-label", re.compile("^[^,]+, accepted, "))
+    bar = page.locator("#sweep-bar")
+    expect(bar).to_contain_text(
+        f"{n - 1 - n_kept} labeled as cat, {n_kept} kept back without a label, to be shown again as a check. 1 marked"
+    )
+    expect(bar.get_by_text("likely")).to_be_hidden()
+    sweep.press("z")
+    expect(bar.get_by_text("likely")).to_be_visible()
+    expect(page.locator('#grid .tile[data-state="0"]')).to_have_count(n)
+    expect(sweep.selected).to_have_count(1)
+    sweep.press("a")
+    expect(bar).to_contain_text("kept back without a label")
     sweep.press("3")
     expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
     sweep.settle()

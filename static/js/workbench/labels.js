@@ -2,7 +2,7 @@
 import { classes, showCounts } from "./classes.js";
 import { newUuid } from "../outbox.js";
 import { describeDisplay } from "../stretch.js";
-import { OUTCOME, idOf, setConflict, setPending, showDecision, stateOf } from "../tiles.js";
+import { OUTCOME, idOf, isKeptBack, setAccepted, setConflict, setPending, showDecision, stateOf } from "../tiles.js";
 import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
 
@@ -36,7 +36,7 @@ export class Labels extends EventTarget {
     return [...this.#waiting.values()].filter((record) => record.effect.some((effect) => effect.id === id)).length;
   }
 
-  // Decide tiles. `kind` is assign (with a class), unsure, skip or clear. Tiles in `later` look decided but are not sent:
+  // Decide tiles. `kind` is assign (with a class), unsure, skip or clear. Tiles in `later` are accepted but not sent:
   // the queue Checks shows them again.
   decide(kind, label, tiles, { later = [], isRedo = false } = {}) {
     if (!isRedo) this.#redoStack = [];
@@ -58,6 +58,7 @@ export class Labels extends EventTarget {
     this.clock.restart();
     document.body.dispatchEvent(new CustomEvent("hoshina:labeled", { detail: { tiles, effect } }));
     for (const tile of tiles) setConflict(tile, null);
+    for (const tile of [...tiles, ...later]) setAccepted(tile, later.length ? label : null);
     this.#send({ action, effect: [...effect, ...later.map(outcome)], before });
     this.#undoStack.push({ uuid: action.uuid, before, effect, kind, label, later: later.map(idOf) });
     const message = label?.name ?? ANNOUNCEMENTS[kind];
@@ -109,6 +110,7 @@ export class Labels extends EventTarget {
   // Show a decision on a tile, and notify the other parts of the page that show the item.
   #show(tile, { state, label, changed }) {
     showDecision(tile, { state, label, changed });
+    if (isKeptBack(tile)) return;
     const detail = { row: Number(tile.dataset.row), state: Number(state), label: label ?? null };
     document.body.dispatchEvent(new CustomEvent("hoshina:decided", { detail }));
   }

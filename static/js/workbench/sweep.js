@@ -2,7 +2,7 @@
 // server renders the bar above the tiles.
 import { isSelected } from "./cursor.js";
 import { classes } from "./classes.js";
-import { isUndecided } from "../tiles.js";
+import { LABELED, isKeptBack, isUndecided, stateOf } from "../tiles.js";
 
 const KINDS = { sweep: "class", checks: "class", groups: "group" };
 
@@ -65,6 +65,19 @@ export class Sweep {
     rest?.closest("button").toggleAttribute("hidden", nRest === 0);
     const done = document.querySelector("[data-sweep-done]");
     if (done) done.hidden = nRest > 0;
+    this.#showOutcome();
+  }
+
+  // Once a class sweep is accepted, say what happened in place of what to do.
+  #showOutcome() {
+    const [plan, outcome] = [document.querySelector("[data-sweep-plan]"), document.querySelector("[data-sweep-outcome]")];
+    if (!outcome || !this.label) return;
+    const { label, marked } = this;
+    const labeled = this.cursor.tiles.filter((tile) => stateOf(tile).state === LABELED && stateOf(tile).label === label.id);
+    const nKeptBack = labeled.filter(isKeptBack).length;
+    outcome.hidden = this.rest.length > 0 || !labeled.length;
+    plan.hidden = !outcome.hidden;
+    outcome.textContent = outcomeText({ name: label.name, nLabeled: labeled.length - nKeptBack, nKeptBack, nMarked: marked.length });
   }
 
   // Return the query for the tighter half of the group, or null if it is too small to split.
@@ -75,6 +88,12 @@ export class Sweep {
     half.set("within", rows.join(","));
     return half;
   }
+}
+
+function outcomeText({ name, nLabeled, nKeptBack, nMarked }) {
+  const keptBack = nKeptBack ? `, ${nKeptBack} kept back without a label, to be shown again as a check` : "";
+  const marked = nMarked ? ` ${nMarked} marked: press the key of the right class.` : "";
+  return `${nLabeled} labeled as ${name}${keptBack}.${marked}`;
 }
 
 // Return how the button begins that decides the tiles without a mark.
