@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from labeling.models import Annotation
 from modeling.models import Projection
 from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench, tell_job_finished
@@ -67,6 +68,40 @@ def test_a_lassoed_heap_is_labelled_with_a_key_recoloured_and_taken_back(plane: 
     plane.drawn()
     assert all(is_near(plane.colour(row), seen) for row, seen in before.items())
     assert label_counts(plane.bench.dataset) == {"cat": 0, "dog": 0, "bird": 0}
+
+
+def test_a_label_for_a_region_leaves_alone_what_has_it_already(plane: Map, page: Page) -> None:
+    rows, cat = heap(1), plane.bench.dataset.classes.get(name="cat")
+    decide(plane.bench.dataset, "assign", rows[:3].tolist(), "cat")
+    decide(plane.bench.dataset, "assign", rows[3:].tolist(), "dog")
+    plane.open("queue=all&state=any")
+    plane.lasso(rows)
+    expect(plane.bench.tiles).to_have_count(15)
+    page.keyboard.press("Control+a")
+    plane.bench.press("1")
+    expect(page.locator("#toasts")).to_contain_text("12 labeled as cat, 3 already were.")
+    plane.bench.settle()
+    assert label_counts(plane.bench.dataset)["cat"] == 15
+    of_cats = Annotation.objects.filter(label=cat)
+    assert of_cats.count() == of_cats.values("item").distinct().count() == 15
+
+    page.keyboard.press("Control+a")
+    plane.bench.press("1")
+    expect(page.locator("#toasts")).to_contain_text("All 15 images already had the label cat.")
+    page.keyboard.press("Escape")
+    plane.bench.press("1")  # a single image is labeled again on request
+    plane.bench.settle()
+    assert of_cats.count() == 16
+
+
+def test_on_a_phone_thumbnails_wait_until_the_map_is_zoomed(plane: Map, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 600})
+    plane.open()
+    thumbs = page.locator("#map-thumbs img")
+    page.wait_for_timeout(600)  # longer than the map waits before it shows some
+    expect(thumbs).to_have_count(0)
+    plane.bench.press("m")
+    expect(thumbs.first).to_be_visible()
 
 
 def test_an_outline_is_clicked_and_its_cluster_swept(plane: Map, page: Page) -> None:

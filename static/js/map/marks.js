@@ -3,7 +3,8 @@ import { candidates, isApart, placeCaptions, widthOf, wrapped } from "./captions
 
 const SVG = "http://www.w3.org/2000/svg";
 const THUMB = 40; // px
-const MAX_THUMBS = 200; // with more points in view, thumbnails would hide each other
+const MAX_THUMBS = 200;
+const THUMB_AREA = 1500; // px² of the map for each point in view; with less, thumbnails would hide the points
 const LINE_HEIGHT = 1.2; // of captions, relative to the font size
 const TITLE_WEIGHT = 600; // as in map.css
 
@@ -149,10 +150,15 @@ export class Marks {
     return { left: left - THUMB / 2, right: left + THUMB / 2, top: top - THUMB / 2, bottom: top + THUMB / 2 };
   }
 
+  // With more points in view, no thumbnails are shown.
+  get maxThumbs() {
+    return Math.min(MAX_THUMBS, Math.floor((this.camera.width * this.camera.height) / THUMB_AREA));
+  }
+
   // Show thumbnails on `points`, [{row, point}], leaving out those that would overlap. `load(rows)` resolves to URLs by row,
   // or null if the view moved on.
   async showThumbs(points, load, colorOf) {
-    if (points.length > MAX_THUMBS || !points.length) return this.hideThumbs();
+    if (points.length > this.maxThumbs || !points.length) return this.hideThumbs();
     const taken = [];
     const free = points.filter(({ point }) => {
       const box = this.#thumbBox(point);

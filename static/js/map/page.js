@@ -17,7 +17,6 @@ const CLICK_TOLERANCE = 3; // px from a point's disc to a click on it
 const POINT_ZOOM = 3; // the zoom factor from which a click on a point inside an outline selects the point
 const SHOW_ZOOM = 6; // the zoom factor of "show on map"
 const MAX_CORNERS = 200; // of a region
-const MAX_THUMBS = 200; // with more points in view, no thumbnails are shown
 const CLUSTER_DELAY = 3000; // ms after the last label before the clusters are loaded again
 const MAX_COORDINATE = 65534;
 
@@ -92,7 +91,7 @@ function handleMove() {
 
 async function handleRest() {
   const { left, right, bottom, top } = inView();
-  const rows = [...raster.within(left, right, bottom, top).slice(0, MAX_THUMBS + 1)];
+  const rows = [...raster.within(left, right, bottom, top).slice(0, marks.maxThumbs + 1)];
   const timer = restTimer;
   await marks.showThumbs(rows.map((row) => ({ row, point: raster.pointOf(row) })), async (missing) => {
     const answer = await request(`${dataset.thumbs}?rows=${missing.join(",")}`, "json");
@@ -214,12 +213,13 @@ function thinOut(corners) {
 // Show the region of the grid's query, also after Back and when the filter was removed elsewhere.
 function showRegion(query) {
   const text = query.get("map") === dataset.map ? query.get("region") : null;
+  const cluster = clusters.find((part) => part.region === text); // its outline may extend beyond the map
   const corners = text && /^\d+-\d+(_\d+-\d+)+$/.test(text) ? text.split("_").map((corner) => corner.split("-").map(Number)) : null;
   region = corners && text;
   const notice = document.getElementById("map-region");
   notice.hidden = !corners;
   if (corners) notice.querySelector("span").textContent = `${counted(raster.inside(corners).length, "image")} in the region`;
-  marks.setRegion(corners); // after the notice, which captions leave free
+  marks.setRegion(cluster?.outline ?? corners); // after the notice, which captions leave free
   document.getElementById("map-close").search = `?${query}`;
 }
 

@@ -25,7 +25,7 @@ import { QueueForm } from "./queue_form.js";
 import { recall, remember } from "../store.js";
 import { cycleStretch } from "../stretch.js";
 import { Sweep, isSweep } from "./sweep.js";
-import { drawChip, drawSuggestion, idOf, setReviewed } from "../tiles.js";
+import { drawChip, drawSuggestion, idOf, isRepeated, setReviewed } from "../tiles.js";
 import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
 import { Touch, toggleSheet } from "./touch.js";
@@ -69,8 +69,12 @@ labels.isBlind = () => document.body.classList.contains("blind");
 function decide(kind, label = null, { confirmed = false } = {}) {
   if (turning !== null) return; // the person has not seen the next page yet
   if (sweep.kind === "group" && kind !== "clear" && pages.undecided) return decideGroup(kind, label);
-  const tiles = cursor.targets;
-  if (!tiles.length) return;
+  const { targets } = cursor;
+  if (!targets.length) return;
+  // Of several images, those that have the label already are left alone.
+  const tiles = label && targets.length > 1 ? targets.filter((tile) => !isRepeated(tile, label)) : targets;
+  const nRepeated = targets.length - tiles.length;
+  if (!tiles.length) return toast(`All ${targets.length} images already had the label ${label.name}.`);
   if (tiles.length > CONFIRM_ABOVE && !confirmed) {
     const action = label ? `Label ${tiles.length} images as ${label.name}?` : { unsure: `Mark ${tiles.length} images as unsure?`, skip: `Skip ${tiles.length} images?`, clear: `Clear the labels of ${tiles.length} images?` }[kind];
     question.ask({
@@ -82,6 +86,7 @@ function decide(kind, label = null, { confirmed = false } = {}) {
     return;
   }
   decideTiles(kind, label, tiles);
+  if (nRepeated) toast(`${tiles.length} labeled as ${label.name}, ${nRepeated} already ${nRepeated === 1 ? "was" : "were"}.`);
 }
 
 // Decide tiles and move on: to the next tile, or to the next page if all tiles are decided.
