@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, sqrt
 
 from labeling.images.composite import COLOURS, Composition, side_by_side
 from labeling.models import Dataset, Frame
@@ -41,18 +40,13 @@ class ItemFrames:
 
     @property
     def across(self) -> int:
-        """Return how many frames fit side by side in a tile or other wide space."""
+        """Return how many frames are side by side, in tiles as elsewhere."""
         return side_by_side(len(self.parts))[0]
 
     @property
     def lines(self) -> int:
-        """Return the number of rows of frames at that width."""
+        """Return the number of rows of frames."""
         return side_by_side(len(self.parts))[1]
-
-    @property
-    def narrow(self) -> int:
-        """Return how many frames fit side by side in a narrow pane, which is about as high as wide."""
-        return ceil(sqrt(len(self.parts)))
 
     @property
     def color_legend(self) -> str:

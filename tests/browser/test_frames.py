@@ -1,6 +1,7 @@
 """Items of several frames in a browser: side by side, blinking, in color; one key labels all of an item."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,12 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from django.core.management import call_command
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from labeling.guide import guides
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass
 from modeling.models import EmbeddingSet
-from tests.browser.axe import require_accessible, serious_violations
+from tests.browser.axe import require_accessible, require_no_wider_than_the_window, serious_violations
 from tests.browser.bench import Bench, tell_job_finished
 from tests.browser.conftest import Site
 from tests.factories import assign, new_folder, not_none, opened, table
@@ -82,6 +83,58 @@ def test_compare_and_the_class_guide_show_all_frames_with_the_chosen_stretch(tri
     expect(panel.locator(".compare-class img")).to_have_count(11)
     for image in panel.locator("img").all():
         assert "s=minmax" in not_none(image.get_attribute("src"))
+
+
+def boxes_of(place: Locator) -> list[FloatRect]:
+    """Return the boxes of the visible images, from left to right."""
+    images = place.locator("img:visible")
+    expect(images.first).to_be_visible()
+    return sorted((not_none(image.bounding_box()) for image in images.all()), key=lambda box: box["x"])
+
+
+def assert_one_row(boxes: list[FloatRect]) -> None:
+    """Check that images lie beside each other, at the same height and apart."""
+    assert len({round(box["y"]) for box in boxes}) == 1
+    for left, right in pairwise(boxes):
+        assert left["x"] + left["width"] <= right["x"]
+
+
+def test_three_frames_lie_in_one_row_in_detail_and_compare(triplets: Bench) -> None:
+    labels = list(LabelClass.objects.order_by("order"))
+    add_vectors(triplets.dataset, np.random.default_rng(3).normal(size=(N, 8)).astype(np.float32))
+    for row in range(4, N):
+        assign(triplets.dataset, [row], labels[row % 2])
+    page = triplets.open().page
+    triplets.press("Enter")
+    zoom = page.locator(".zoom.frames")
+    expect(zoom.locator(".frame:not(.color)")).to_have_count(3)
+    assert seen(zoom) == list(ROLES)
+    assert_one_row(boxes_of(zoom))
+    frame = not_none(zoom.locator(".frame").first.bounding_box())
+    buttons = not_none(zoom.locator(".zoom-buttons").bounding_box())
+    assert buttons["y"] >= frame["y"] + frame["height"], "the buttons cover no frame"
+    triplets.press("Enter")
+    whole = not_none(page.locator("#side-body").bounding_box())
+    boxes = boxes_of(zoom)
+    assert_one_row(boxes)
+    assert sum(box["width"] for box in boxes) > 0.95 * (whole["width"] - 24), "the frames are as wide as the pane"
+    assert max(abs(box["height"] / box["width"] - 1) for box in boxes) < 0.02, "no empty band above and below them"
+    triplets.press("Escape", "Escape", "y")
+    panel = page.locator("#compare")
+    expect(panel.locator(".compare-class img:visible")).to_have_count(18)
+    assert_one_row(boxes_of(panel.locator(".compare-item")))
+    for section in panel.locator(".compare-class").all():
+        boxes = boxes_of(section)
+        assert_one_row(boxes)
+        gaps = [right["x"] - left["x"] - left["width"] for left, right in pairwise(boxes)]
+        between, within = gaps[2::3], gaps[0::3] + gaps[1::3]
+        assert min(between) > 3 * max(within), "frames of two items are farther apart than those of one"
+        assert section.locator(".side-by-side").first.locator("small").all_inner_texts() == list(ROLES)
+    page.set_viewport_size({"width": 390, "height": 800})
+    for item in panel.locator(".side-by-side").all():
+        assert_one_row(boxes_of(item))
+        assert min(box["width"] for box in boxes_of(item)) > 90
+    require_no_wider_than_the_window(page)
 
 
 def test_the_recent_strip_shows_all_frames(triplets: Bench) -> None:

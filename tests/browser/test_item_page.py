@@ -200,6 +200,27 @@ def test_the_side_pane_zooms_without_disturbing_the_grid(bench: Bench) -> None:
     expect(bench.page.locator("#grid .tile").first).to_have_attribute("data-state", "1")
 
 
+@pytest.mark.parametrize("size", [(1280, 720), (1024, 900), (1920, 1080)])
+def test_the_full_detail_leaves_no_empty_band_below_the_image(bench: Bench, size: tuple[int, int]) -> None:
+    page = bench.page
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    bench.open()
+    bench.press("Enter", "Enter")
+    pane, zoom, state = page.locator("#side-body"), page.locator("#side .zoom"), page.locator(".detail-state")
+    expect(zoom).to_be_visible()
+    whole = not_none(pane.bounding_box())
+    end = whole["y"] + whole["height"]
+    for _ in range(2):  # also scrolled to the end
+        box = not_none(zoom.bounding_box())
+        assert end - 16 <= box["y"] + box["height"] <= end
+        title = not_none(page.locator(".detail-head").bounding_box())
+        assert title["y"] >= whole["y"]
+        assert box["y"] >= title["y"] + title["height"]
+        pane.evaluate("pane => pane.scrollTo(0, pane.scrollHeight)")
+    pane.evaluate("pane => pane.scrollTo(0, 0)")
+    assert not_none(state.bounding_box())["y"] < whole["y"] + 140, "the decisions begin beside the top of the image"
+
+
 def test_the_decisions_stay_in_place_while_the_next_probabilities_load(bench: Bench) -> None:
     add_falling_model(bench.dataset)
     bench.open()
