@@ -2,6 +2,7 @@
 // server renders the bar above the tiles.
 import { isSelected } from "./cursor.js";
 import { classes } from "./classes.js";
+import { counted } from "../plural.js";
 import { LABELED, isKeptBack, isUndecided, stateOf } from "../tiles.js";
 
 const KINDS = { sweep: "class", checks: "class", groups: "group" };
@@ -91,7 +92,7 @@ export class Sweep {
 }
 
 function outcomeText({ name, nLabeled, nKeptBack, nMarked }) {
-  const keptBack = nKeptBack ? `, ${nKeptBack} kept back without a label, to be shown again as a check` : "";
+  const keptBack = nKeptBack ? `, ${counted(nKeptBack, "check")} kept back without a label` : "";
   const marked = nMarked ? ` ${nMarked} marked: press the key of the right class.` : "";
   return `${nLabeled} labeled as ${name}${keptBack}.${marked}`;
 }
