@@ -1,4 +1,4 @@
-"""The menu of pages, from which Ctrl-K finds them too."""
+"""Test the menu of pages, from which Ctrl-K finds them too."""
 
 import re
 
