@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hoshina.core.plural import counted
 from labeling.exporting.splits import SPLITS
 
 # With fewer test images, an accuracy of 90 % has a 95 % interval of more than 35 percentage points.
@@ -15,8 +16,8 @@ _NAMED = 6
 def split_warnings(counts: Mapping[str, Sequence[int]], shares: Sequence[int]) -> list[str]:
     """Return sentences about classes without labels, without images in a split, or with few images in the test set.
 
-    ``counts`` has the numbers of images in `SPLITS` of each class; ``shares`` are the percentages of the splits, of
-    which one that is 0 is left out.
+    ``counts`` has the numbers of images in `SPLITS` of each class; ``shares`` are the sizes of the splits, in percent
+    or images; a split of size 0 is left out.
     """
     warnings = []
     empty = [name for name, row in counts.items() if not sum(row)]
@@ -34,5 +35,5 @@ def split_warnings(counts: Mapping[str, Sequence[int]], shares: Sequence[int]) -
 def _names(names: Sequence[str], last: str) -> str:
     """Return ``a, b or c``."""
     if len(names) > _NAMED:
-        return f"{', '.join(names[:_NAMED])} {last} {len(names) - _NAMED} others"
+        return f"{', '.join(names[:_NAMED])} {last} {counted(len(names) - _NAMED, 'other')}"
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
