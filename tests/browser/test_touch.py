@@ -170,7 +170,7 @@ def test_a_long_press_selects_and_taps_add(touch: Bench) -> None:
 
 
 def test_a_finger_whose_move_arrives_just_after_the_long_press_selects_nothing(touch: Bench) -> None:
-    """On a busy page the timer of a long press fires before a move that is waiting."""
+    """Move the finger right after the timer fired, as a busy page sees a move that was waiting."""
     touch.tiles.nth(1).evaluate("""tile => {
         const send = (type, x) => tile.dispatchEvent(
             new PointerEvent(type, { pointerType: "touch", pointerId: 7, clientX: x, clientY: 100, bubbles: true }));

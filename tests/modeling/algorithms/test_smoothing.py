@@ -45,7 +45,7 @@ def test_a_step_is_half_a_row_and_half_its_neighbors(rows: np.ndarray) -> None:
 
 
 def test_neighbors_are_close_in_the_order_of_the_weights() -> None:
-    """Rows on a line, shuffled: neighbors have to lie next to each other again."""
+    """Shuffle rows on a line: in the order of the weights, neighbors lie next to each other again."""
     X = np.random.default_rng(2).permutation(2000).astype(np.float32)[:, None]
     smoothing = Smoothing.of(knn_graph(X, 4))
     rows, columns = smoothing.step.nonzero()
